@@ -1,0 +1,1 @@
+"""Run recipes that nobody has to trust: isolated, measured, merged as one transaction, repeatable."""

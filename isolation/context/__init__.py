@@ -1,0 +1,1 @@
+"""The versioned context: history, snapshots, merging."""

@@ -1,0 +1,114 @@
+"""
+Everything that can go wrong on our side, as one tree.
+
+A recipe's failure is a result (see ``model.outcome``); these are the rest::
+
+    IsolationError                 exit code
+    ├── InputError                 2    what a person gave us cannot be used
+    │   ├── RecipeError                 the recipe file (has ``path`` and ``line``)
+    │   ├── PackageError                what the recipe needs cannot be found
+    │   ├── PolicyError                 the policy file
+    │   ├── ContextError                a context key or value
+    │   ├── SettingsError               the settings file or an environment variable
+    │   └── RunNotFoundError            no such run in this state folder
+    ├── EngineError                3    the engine cannot do what we ask
+    │   ├── EngineUnreachableError      nothing answers, or we may not ask
+    │   ├── ImageError                  the runner image is missing or of another version
+    │   └── UnenforceableError          a limit that this host cannot hold
+    ├── StorageError               4    the state folder: full, read-only, damaged
+    ├── ContractError              5    our own runner broke the contract: a defect of ours
+    └── InterruptedRunError        130  a person pressed Ctrl-C; the container is gone
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class IsolationError(Exception):
+    """A failure of ours: one sentence (what), a hint (what to do), an exit code."""
+
+    exit_code: ClassVar[int] = 70
+
+    def __init__(self, sentence: str, *, hint: str = "") -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+class InputError(IsolationError):
+    """What a person gave us cannot be used."""
+
+    exit_code = 2
+
+
+class RecipeError(InputError):
+    """The recipe cannot be used; ``path`` and ``line`` (from 1) say where, as far as known."""
+
+    def __init__(self, sentence: str, *, hint: str = "", path: Path | str = "", line: int | None = None) -> None:
+        place = f"{path}:{line}: " if path and line else f"{path}: " if path else ""
+        super().__init__(f"{place}{sentence}", hint=hint)
+        self.path = str(path)
+        self.line = line
+
+
+class PackageError(InputError):
+    """Something that the recipe needs cannot be found or packed."""
+
+
+class PolicyError(InputError):
+    """The policy cannot be used."""
+
+
+class ContextError(InputError):
+    """A context key or value cannot be used."""
+
+
+class SettingsError(InputError):
+    """A setting, from the settings file or the environment, cannot be used."""
+
+
+class RunNotFoundError(InputError):
+    """No such run in this state folder."""
+
+
+class EngineError(IsolationError):
+    """The engine cannot do what we ask."""
+
+    exit_code = 3
+
+
+class EngineUnreachableError(EngineError):
+    """Nothing answers at the engine's address, or we may not ask it."""
+
+
+class ImageError(EngineError):
+    """The runner image is missing, or was built from another version of the project."""
+
+
+class UnenforceableError(EngineError):
+    """The policy asks for a limit or a control that this host cannot hold."""
+
+
+class StorageError(IsolationError):
+    """The state folder cannot be read or written."""
+
+    exit_code = 4
+
+
+class ContractError(IsolationError):
+    """Our own runner broke the contract between host and container."""
+
+    exit_code = 5
+
+
+class InterruptedRunError(IsolationError):
+    """A person interrupted the run; its container is gone."""
+
+    exit_code = 130

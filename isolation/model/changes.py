@@ -1,0 +1,63 @@
+"""Changes: what a run wants to do to the context; and what became of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Changes:
+    """
+    Keys set and keys deleted by a whole attempt; the last writer of a key counts.
+
+    ``writers`` names, for each changed key, who wrote it: the step, and the name given as ``who=`` if another.
+    """
+
+    set: dict[str, JsonValue] = field(default_factory=dict)
+    deleted: tuple[str, ...] = ()
+    writers: dict[str, str] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.set or self.deleted)
+
+    def keys(self) -> tuple[str, ...]:
+        """Return every changed key, sorted."""
+        return tuple(sorted({*self.set, *self.deleted}))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One write in the context's history; ``deleted`` entries have no value."""
+
+    version: int
+    key: str
+    value: JsonValue
+    deleted: bool
+    who: str
+    run_id: str | None
+    at: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conflict:
+    """A key that somebody else changed since the run's snapshot, to another value than the run's."""
+
+    key: str
+    ours: JsonValue
+    theirs: JsonValue
+    our_writer: str
+    their_writer: str
+    their_run_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Merge:
+    """What became of the changes. ``none``: nothing to merge, or the run did not succeed."""
+
+    status: Literal["none", "merged", "conflict"] = "none"
+    version: int | None = None
+    conflicts: tuple[Conflict, ...] = ()

@@ -1,0 +1,77 @@
+"""A policy: what a run may use, see and do. Every line of it is enforced or refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from isolation.model.outcome import Outcome
+from isolation.model.recipe import Name, Seconds, Strict
+from isolation.units import parse_bytes, parse_seconds
+
+Bytes = Annotated[int, BeforeValidator(parse_bytes), Field(ge=0, le=2**50)]
+Wait = Annotated[float, BeforeValidator(parse_seconds), Field(ge=0, le=86400)]
+
+
+def _outcome(name: Outcome) -> Outcome:
+    if name in {Outcome.SUCCEEDED, Outcome.CANCELLED}:
+        raise ValueError(f"{name.value!r} is never retried")
+    return name
+
+
+RetryCause = Annotated[Outcome, BeforeValidator(Outcome), AfterValidator(_outcome)]
+
+
+class Limits(Strict):
+    """What one attempt may use. All of them hold in the kernel or at the host's end of the channel."""
+
+    cpus: float = Field(default=1.0, ge=0.01, le=1024, strict=False)
+    memory_bytes: Bytes = Field(default=512 * 2**20, ge=16 * 2**20, alias="memory")
+    pids: int = Field(default=128, ge=8, le=100_000)
+    wall_s: Seconds = Field(default=60.0, alias="wall")
+    step_wall_s: Seconds = Field(default=60.0, alias="step_wall")
+    tmp_bytes: Bytes = Field(default=64 * 2**20, ge=2**20, alias="tmp")
+    tmp_inodes: int = Field(default=4096, ge=64, le=10_000_000)
+    shm_bytes: Bytes = Field(default=0, alias="shm")
+    file_bytes: Bytes = Field(default=64 * 2**20, ge=2**12, alias="file")
+    open_files: int = Field(default=1024, ge=64, le=1_048_576)
+    log_bytes: Bytes = Field(default=8 * 2**20, alias="log")
+    result_bytes: Bytes = Field(default=2**20, ge=2**10, alias="result")
+    artifact_bytes: Bytes = Field(default=16 * 2**20, alias="artifacts")
+    artifact_count: int = Field(default=64, ge=0, le=100_000)
+
+
+class RetryRule(Strict):
+    """How often an attempt that ended in one way is tried in all, and how long we wait between."""
+
+    attempts: int = Field(default=1, ge=1, le=100)
+    wait_s: Wait = Field(default=0.0, alias="wait")
+    backoff: float = Field(default=2.0, ge=1.0, le=10.0, strict=False)
+    longest_wait_s: Wait = Field(default=60.0, alias="longest_wait")
+
+
+class MergeRule(Strict):
+    """What happens when a key that the run changed was changed by somebody else since its snapshot."""
+
+    on_conflict: Literal["fail", "ours", "theirs"] = "fail"
+
+
+class ContextScope(Strict):
+    """The widest scope that a recipe may ask for: globs over context keys."""
+
+    reads: tuple[str, ...] = Field(default=("*",), strict=False)
+    writes: tuple[str, ...] = Field(default=("*",), strict=False)
+
+
+class Policy(Strict):
+    """A whole policy."""
+
+    name: Name
+    description: str = ""
+    limits: Limits = Limits()
+    runtime: Literal["runc", "crun", "runsc"] = "runc"
+    network: Literal["none"] = "none"
+    retry: dict[RetryCause, RetryRule] = Field(default_factory=dict)
+    merge: MergeRule = MergeRule()
+    context: ContextScope = ContextScope()

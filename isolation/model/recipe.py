@@ -1,0 +1,89 @@
+"""A recipe: a DAG of steps, each a Python scriptlet. Values only; ``packaging.load`` reads them from files."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+
+from isolation.units import parse_seconds
+
+_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.\- ]{0,99}$"
+_DOTTED = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
+_LARGEST_DURATION_S = 30 * 86400.0
+
+
+def _positive(seconds: float) -> float:
+    if not 0 < seconds <= _LARGEST_DURATION_S:
+        raise ValueError(f"{seconds} s is not between 0 and 30 days")
+    return seconds
+
+
+Seconds = Annotated[float, BeforeValidator(parse_seconds), AfterValidator(_positive)]
+Name = Annotated[str, Field(pattern=_NAME)]
+Dotted = Annotated[str, Field(pattern=_DOTTED, max_length=200)]
+
+
+class Strict(BaseModel):
+    """What all models of outside text share: unknown keys are refused, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Success(Strict):
+    """What must hold after a step for it to count as succeeded."""
+
+    ctx_has_keys: tuple[str, ...] = Field(default=(), strict=False)
+
+
+class Step(Strict):
+    """One scriptlet call. ``timeout_s`` None means the policy's limit alone."""
+
+    name: Name
+    idx: int | None = Field(default=None, ge=0, le=1_000_000)
+    type: Literal["python"] = "python"
+    description: str = ""
+    module: Dotted
+    function: Dotted
+    args: dict[str, JsonValue] = Field(default_factory=dict)
+    depends_on: tuple[str, ...] = Field(default=(), strict=False)
+    success: Success = Success()
+    timeout_s: Seconds | None = Field(default=None, alias="timeout")
+    retry_count: int = Field(default=0, ge=0, le=100)
+    enabled: bool = True
+
+
+class Execution(Strict):
+    """How the recipe as a whole is run; a recipe may ask for less than its policy allows, never more."""
+
+    timeout_s: Seconds | None = Field(default=None, alias="timeout_seconds")
+    retry_attempts: int = Field(default=0, ge=0, le=100)
+    parallel_execution: bool = False
+
+
+class Scope(Strict):
+    """Globs over context keys. None means that the recipe declares nothing: the policy's scope holds."""
+
+    reads: tuple[str, ...] | None = Field(default=None, strict=False)
+    writes: tuple[str, ...] | None = Field(default=None, strict=False)
+
+
+class Recipe(Strict):
+    """
+    A whole recipe, whatever dialect its file was written in.
+
+    ``steps`` stand in the order of the file; ``rules.order`` gives the order of the run.
+    ``files`` are globs below the recipe's folder; ``requirements`` are PEP 508 texts.
+    """
+
+    name: Name
+    version: str = ""
+    description: str = ""
+    author: str = ""
+    tags: tuple[str, ...] = Field(default=(), strict=False)
+    requirements: tuple[str, ...] = Field(default=(), strict=False)
+    files: tuple[str, ...] = Field(default=(), strict=False)
+    execution: Execution = Execution()
+    config: dict[str, JsonValue] = Field(default_factory=dict)
+    context: Scope = Scope()
+    steps: tuple[Step, ...] = Field(min_length=1, max_length=10_000, strict=False)

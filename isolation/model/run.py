@@ -1,0 +1,134 @@
+"""A run, its attempts and its result: what is recorded, and what people and programs get to see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from isolation.model.changes import Changes, Merge
+from isolation.model.outcome import Outcome, StepOutcome
+from isolation.model.usage import Usage
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepError:
+    """What a step died of, as the step itself told it: data, never to be trusted or interpreted."""
+
+    step: str
+    type: str
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepReport:
+    """What became of one step. ``reason`` tells why it was skipped, or what stopped it."""
+
+    name: str
+    outcome: StepOutcome
+    wall_s: float | None = None
+    cpu_s: float | None = None
+    tries: int = 0
+    reason: str = ""
+    error: StepError | None = None
+    outputs: JsonValue = None
+    keys_read: tuple[str, ...] = ()
+    keys_written: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Artifact:
+    """A file that the recipe left, kept as a blob."""
+
+    name: str
+    digest: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One container's life. ``cause`` is machine-readable, such as ``limits.memory`` or ``step:load``."""
+
+    number: int
+    outcome: Outcome
+    cause: str
+    started_at: str
+    phases_ms: dict[str, float] = field(default_factory=dict)
+    usage: Usage = field(default_factory=Usage)
+    steps: tuple[StepReport, ...] = ()
+    exit_code: int | None = None
+    log_bytes: int = 0
+    log_truncated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Digests:
+    """Everything that is needed to run it again, by content; ``image`` is the engine's image id."""
+
+    package: str
+    snapshot: str
+    policy: str
+    image: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Engine:
+    """The engine that ran it."""
+
+    name: str
+    version: str
+    runtime: str
+    cgroup_version: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """
+    A finished run.
+
+    ``usage`` is the last attempt's. ``changes`` were merged if ``merge.status`` says so, and otherwise were not.
+    """
+
+    run_id: str
+    recipe: str
+    outcome: Outcome
+    attempts: tuple[Attempt, ...]
+    usage: Usage
+    changes: Changes
+    merge: Merge
+    errors: tuple[StepError, ...]
+    artifacts: tuple[Artifact, ...]
+    digests: Digests
+    engine: Engine
+
+    @property
+    def succeeded(self) -> bool:
+        """Tell whether the recipe succeeded and its changes, if any, are merged."""
+        return self.outcome is Outcome.SUCCEEDED
+
+    @property
+    def cause(self) -> str:
+        """Tell what the last attempt's outcome came from."""
+        return self.attempts[-1].cause if self.attempts else ""
+
+
+RunState = Literal["running", "finished", "abandoned"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSummary:
+    """One line of the list of runs; ``outcome`` is None while it runs, or when its controller died."""
+
+    run_id: str
+    recipe: str
+    state: RunState
+    outcome: Outcome | None
+    policy: str
+    started_at: str
+    finished_at: str | None
+    attempts: int
+    wall_s: float | None
+    digests: Digests

@@ -1,0 +1,34 @@
+"""A snapshot: the part of the context that one run may see, as it was at one version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from isolation.model.package import canonical, digest_of
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """
+    Values by key, each with the version of the store's entry that it came from.
+
+    ``version`` is the store's at the time. A value given for this run only (``--set``) has no entry in
+    ``versions``; a key that the store did not hold has none either.
+    """
+
+    version: int
+    values: dict[str, JsonValue] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
+
+    def content(self) -> bytes:
+        """Write the snapshot as the container will read it."""
+        return canonical({"version": self.version, "values": self.values, "versions": self.versions})
+
+    @property
+    def digest(self) -> str:
+        """Name the snapshot by what it holds."""
+        return digest_of(self.content())

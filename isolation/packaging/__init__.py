@@ -1,0 +1,1 @@
+"""From a folder of recipe and scriptlets to a content-addressed package."""

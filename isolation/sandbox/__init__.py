@@ -1,0 +1,1 @@
+"""Containers: the engine, the hardened cell, the channel and the kernel's counters."""

@@ -1,0 +1,1 @@
+"""Blobs by digest, and the ledger of runs."""
