@@ -37,8 +37,8 @@ quietly() {
     log="$(mktemp)"
     "$@" >"$log" 2>&1 </dev/null || code=$?
     if [ "$code" -ne 0 ]; then
-        tail -n 30 "$log" >&2
-        printf 'failed (%s): %s\n' "$code" "$*" >&2
+        tail -n 20 "$log" | cut -c -300 >&2
+        printf 'failed (%s): %s\n' "$code" "$1 ${2:-}" >&2
     fi
     rm -f "$log"
     return "$code"
