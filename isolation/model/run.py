@@ -25,13 +25,19 @@ class StepError:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepReport:
-    """What became of one step. ``reason`` tells why it was skipped, or what stopped it."""
+    """
+    What became of one step.
+
+    ``cause`` is machine-readable (``exception``, ``timeout``, ``missing_keys``, ...), empty where all went well;
+    ``reason`` tells people why a step did not run.
+    """
 
     name: str
     outcome: StepOutcome
     wall_s: float | None = None
     cpu_s: float | None = None
     tries: int = 0
+    cause: str = ""
     reason: str = ""
     error: StepError | None = None
     outputs: JsonValue = None

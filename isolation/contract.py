@@ -1,0 +1,216 @@
+"""
+The one file that host and container share: how bytes cross the channel, and what counts as JSON.
+
+The host speaks first, in raw bytes, then in frames; the runner speaks only in frames::
+
+    host   ─▶ nonce (32 bytes) ─▶ PLAN ─────────────────────────────────────▶ BYE
+    runner ─▶ HELLO ─▶ (STEP_STARTED │ LOG │ RECORD │ STEP_ENDED)* ─▶ (ARTIFACT CHUNK*)* ─▶ READING ─▶ END
+
+    frame  =  kind (1 byte)  length (4 bytes, big endian)  payload (length bytes)
+
+END proves that all was said and nothing was cut: it carries the nonce, and the count, the length and the SHA-256
+of everything the runner sent before it. After END the runner waits for BYE, so that the host can read the
+kernel's counters while the container still stands.
+
+Standard library only; the container's Python is 3.11. Imports stay cheap: each run pays for them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+
+CONTRACT_VERSION = 1
+
+HELLO = 1
+STEP_STARTED = 2
+LOG = 3
+RECORD = 4
+STEP_ENDED = 5
+ARTIFACT = 6
+CHUNK = 7
+READING = 8
+END = 9
+PLAN = 16
+BYE = 17
+ANSWER = 32
+"""From a step's process to the runner, never to the host."""
+
+HEADER = struct.Struct(">BI")
+LOG_HEADER = struct.Struct(">HB")
+"""Before the bytes of a LOG frame: the step's index in the plan, and the stream (1 stdout, 2 stderr)."""
+END_BODY = struct.Struct(">32sQQ32s")
+"""Nonce, count of frames, count of bytes (headers included), SHA-256 of these bytes."""
+
+NONCE_BYTES = 32
+PIECE_BYTES = 65536
+"""The longest run of raw bytes in one LOG or CHUNK frame."""
+SMALL_FRAME_BYTES = 65536
+"""The longest HELLO, STEP_STARTED, RECORD, ARTIFACT or READING."""
+
+MAX_DEPTH = 32
+MAX_NODES = 100_000
+MAX_KEY_BYTES = 256
+MAX_STRING_BYTES = 65_536
+MAX_INTEGER = 2**53
+
+
+class Malformed(ValueError):  # noqa: N818 - a word for people: "the frame is malformed"
+    """Bytes or a value that the contract does not allow; the text says why, for people."""
+
+
+class Tally:
+    """Counts and hashes the frames of one direction, for END."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.size_bytes = 0
+        self._hash = hashlib.sha256()
+
+    def add(self, *pieces: bytes) -> None:
+        """Take in one whole frame, given in pieces."""
+        self.frames += 1
+        for piece in pieces:
+            self.size_bytes += len(piece)
+            self._hash.update(piece)
+
+    def end(self, nonce: bytes) -> bytes:
+        """Write the payload of END."""
+        return END_BODY.pack(bytes(nonce), self.frames, self.size_bytes, self._hash.digest())
+
+
+def frame(kind: int, payload: bytes) -> bytes:
+    """
+    Write one frame.
+
+    >>> frame(BYE, b"x").hex()
+    '110000000178'
+    """
+    return HEADER.pack(kind, len(payload)) + payload
+
+
+def dumps(value: object) -> bytes:
+    """Write a JSON value compactly, as UTF-8. Raises Malformed for what ``check_json`` refuses."""
+    check_json(value)
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def loads(content: bytes | str) -> object:
+    """
+    Read I-JSON (RFC 7493), strictly.
+
+    Refused, each with a sentence: not UTF-8, a byte order mark, duplicate keys, NaN and infinities, numbers and
+    sizes beyond the bounds above, lone surrogates, NUL, more than one document.
+
+    >>> loads(b'{"a": [1, 2.5, null]}')
+    {'a': [1, 2.5, None]}
+    >>> loads(b'{"a": 1, "a": 2}')
+    Traceback (most recent call last):
+    isolation.contract.Malformed: the key 'a' stands twice in one object
+    """
+    try:
+        text = content if isinstance(content, str) else content.decode("utf-8")
+        value: object = json.loads(
+            text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer, parse_float=_real
+        )
+    except Malformed:
+        raise
+    except UnicodeDecodeError as error:
+        raise Malformed(f"not UTF-8 at byte {error.start}") from error
+    except RecursionError as error:
+        raise Malformed(f"nested more than {MAX_DEPTH} deep") from error
+    except ValueError as error:
+        raise Malformed(f"not JSON: {error}") from error
+    check_json(value)
+    return value
+
+
+def check_json(value: object) -> None:
+    """
+    Check that a value can be said in I-JSON within our bounds.
+
+    Raises Malformed with a sentence that names the place.
+
+    >>> check_json({"a": [float("nan")]})
+    Traceback (most recent call last):
+    isolation.contract.Malformed: nan at $.a[0] is not a finite number
+    """
+    nodes = 0
+    stack: list[tuple[object, str, int]] = [(value, "$", 1)]
+    while stack:
+        node, place, depth = stack.pop()
+        nodes += 1
+        if nodes > MAX_NODES:
+            raise Malformed(f"more than {MAX_NODES} values")
+        if depth > MAX_DEPTH:
+            raise Malformed(f"nested more than {MAX_DEPTH} deep")
+        if isinstance(node, dict):
+            for key, item in node.items():
+                _check_key(key, place)
+                stack.append((item, f"{place}.{key}"[:200], depth + 1))
+        elif isinstance(node, list | tuple):
+            stack.extend((item, f"{place}[{index}]"[:200], depth + 1) for index, item in enumerate(node))
+        else:
+            _check_scalar(node, place)
+
+
+def _check_key(key: object, place: str) -> None:
+    if not isinstance(key, str):
+        raise Malformed(f"the key {key!r} at {place} is not a string")
+    if _text_bytes(key, place) > MAX_KEY_BYTES:
+        raise Malformed(f"a key at {place} has more than {MAX_KEY_BYTES} bytes")
+
+
+def _check_scalar(value: object, place: str) -> None:
+    if value is None or isinstance(value, bool):
+        return
+    if isinstance(value, int):
+        if abs(value) > MAX_INTEGER:
+            raise Malformed(f"an integer at {place} is beyond 2**53; say it as a string")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise Malformed(f"{value} at {place} is not a finite number")
+    elif isinstance(value, str):
+        if _text_bytes(value, place) > MAX_STRING_BYTES:
+            raise Malformed(f"a string at {place} has more than {MAX_STRING_BYTES} bytes")
+    else:
+        raise Malformed(f"a {type(value).__name__} at {place} is not JSON")
+
+
+def _text_bytes(text: str, place: str) -> int:
+    if "\0" in text:
+        raise Malformed(f"a string at {place} holds NUL")
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError as error:
+        raise Malformed(f"a string at {place} holds a lone surrogate") from error
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise Malformed(f"the key {key[:80]!r} stands twice in one object")
+            seen.add(key)
+    return made
+
+
+def _constant(name: str) -> object:
+    raise Malformed(f"{name} is not JSON")
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > 17:
+        raise Malformed(f"the integer {digits[:20]}… is beyond 2**53; say it as a string")
+    return int(digits)
+
+
+def _real(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise Malformed(f"the number {digits[:40]} is too large")
+    return value

@@ -1,0 +1,94 @@
+"""The runner's end of the channel: standard input and output of the container, taken over before anything else."""
+
+from __future__ import annotations
+
+import os
+
+from contract import BYE, END, HEADER, NONCE_BYTES, PLAN, Malformed, Tally, dumps, loads
+
+_PLAN_BYTES = 64 * 2**20
+
+
+class Channel:
+    """Sends frames and receives the plan. Writes block until the host reads: that is the back-pressure."""
+
+    def __init__(self, fd_in: int, fd_out: int) -> None:
+        self._in, self._out = fd_in, fd_out
+        self._nonce = bytearray(NONCE_BYTES)
+        self._tally = Tally()
+
+    @classmethod
+    def take_over_stdio(cls) -> Channel:
+        """Move the channel away from descriptors 0 and 1, so that nothing writes to it by accident."""
+        channel = cls(os.dup(0), os.dup(1))
+        null = os.open("/dev/null", os.O_RDWR)
+        os.dup2(null, 0)
+        os.dup2(2, 1)
+        os.close(null)
+        return channel
+
+    def receive_plan(self) -> dict:
+        """Take the nonce and the plan."""
+        view = memoryview(self._nonce)
+        while view:
+            taken = os.readv(self._in, [view])
+            if taken == 0:
+                raise SystemExit("the host closed the channel before the plan")
+            view = view[taken:]
+        kind, payload = self._receive()
+        if kind != PLAN:
+            raise Malformed(f"frame kind {kind} instead of the plan")
+        document = loads(payload)
+        assert isinstance(document, dict)  # noqa: S101 - our own host wrote it
+        return document
+
+    def send_json(self, kind: int, value: object) -> None:
+        """Send one JSON frame."""
+        self.send(kind, dumps(value))
+
+    def send(self, kind: int, *pieces: bytes) -> None:
+        """Send one frame whose payload is given in pieces."""
+        header = HEADER.pack(kind, sum(len(piece) for piece in pieces))
+        self._tally.add(header, *pieces)
+        self._write(b"".join((header, *pieces)))
+
+    def end(self) -> None:
+        """Send END, the proof of all that went before."""
+        body = self._tally.end(self._nonce)
+        self._write(HEADER.pack(END, len(body)) + body)
+
+    def wait_for_bye(self) -> None:
+        """Stay until the host has read the counters, or is gone."""
+        try:
+            kind, _ = self._receive()
+        except EOFError:
+            return
+        if kind != BYE:
+            raise Malformed(f"frame kind {kind} instead of the farewell")
+
+    def forget(self) -> None:
+        """Close the channel and wipe the nonce: called in a step's process before any of its code."""
+        self._nonce[:] = bytes(NONCE_BYTES)
+        os.close(self._in)
+        os.close(self._out)
+
+    def _receive(self) -> tuple[int, bytes]:
+        kind, length = HEADER.unpack(self._read(HEADER.size))
+        if length > _PLAN_BYTES:
+            raise Malformed(f"a frame of {length} bytes")
+        return kind, self._read(length)
+
+    def _read(self, length: int) -> bytes:
+        pieces = []
+        while length:
+            piece = os.read(self._in, min(length, 2**20))
+            if not piece:
+                raise EOFError
+            pieces.append(piece)
+            length -= len(piece)
+        return b"".join(pieces)
+
+    def _write(self, content: bytes) -> None:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(self._out, view) :]

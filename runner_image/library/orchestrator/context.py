@@ -1,0 +1,116 @@
+"""The context as a scriptlet sees it: flat dotted keys, JSON values, every write with its writer."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from contract import check_json
+
+ARTIFACTS = Path("/scratch/artifacts")
+
+
+class Context:
+    """
+    A dictionary of the shared context.
+
+    What ``get`` returns is a copy: changing it changes nothing until it is ``set``. Only keys that the recipe may
+    read are here. Writes reach the shared context when, and only when, the whole run succeeds.
+    """
+
+    def __init__(self, values: dict | None = None, *, who: str = "unknown") -> None:
+        self._values = values if values is not None else {}
+        self._who = who
+        self._history: list[dict] = []
+        self._changed: dict[str, str] = {}
+        self._read: set[str] = set()
+        self.config: dict = {}
+
+    def get(self, key: str, default: object = None) -> object:
+        """Return the value of a key, or ``default`` where there is none."""
+        self._read.add(key)
+        return _copy(self._values[key]) if key in self._values else default
+
+    def set(self, key: str, value: object, who: str | None = None) -> None:
+        """Set a key to a JSON value. Raises ValueError for a key or a value that JSON cannot say."""
+        _check_key(key)
+        check_json(value)
+        self._record(key, _copy(value), who, deleted=False)
+        self._values[key] = _copy(value)
+
+    def delete(self, key: str, who: str | None = None) -> bool:
+        """Delete a key; tells whether it was there."""
+        if key not in self._values:
+            return False
+        self._record(key, None, who, deleted=True)
+        del self._values[key]
+        return True
+
+    def keys(self) -> list[str]:
+        """Return all keys, sorted."""
+        return sorted(self._values)
+
+    def __contains__(self, key: object) -> bool:
+        self._read.add(str(key))
+        return key in self._values
+
+    def to_dict(self) -> dict:
+        """Return a copy of everything."""
+        self._read.update(self._values)
+        return {key: _copy(value) for key, value in self._values.items()}
+
+    list_all = to_dict
+
+    def get_history(self, key: str | None = None, who: str | None = None) -> list[dict]:
+        """Return this step's own writes, oldest first: key, before, after, who, timestamp."""
+        return [
+            dict(entry)
+            for entry in self._history
+            if (key is None or entry["key"] == key) and (who is None or entry["who"] == who)
+        ]
+
+    def merge_from(self, other: Context, conflict_strategy: str = "last_wins", prefix: str = "") -> None:
+        """
+        Take over another context's values, each key with ``prefix`` before it.
+
+        ``last_wins`` takes the other's value, ``first_wins`` keeps ours, ``error`` raises ValueError where both
+        have the key with different values.
+        """
+        if conflict_strategy not in {"last_wins", "first_wins", "error"}:
+            raise ValueError(f"unknown conflict_strategy {conflict_strategy!r}: last_wins, first_wins or error")
+        for name, value in other.to_dict().items():
+            key = prefix + name
+            if key in self._values and self._values[key] != value:
+                if conflict_strategy == "error":
+                    raise ValueError(f"both contexts have {key!r}, with different values")
+                if conflict_strategy == "first_wins":
+                    continue
+            self.set(key, value)
+
+    def artifact(self, name: str) -> Path:
+        """Return the path below which a file must be written to be kept as an artifact of the run."""
+        path = ARTIFACTS / name
+        if ".." in Path(name).parts or Path(name).is_absolute():
+            raise ValueError(f"{name!r} is not a name below the artifacts folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _record(self, key: str, after: object, who: str | None, *, deleted: bool) -> None:
+        writer = who or self._who
+        before = self._values.get(key)
+        entry = {"key": key, "before": before, "after": after, "who": writer, "timestamp": time.time()}
+        self._history.append(entry | {"deleted": True} if deleted else entry)
+        self._changed[key] = writer
+
+
+def _check_key(key: object) -> None:
+    if not isinstance(key, str) or not key or key != key.strip() or not key.isprintable() or len(key.encode()) > 256:
+        raise ValueError(f"{key!r} is not a context key: 1 to 256 printable bytes, no space at either end")
+
+
+def _copy(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_copy(item) for item in value]
+    return value

@@ -1,0 +1,5 @@
+"""Framework0's core services; a recipe's own ``src.core`` folder adds to it."""
+
+from pkgutil import extend_path
+
+__path__ = extend_path(__path__, __name__)

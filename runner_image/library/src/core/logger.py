@@ -1,0 +1,35 @@
+"""Loggers whose records arrive at the host as structured events."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+_sink = None
+
+
+def get_logger(name: str, debug: bool = False) -> logging.Logger:  # noqa: FBT001, FBT002 - Framework0's signature
+    """Return the logger of that name; ``debug`` lets its debug records through."""
+    logger = logging.getLogger(name)
+    logger.setLevel(logging.DEBUG if debug else logging.INFO)
+    root = logging.getLogger()
+    if not root.handlers:
+        root.addHandler(_Sink() if _sink else logging.StreamHandler(sys.stderr))
+    return logger
+
+
+def send_records_to(sink: object) -> None:
+    """Send every record to ``sink(level, logger, message)`` from now on; the runner calls this once a step."""
+    global _sink  # noqa: PLW0603 - one sink a process, set before any step's code is imported
+    _sink = sink
+
+
+class _Sink(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+            if record.exc_info:
+                message += "\n" + logging.Formatter().formatException(record.exc_info)
+            _sink(record.levelname, record.name, message)
+        except Exception:  # noqa: BLE001 - a record that cannot be formatted must not fail the step; logging says so
+            self.handleError(record)

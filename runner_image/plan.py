@@ -1,0 +1,215 @@
+"""
+The plan inside the container: which step may start, what it sees, what its end means for the others.
+
+    waiting ─▶ running ─▶ succeeded
+       │          └─────▶ failed ... ─▶ dependants: skipped
+       └─▶ disabled, skipped
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from contract import Malformed, loads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from process import Process
+
+_ANSWER_KEYS = {"set", "deleted", "writers", "reads", "outputs", "problem"}
+_TMPFS = ("/tmp", "/scratch")  # noqa: S108 - the container's own
+
+
+class Plan:
+    """The steps, in their order, and the context as it stands between them."""
+
+    def __init__(self, document: dict, values: dict) -> None:
+        self.config: dict = document["config"]
+        self.answer_bytes: int = document["limits"]["result_bytes"]
+        self._steps: list[dict] = [step | {"index": index} for index, step in enumerate(document["steps"])]
+        self._workers: int = document["workers"]
+        self._writes: list[list[str]] = document["writes"]
+        self._values = values
+        self._writer: dict[str, str] = {}
+        self._changed_at: dict[str, int] = {}
+        self._clock = 0
+        self._seen_at: dict[str, int] = {}
+        self._state: dict[str, str] = {step["name"]: "waiting" for step in self._steps}
+
+    @property
+    def succeeded(self) -> bool:
+        """Tell whether every step succeeded or was disabled."""
+        return all(state in {"succeeded", "disabled"} for state in self._state.values())
+
+    def take_unrunnable(self) -> Iterator[dict]:
+        """Settle and report the steps that will never run: disabled, or after one that did not succeed."""
+        changed = True
+        while changed:
+            changed = False
+            for step in self._steps:
+                reason = self._why_not(step) if self._state[step["name"]] == "waiting" else None
+                if reason is None:
+                    continue
+                outcome = "skipped" if step["enabled"] else "disabled"
+                self._state[step["name"]] = outcome
+                changed = True
+                yield {"step": step["index"], "outcome": outcome, "tries": 0, "cause": reason}
+
+    def take_ready(self, running: int) -> dict | None:
+        """Return the next step that may start beside ``running`` others, and mark it as running."""
+        if running >= self._workers:
+            return None
+        for step in self._steps:
+            if self._state[step["name"]] == "waiting" and self._satisfied(step):
+                self._state[step["name"]] = "running"
+                return step
+        return None
+
+    def view_for(self, step: dict) -> dict:
+        """Return the context for one try of a step; the forked process has it to itself."""
+        self._seen_at[step["name"]] = self._clock
+        return self._values
+
+    def settle(self, process: Process) -> tuple[dict, bool]:
+        """Decide what a step's end means; returns its report, and whether it is tried again."""
+        step = process.step
+        outcome, error, answer = self._judge(process)
+        again = outcome != "succeeded" and process.number <= step["retry_count"]
+        if not again:
+            self._state[step["name"]] = outcome
+        if outcome == "succeeded":
+            self._adopt(step, answer)
+        changes = answer if outcome == "succeeded" else {}
+        return {
+            "step": step["index"],
+            "outcome": outcome,
+            "tries": process.number,
+            "wall_s": time.monotonic() - process.started_s,
+            "cpu_s": process.cpu_s,
+            "cause": error["cause"] if error else "",
+            "error": {key: error[key] for key in ("type", "message", "traceback")} if error else None,
+            "set": changes.get("set", {}),
+            "deleted": changes.get("deleted", []),
+            "writers": changes.get("writers", {}),
+            "reads": answer.get("reads", []),
+            "outputs": changes.get("outputs"),
+        }, again
+
+    def settle_unstarted(self, step: dict, why: str) -> dict:
+        """Report a step whose process the kernel refused."""
+        self._state[step["name"]] = "failed"
+        error = {"type": "BlockingIOError", "message": why, "traceback": ""}
+        return {"step": step["index"], "outcome": "failed", "tries": 1, "cause": "not_started", "error": error}
+
+    def _judge(self, process: Process) -> tuple[str, dict | None, dict]:
+        step = process.step
+        if process.timed_out:
+            return "timed_out", _error("timeout", "TimeoutError", f"stopped after {step['timeout_s']:g} s"), {}
+        if process.too_large:
+            said = f"the step's answer is larger than {self.answer_bytes} bytes"
+            return "failed", _error("answer_too_large", "OverflowError", said), {}
+        if process.rubbish:
+            return "bad_answer", _error("bad_answer", "Malformed", f"the step sent {process.rubbish}"), {}
+        if process.answer is None:
+            return (*_silent(process), {})
+        try:
+            answer = _read_answer(process.answer)
+        except Malformed as malformed:
+            return "bad_answer", _error("bad_answer", "Malformed", f"the step's answer: {malformed}"), {}
+        problem = answer["problem"]
+        if problem:
+            outcome = "bad_answer" if problem["cause"] == "bad_outputs" else "failed"
+            if problem["cause"] == "exception" and _disk_is_full():
+                problem["cause"] = "disk_full"
+            return outcome, problem, answer
+        error = self._refuse(step, answer)
+        return ("failed", error, answer) if error else ("succeeded", None, answer)
+
+    def _refuse(self, step: dict, answer: dict) -> dict | None:
+        for key in (*answer["set"], *answer["deleted"]):
+            if not all(any(fnmatchcase(key, glob) for glob in globs) for globs in self._writes):
+                said = f"the step wrote the context key {key!r}, which is not declared under context.writes"
+                return _error("undeclared_write", "PermissionError", said)
+            if self._changed_at.get(key, 0) > self._seen_at[step["name"]] and self._differs(key, answer):
+                said = f"the steps {self._writer[key]!r} and {step['name']!r} ran at once and wrote {key!r} differently"
+                return _error("parallel_conflict", "RuntimeError", said)
+        here = {*self._values, *answer["set"]} - {*answer["deleted"]}
+        missing = [key for key in step["ctx_has_keys"] if key not in here]
+        if missing:
+            return _error("missing_keys", "LookupError", f"success.ctx_has_keys: the context has no {', '.join(missing)}")
+        return None
+
+    def _differs(self, key: str, answer: dict) -> bool:
+        if key in answer["set"]:
+            return key not in self._values or self._values[key] != answer["set"][key]
+        return key in self._values
+
+    def _adopt(self, step: dict, answer: dict) -> None:
+        self._clock += 1
+        self._values.update(answer["set"])
+        for key in answer["deleted"]:
+            self._values.pop(key, None)
+        for key in (*answer["set"], *answer["deleted"]):
+            self._changed_at[key] = self._clock
+            self._writer[key] = step["name"]
+
+    def _why_not(self, step: dict) -> str | None:
+        if not step["enabled"]:
+            return "enabled: false"
+        for name in step["depends_on"]:
+            if self._state[name] not in {"waiting", "running", "succeeded"}:
+                return f"its dependency {name!r} was {self._state[name].replace('_', ' ')}"
+        return None
+
+    def _satisfied(self, step: dict) -> bool:
+        return all(self._state[name] == "succeeded" for name in step["depends_on"])
+
+
+def _silent(process: Process) -> tuple[str, dict]:
+    if process.status == -signal.SIGXFSZ:
+        return "failed", _error("disk_full", "Signal", "killed by SIGXFSZ: a file became too large")
+    if process.status < 0:
+        name = signal.Signals(-process.status).name if -process.status in {*signal.Signals} else str(-process.status)
+        return "failed", _error(f"signal:{-process.status}", "Signal", f"killed by {name}")
+    return "no_answer", _error("no_answer", "NoAnswer", f"the step exited with code {process.status} and no answer")
+
+
+def _error(cause: str, kind: str, message: str) -> dict:
+    return {"cause": cause, "type": kind, "message": message, "traceback": ""}
+
+
+def _read_answer(content: bytes) -> dict:
+    answer = loads(content)
+    if not isinstance(answer, dict) or set(answer) != _ANSWER_KEYS:
+        raise Malformed("not an answer")
+    texts = ("cause", "type", "message", "traceback")
+    problem = answer["problem"]
+    good = (
+        isinstance(answer["set"], dict)
+        and _is_texts(answer["deleted"])
+        and _is_texts(answer["reads"])
+        and isinstance(answer["writers"], dict)
+        and _is_texts([*answer["writers"].values()])
+        and (answer["outputs"] is None or isinstance(answer["outputs"], dict))
+        and (problem is None or (isinstance(problem, dict) and all(isinstance(problem.get(t), str) for t in texts)))
+    )
+    if not good:
+        raise Malformed("not an answer")
+    return answer
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _disk_is_full() -> bool:
+    for path in _TMPFS:
+        found = os.statvfs(path)
+        if found.f_bavail == 0 or found.f_favail == 0:
+            return True
+    return False

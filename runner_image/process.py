@@ -1,0 +1,149 @@
+"""A step's process as its supervisor sees it: three pipes, a deadline, an end."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import step as child
+from contract import ANSWER, HEADER, RECORD, SMALL_FRAME_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from plan import Plan
+
+
+_ANSWER_FD = 3
+
+
+class Process:
+    """One try of one step. ``rubbish`` says what was wrong with what it sent, ``answer`` is what it answered."""
+
+    def __init__(self, step: dict, number: int, pid: int, fds: tuple[int, int, int], answer_bytes: int) -> None:
+        self.step, self.number, self.pid = step, number, pid
+        self.stdout_fd, self.stderr_fd, self.answer_fd = fds
+        self.fds = list(fds)
+        self.started_s = time.monotonic()
+        self.deadline_s = self.started_s + step["timeout_s"] if step["timeout_s"] else None
+        self.timed_out = False
+        self.answer: bytes | None = None
+        self.too_large = False
+        self.rubbish = ""
+        self.status = 0
+        self.cpu_s = 0.0
+        self._answer_bytes = answer_bytes
+        self._buffer = bytearray()
+        self._exited = False
+
+    @classmethod
+    def start(cls, step: dict, plan: Plan, number: int, forget: Callable[[], None]) -> Process:
+        """Fork a process for the step. Raises OSError where the kernel refuses one."""
+        pipes = [os.pipe() for _ in range(3)]
+        values = plan.view_for(step)
+        try:
+            pid = os.fork()
+        except OSError:
+            for pipe in pipes:
+                os.close(pipe[0])
+                os.close(pipe[1])
+            raise
+        if pid == 0:
+            _become(step, values, plan.config, pipes, forget)
+        for read_fd, write_fd in pipes:
+            os.close(write_fd)
+            os.set_blocking(read_fd, False)
+        return cls(step, number, pid, (pipes[0][0], pipes[1][0], pipes[2][0]), plan.answer_bytes)
+
+    def read(self, fd: int, most: int) -> bytes | None:
+        """Read from one of the pipes; None at its end, when it is closed and forgotten."""
+        try:
+            content = os.read(fd, most)
+        except BlockingIOError:
+            return b""
+        if not content:
+            self.fds.remove(fd)
+            os.close(fd)
+            return None
+        if fd == self.answer_fd and not (self.rubbish or self.too_large):
+            self._buffer += content
+        return content
+
+    def has_more(self, fd: int) -> bool:
+        """Tell whether a read would give something now, be it the end."""
+        return bool(select.select([fd], [], [], 0)[0])
+
+    def take_records(self) -> Iterator[bytes]:
+        """Yield the log records that have arrived whole, and keep the answer."""
+        while len(self._buffer) >= HEADER.size and not self.rubbish:
+            kind, length = HEADER.unpack_from(self._buffer)
+            if kind not in {RECORD, ANSWER} or (kind == RECORD and length > SMALL_FRAME_BYTES) or self.answer is not None:
+                self.rubbish = "bytes that are no frame"
+            elif length > self._answer_bytes:
+                self.too_large = True
+                self._buffer.clear()
+            elif len(self._buffer) >= HEADER.size + length:
+                payload = bytes(self._buffer[HEADER.size : HEADER.size + length])
+                del self._buffer[: HEADER.size + length]
+                if kind == ANSWER:
+                    self.answer = payload
+                else:
+                    yield payload
+            else:
+                return
+
+    def has_exited(self) -> bool:
+        """Tell whether the process itself is gone; its children may still be there."""
+        if not self._exited:
+            pid, status, used = os.wait4(self.pid, os.WNOHANG)
+            if pid:
+                self._exited = True
+                self.status = os.waitstatus_to_exitcode(status)
+                self.cpu_s = used.ru_utime + used.ru_stime
+                self.stop_group()
+        return self._exited
+
+    def stop(self) -> None:
+        """Kill the step for time."""
+        self.timed_out = True
+        self.deadline_s = None
+        self.stop_group()
+        os.kill(self.pid, signal.SIGKILL)
+
+    def stop_group(self) -> None:
+        """Kill what is left of the step's process group."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+    def close(self) -> None:
+        """Close the pipes: whoever still writes to them gets EPIPE."""
+        if self._buffer and not self.rubbish:
+            self.rubbish = "an answer that was cut off"
+        for fd in self.fds:
+            os.close(fd)
+        self.fds.clear()
+
+
+def _become(step: dict, values: dict, config: dict, pipes: list[tuple[int, int]], forget: Callable[[], None]) -> None:
+    """Turn the forked process into the step's own; never returns."""
+    code = 70
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        forget()
+        os.dup2(pipes[0][1], 1)
+        os.dup2(pipes[1][1], 2)
+        os.dup2(pipes[2][1], _ANSWER_FD, inheritable=False)
+        os.closerange(_ANSWER_FD + 1, 65536)
+        code = child.live(step, values, config, _ANSWER_FD)
+    except BaseException:  # noqa: BLE001 - a forked process must never return into its parent's loop
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(code)
+

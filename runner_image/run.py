@@ -1,0 +1,14 @@
+"""
+What the container starts: ``python3 -I -B -S /opt/runner/run.py``.
+
+Everything here is the standard library's. After the first step has started, nothing in this container is believed.
+"""
+
+import sys
+
+sys.path.insert(0, "/opt/runner")
+
+if __name__ == "__main__":
+    from supervisor import main
+
+    raise SystemExit(main())

@@ -1,0 +1,152 @@
+"""
+The loop inside the container: takes the plan, starts steps as processes, passes on what they say, and ends.
+
+It is the only process here that holds the channel and the nonce, and it is not dumpable, so steps can kill it
+(then there is no answer) but cannot speak for it.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import selectors
+import signal
+import sys
+import time
+
+import walls
+from artifacts import send_artifacts
+from channel import Channel
+from contract import CONTRACT_VERSION, HELLO, LOG, LOG_HEADER, PIECE_BYTES, READING, RECORD, STEP_ENDED, STEP_STARTED
+from contract import Malformed, loads
+from plan import Plan
+from process import Process
+
+SNAPSHOT = "/in/snapshot.json"
+
+
+def main() -> int:
+    """Run the plan that arrives on standard input; returns the container's exit code."""
+    walls.hide()
+    channel = Channel.take_over_stdio()
+    channel.send_json(HELLO, {"contract": CONTRACT_VERSION, "python": sys.version.split()[0], "uid": os.getuid()})
+    document = channel.receive_plan()
+    with open(SNAPSHOT, "rb") as file:
+        snapshot = loads(file.read())
+    plan = Plan(document, snapshot["values"])
+    supervisor = Supervisor(channel, plan)
+    supervisor.run()
+    _kill_all_others()
+    send_artifacts(channel, document["limits"])
+    channel.send_json(READING, _reading())
+    channel.end()
+    channel.wait_for_bye()
+    return 0 if plan.succeeded else 1
+
+
+class Supervisor:
+    """Keeps as many steps going as the plan allows, until none is left."""
+
+    def __init__(self, channel: Channel, plan: Plan) -> None:
+        self._channel = channel
+        self._plan = plan
+        self._running: dict[int, Process] = {}
+        self._selector = selectors.DefaultSelector()
+        self._wake, wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake_w)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._selector.register(self._wake, selectors.EVENT_READ, None)
+
+    def run(self) -> None:
+        """Run every step that can be run."""
+        while True:
+            self._start_ready()
+            if not self._running:
+                return
+            self._wait()
+            for process in [*self._running.values()]:
+                if process.has_exited():
+                    self._finish(process)
+
+    def _start_ready(self) -> None:
+        while True:
+            for report in self._plan.take_unrunnable():
+                self._channel.send_json(STEP_ENDED, report)
+            step = self._plan.take_ready(len(self._running))
+            if step is None:
+                return
+            self._start(step, 1)
+
+    def _start(self, step: dict, number: int) -> None:
+        self._channel.send_json(STEP_STARTED, {"step": step["index"], "try": number})
+        try:
+            process = Process.start(step, self._plan, number, self._channel.forget)
+        except OSError as error:
+            report = self._plan.settle_unstarted(step, f"{error.strerror}: the step's process could not be started")
+            self._channel.send_json(STEP_ENDED, report)
+            return
+        self._running[process.pid] = process
+        for fd in process.fds:
+            self._selector.register(fd, selectors.EVENT_READ, process)
+
+    def _wait(self) -> None:
+        deadlines = [process.deadline_s for process in self._running.values() if process.deadline_s is not None]
+        timeout = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+        for key, _ in self._selector.select(timeout):
+            if key.data is None:
+                os.read(self._wake, 4096)
+            else:
+                self._pump(key.data, key.fd)
+        for process in self._running.values():
+            if process.deadline_s is not None and time.monotonic() >= process.deadline_s:
+                process.stop()
+
+    def _pump(self, process: Process, fd: int) -> None:
+        content = process.read(fd, PIECE_BYTES)
+        if content is None:
+            self._selector.unregister(fd)
+        elif fd == process.answer_fd:
+            for record in process.take_records():
+                self._pass_on(process, record)
+        elif content:
+            stream = 1 if fd == process.stdout_fd else 2
+            self._channel.send(LOG, LOG_HEADER.pack(process.step["index"], stream), content)
+
+    def _pass_on(self, process: Process, record: bytes) -> None:
+        try:
+            document = loads(record)
+        except Malformed:
+            process.rubbish = process.rubbish or "a log record that is not JSON"
+            return
+        self._channel.send_json(RECORD, {"step": process.step["index"], "record": document})
+
+    def _finish(self, process: Process) -> None:
+        for fd in [*process.fds]:
+            while fd in process.fds and process.has_more(fd):
+                self._pump(process, fd)
+        for fd in [*process.fds]:
+            self._selector.unregister(fd)
+        process.close()
+        del self._running[process.pid]
+        report, again = self._plan.settle(process)
+        if again:
+            self._start(process.step, process.number + 1)
+        else:
+            self._channel.send_json(STEP_ENDED, report)
+
+
+def _kill_all_others() -> None:
+    """Kill every process of this container but its init and ourselves (kill(2): pid -1 spares both)."""
+    try:
+        os.kill(-1, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _reading() -> dict:
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {
+        "cpu_user_s": own.ru_utime + children.ru_utime,
+        "cpu_system_s": own.ru_stime + children.ru_stime,
+        "memory_peak_bytes": max(own.ru_maxrss, children.ru_maxrss) * 1024,
+    }
