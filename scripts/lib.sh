@@ -2,6 +2,8 @@
 # shellcheck shell=bash
 
 set -euo pipefail
+# A failure inside $(...) must stop it too; bash 3 does not know this and has nothing better.
+shopt -s inherit_errexit 2>/dev/null || true
 
 ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"
 cd -- "$ROOT"
