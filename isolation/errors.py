@@ -16,6 +16,7 @@ A recipe's failure is a result (see ``model.outcome``); these are the rest::
     │   ├── ImageError                  the runner image is missing or of another version
     │   └── UnenforceableError          a limit that this host cannot hold
     ├── StorageError               4    the state folder: full, read-only, damaged
+    │   └── RunEndedError               the run was ended already, by another hand
     ├── ContractError              5    our own runner broke the contract: a defect of ours
     └── InterruptedRunError        130  a person pressed Ctrl-C; the container is gone
 """
@@ -100,6 +101,10 @@ class StorageError(IsolationError):
     """The state folder cannot be read or written."""
 
     exit_code = 4
+
+
+class RunEndedError(StorageError):
+    """The run was ended already, by another hand; what was about to be recorded is not, and nothing is merged."""
 
 
 class ContractError(IsolationError):

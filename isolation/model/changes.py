@@ -56,8 +56,14 @@ class Conflict:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Merge:
-    """What became of the changes. ``none``: nothing to merge, or the run did not succeed."""
+    """
+    What became of the changes. ``none``: nothing to merge, or the run did not succeed.
+
+    ``version`` is the context's after the merge. There are ``conflicts`` only if nothing was merged for them;
+    ``dropped`` are changed keys that keep another's value, since the policy says ``theirs``.
+    """
 
     status: Literal["none", "merged", "conflict"] = "none"
     version: int | None = None
     conflicts: tuple[Conflict, ...] = ()
+    dropped: tuple[str, ...] = ()

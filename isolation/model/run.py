@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from isolation.model.changes import Changes, Merge
+from isolation.model.changes import Changes, Merge  # noqa: TC001 - model.document reads the annotations
 from isolation.model.outcome import Outcome, StepOutcome
 from isolation.model.usage import Usage
 

@@ -1,0 +1,40 @@
+"""Carry out a merge inside the transaction that also ends the run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from isolation.context import entries
+from isolation.model.changes import Merge
+from isolation.rules.merge import merge
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from isolation.model.changes import Changes
+    from isolation.model.policy import MergeRule
+    from isolation.model.snapshot import Snapshot
+
+
+def apply(  # noqa: PLR0913  (what it needs is what a merge is)
+    connection: Connection,
+    snapshot: Snapshot,
+    changes: Changes,
+    rule: MergeRule,
+    *,
+    who: str,
+    run_id: str | None,
+    at: str,
+) -> Merge:
+    """
+    Merge the changes into the context, or say with what they are in conflict; the caller commits.
+
+    Only the changed keys are read, so the cost does not grow with the store or its history.
+    """
+    if not changes:
+        return Merge()
+    plan = merge(snapshot, entries.current(connection, changes.keys()), changes, rule)
+    if plan.conflicts:
+        return Merge(status="conflict", version=entries.newest_version(connection), conflicts=plan.conflicts)
+    version = entries.append(connection, plan.writes, who=who, run_id=run_id, at=at)
+    return Merge(status="merged", version=version, dropped=plan.dropped)
