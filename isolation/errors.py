@@ -5,9 +5,10 @@ A recipe's failure is a result (see ``model.outcome``); these are the rest::
 
     IsolationError                 exit code
     ├── InputError                 2    what a person gave us cannot be used
-    │   ├── RecipeError                 the recipe file (has ``path`` and ``line``)
-    │   ├── PackageError                what the recipe needs cannot be found
-    │   ├── PolicyError                 the policy file
+    │   ├── FileError                   a file of theirs (has ``path`` and ``line``)
+    │   │   ├── RecipeError                 the recipe
+    │   │   ├── PackageError                what the recipe needs cannot be found
+    │   │   └── PolicyError                 the policy
     │   ├── ContextError                a context key or value
     │   ├── SettingsError               the settings file or an environment variable
     │   └── RunNotFoundError            no such run in this state folder
@@ -26,7 +27,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """
+    Write the hint for a word that nobody knows: the nearest that somebody does, or nothing.
+
+    >>> did_you_mean("modul", ["name", "module"])
+    "did you mean 'module'?"
+    """
+    from difflib import get_close_matches  # noqa: PLC0415 - only a mistake pays for it
+
+    near = get_close_matches(word, list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else ""
 
 
 class IsolationError(Exception):
@@ -49,8 +64,8 @@ class InputError(IsolationError):
     exit_code = 2
 
 
-class RecipeError(InputError):
-    """The recipe cannot be used; ``path`` and ``line`` (from 1) say where, as far as known."""
+class FileError(InputError):
+    """A file that a person gave us cannot be used; ``path`` and ``line`` (from 1) say where, as far as known."""
 
     def __init__(self, sentence: str, *, hint: str = "", path: Path | str = "", line: int | None = None) -> None:
         place = f"{path}:{line}: " if path and line else f"{path}: " if path else ""
@@ -59,11 +74,15 @@ class RecipeError(InputError):
         self.line = line
 
 
-class PackageError(InputError):
+class RecipeError(FileError):
+    """The recipe cannot be used."""
+
+
+class PackageError(FileError):
     """Something that the recipe needs cannot be found or packed."""
 
 
-class PolicyError(InputError):
+class PolicyError(FileError):
     """The policy cannot be used."""
 
 
