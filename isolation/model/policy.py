@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from isolation.model.outcome import Outcome
+from isolation.model.package import canonical
 from isolation.model.recipe import Name, Seconds, Strict
 from isolation.units import parse_bytes, parse_seconds
 
@@ -75,3 +77,12 @@ class Policy(Strict):
     retry: dict[RetryCause, RetryRule] = Field(default_factory=dict)
     merge: MergeRule = MergeRule()
     context: ContextScope = ContextScope()
+
+    def content(self) -> bytes:
+        """Write the policy as it is recorded; its digest names it."""
+        return canonical(self.model_dump(mode="json", by_alias=True))
+
+    @classmethod
+    def read(cls, content: bytes) -> Policy:
+        """Read a recorded policy."""
+        return cls.model_validate(json.loads(content))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,11 @@ class Snapshot:
     def content(self) -> bytes:
         """Write the snapshot as the container will read it."""
         return canonical({"version": self.version, "values": self.values, "versions": self.versions})
+
+    @classmethod
+    def read(cls, content: bytes) -> Snapshot:
+        """Read a recorded snapshot."""
+        return cls(**json.loads(content))
 
     @property
     def digest(self) -> str:

@@ -1,0 +1,35 @@
+"""Evidence: all that is known about how one attempt ended, before anything is decided from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from isolation.model.changes import Changes
+from isolation.model.run import Artifact, StepReport
+
+Stop = Literal["", "cancelled", "limits.wall", "limits.step_wall", "limits.log", "limits.result", "limits.artifacts"]
+"""Why it was us who stopped it; empty if it was not."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """
+    What the kernel, the engine and the channel told.
+
+    ``lost`` says why the engine cannot be believed, empty if it can. ``oom_kills`` and ``forks_refused`` are None
+    where the kernel's counters cannot be read; then ``engine_saw_oom`` is all there is.
+    """
+
+    lost: str = ""
+    stopped: Stop = ""
+    oom_kills: int | None = None
+    engine_saw_oom: bool = False
+    forks_refused: int | None = None
+    exit_code: int | None = None
+    answer: Literal["complete", "missing", "malformed"] = "missing"
+    answer_problem: str = ""
+    steps: tuple[StepReport, ...] = ()
+    changes: Changes = Changes()
+    artifacts: tuple[Artifact, ...] = ()
+    diagnostics: str = ""

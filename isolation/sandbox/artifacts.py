@@ -1,0 +1,94 @@
+"""Files from a container on their way into the blob store: named, counted and bounded here, whatever the runner did."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import TYPE_CHECKING, Protocol
+
+from isolation.contract import Malformed
+from isolation.model.run import Artifact
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+_PART = re.compile(r"[A-Za-z0-9_()+=@, \-][A-Za-z0-9_()+=@, .\-]{0,99}", re.ASCII)
+_MOST_PARTS = 8
+
+
+class LimitReachedError(Exception):
+    """The recipe left more files, or larger ones, than its policy allows."""
+
+
+class Writer(Protocol):
+    """A blob on its way in."""
+
+    def write(self, chunk: bytes) -> None:
+        """Append a chunk."""
+
+    def finish(self) -> str:
+        """Keep it; returns its digest."""
+
+
+class Blobs(Protocol):
+    """Where artifacts are kept."""
+
+    def writer(self) -> AbstractContextManager[Writer]:
+        """Begin a blob, discarded unless it is finished."""
+
+
+class ArtifactIntake:
+    """Takes files one after another. ``close`` discards one that is not whole."""
+
+    def __init__(self, blobs: Blobs, *, most_files: int, most_bytes: int) -> None:
+        self._blobs = blobs
+        self._most_files = most_files
+        self._most_bytes = most_bytes
+        self._left = 0
+        self._taken_bytes = 0
+        self._open = contextlib.ExitStack()
+        self._current: tuple[str, int, Writer] | None = None
+        self._kept: dict[str, Artifact] = {}
+
+    @property
+    def kept(self) -> tuple[Artifact, ...]:
+        """Return the files that arrived whole, by name."""
+        return tuple(self._kept[name] for name in sorted(self._kept))
+
+    def begin(self, name: str, size_bytes: int) -> None:
+        """Begin a file. Raises Malformed for a name that may not be, LimitReachedError for too much."""
+        self._check_whole()
+        parts = name.split("/")
+        if len(parts) > _MOST_PARTS or not all(_PART.fullmatch(part) for part in parts):
+            raise Malformed(f"an artifact of the name {name[:200]!r}: plain names of letters, digits and -_.,+=@() only")
+        if name in self._kept:
+            raise Malformed(f"two artifacts of the name {name!r}")
+        self._taken_bytes += size_bytes
+        if len(self._kept) >= self._most_files or self._taken_bytes > self._most_bytes:
+            raise LimitReachedError
+        self._current = (name, size_bytes, self._open.enter_context(self._blobs.writer()))
+        self._left = size_bytes
+        self._finish_if_whole()
+
+    def add(self, chunk: bytes) -> None:
+        """Add a chunk to the file that was begun."""
+        if self._current is None or not 0 < len(chunk) <= self._left:
+            raise Malformed("bytes of no artifact")
+        self._current[2].write(chunk)
+        self._left -= len(chunk)
+        self._finish_if_whole()
+
+    def close(self) -> None:
+        """Discard what is not whole."""
+        self._open.close()
+
+    def _check_whole(self) -> None:
+        if self._current is not None:
+            raise Malformed(f"the artifact {self._current[0]!r} was cut off")
+
+    def _finish_if_whole(self) -> None:
+        if self._left == 0 and self._current is not None:
+            name, size_bytes, writer = self._current
+            self._kept[name] = Artifact(name=name, digest=writer.finish(), size_bytes=size_bytes)
+            self._current = None
+            self._open.close()

@@ -1,0 +1,203 @@
+"""A cell: one started, single-use container with its group, its uid and its channel, taken and given back whole."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from isolation.errors import UnenforceableError
+from isolation.sandbox.counters import make_group
+from isolation.sandbox.engine import LABEL, STATE_LABEL, Engine
+from isolation.sandbox.engine_counters import EngineGroup
+from isolation.sandbox.hardening import Mounts, create_body
+from isolation.sandbox.streams import Channel
+
+if TYPE_CHECKING:
+    from isolation.model.policy import Limits, Policy
+    from isolation.sandbox.counters import Group
+    from isolation.sandbox.leases import Leases
+    from isolation.stopwatch import Stopwatch
+
+
+class Cell:
+    """
+    A container on its way up, standing, or on its way down.
+
+    ``destroy`` takes back what there is, in the one safe order, and can be called again after it failed: the uid is
+    free only when the container is proven gone.
+    """
+
+    def __init__(self, name: str, engine: Engine, leases: Leases) -> None:
+        self.name = name
+        self._engine = engine
+        self._leases = leases
+        self._uid: int | None = None
+        self._group: Group | None = None
+        self._container_id: str | None = None
+        self._channel: Channel | None = None
+
+    def __repr__(self) -> str:
+        return f"Cell({self.name!r}, container={self._container_id and self._container_id[:12]})"
+
+    @property
+    def container_id(self) -> str:
+        """The engine's name for it."""
+        assert self._container_id is not None, "not created yet"  # noqa: S101 - a cell is handed out when it stands
+        return self._container_id
+
+    @property
+    def group(self) -> Group:
+        """Where its counters are read."""
+        assert self._group is not None, "not created yet"  # noqa: S101 - as above
+        return self._group
+
+    @property
+    def channel(self) -> Channel:
+        """How one talks with it."""
+        assert self._channel is not None, "not created yet"  # noqa: S101 - as above
+        return self._channel
+
+    def create(
+        self, policy: Policy, group: Group, *, image_id: str, mounts: Mounts, labels: dict[str, str]
+    ) -> None:
+        """Create the container and attach to it; nothing runs yet."""
+        self._group = group
+        self._uid = self._leases.take(self.name)
+        body = create_body(
+            policy,
+            image_id=image_id,
+            uid=self._uid,
+            mounts=mounts,
+            labels=labels,
+            cgroup_parent=group.parent,
+            cell_memory_bytes=group.cell_memory_bytes(policy.limits),
+        )
+        self._container_id = self.name  # from here on there may be one, also if the engine's answer is lost
+        self._container_id = self._engine.create(self.name, body)
+        self._channel = Channel(self._engine.attach(self._container_id), policy.limits.result_bytes)
+
+    def start(self) -> None:
+        """Start it."""
+        self._engine.start(self.container_id)
+        self.group.watch(self.container_id)
+
+    def destroy(self) -> None:
+        """Kill and remove the container, then its group, and give back its uid last. Raises EngineError."""
+        if self._channel is not None:
+            self._channel.close()
+        if self._container_id is not None:
+            self._engine.remove(self._container_id)
+            self._container_id = None
+        if self._group is not None:
+            self._group.remove()
+            self._group = None
+        if self._uid is not None:
+            self._leases.release(self._uid)
+            self._uid = None
+
+
+class Cells:
+    """Makes cells on one engine."""
+
+    def __init__(self, engine: Engine, leases: Leases, *, local: bool, use_groups: bool = True) -> None:
+        self._engine = engine
+        self._leases = leases
+        self._local = local
+        self._use_groups = use_groups
+
+    def check(self, policy: Policy) -> None:
+        """Raise UnenforceableError for what this engine and this host cannot hold."""
+        facts = self._engine.facts()
+        limits = policy.limits
+        if policy.runtime not in facts.runtimes:
+            known = ", ".join(name for name in facts.runtimes if "." not in name)
+            raise UnenforceableError(
+                f"the runtime {policy.runtime!r} of policy {policy.name!r} is not known to the engine",
+                hint=f"It knows: {known}. Install and register it, or choose another in the policy.",
+            )
+        if limits.cpus > facts.cpus:
+            raise UnenforceableError(
+                f"limits.cpus of policy {policy.name!r} is {limits.cpus:g}, but this host has {facts.cpus}",
+                hint="Lower it: a limit above the host's own is none.",
+            )
+        if facts.memory_bytes and limits.memory_bytes > facts.memory_bytes:
+            raise UnenforceableError(
+                f"limits.memory of policy {policy.name!r} is {limits.memory_bytes} bytes, "
+                f"but this host has {facts.memory_bytes}",
+                hint="Lower it: a limit above the host's own is none.",
+            )
+        if not any("seccomp" in option for option in facts.security):
+            raise UnenforceableError(
+                "this engine cannot filter system calls (seccomp)", hint="Use a kernel and an engine built with it."
+            )
+        for warning in facts.warnings:
+            lacking = _lacking_limit(warning, limits)
+            if lacking:
+                raise UnenforceableError(
+                    f"{lacking} of policy {policy.name!r} cannot be held here: the engine says {warning!r}",
+                    hint="`isolation doctor` shows what this host gives and lacks.",
+                )
+
+    def claim(
+        self, name: str, policy: Policy, *, image_id: str, mounts: Mounts, labels: dict[str, str], watch: Stopwatch
+    ) -> Cell:
+        """Make and start a cell of that name. Whatever fails, nothing of it is left that the engine lets us remove."""
+        cell = Cell(name, self._engine, self._leases)
+        try:
+            with watch.phase("create"):
+                group = self._group(name, policy.limits)
+                cell.create(policy, group, image_id=image_id, mounts=mounts, labels=labels)
+            with watch.phase("start"):
+                cell.start()
+        except BaseException:
+            cell.destroy()
+            raise
+        return cell
+
+    def _group(self, name: str, limits: Limits) -> Group:
+        facts = self._engine.facts()
+        group = None
+        if self._use_groups:
+            group = make_group(
+                name, limits, version=facts.cgroup_version, driver=facts.cgroup_driver, local=self._local
+            )
+        return group or EngineGroup(self._engine)
+
+
+def is_local(address: str) -> bool:
+    """Tell whether an engine's address is this host's own."""
+    return address.startswith("unix://") and os.path.exists(address.removeprefix("unix://"))  # noqa: PTH110
+
+
+def cell_name(run_id: str, attempt: int) -> str:
+    """Name a cell; its container, group, uid lease and slot all carry this name."""
+    return f"isolation-{run_id}-{attempt}"
+
+
+def run_of(cell: str) -> str:
+    """
+    Return the run that a cell's name tells of; empty for a name that is no cell's.
+
+    >>> run_of(cell_name("20250102-030405-0a1b2c3d", 2))
+    '20250102-030405-0a1b2c3d'
+    """
+    run_id, _, attempt = cell.removeprefix("isolation-").rpartition("-")
+    return run_id if cell.startswith("isolation-") and attempt.isdigit() else ""
+
+
+def cell_labels(run_id: str, attempt: int, state: str) -> dict[str, str]:
+    """Return the labels by which a crashed controller's containers are found; ``state`` names its state folder."""
+    return {LABEL: run_id, STATE_LABEL: state, "isolation.attempt": str(attempt)}
+
+
+_WARNINGS = {
+    "no memory limit support": "limits.memory",
+    "no swap limit support": "limits.memory",
+    "no pids limit support": "limits.pids",
+    "no cpu cfs quota support": "limits.cpus",
+}
+
+
+def _lacking_limit(warning: str, limits: Limits) -> str:
+    del limits
+    return next((limit for words, limit in _WARNINGS.items() if words in warning.lower()), "")

@@ -1,0 +1,262 @@
+"""The only module that knows Docker exists. Everything else asks the ``Engine`` protocol."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import docker
+import requests
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+
+from isolation.errors import EngineError, EngineUnreachableError, ImageError
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+
+DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
+LABEL = "isolation.run"
+"""Carried by every container of ours; its value is the run's id."""
+STATE_LABEL = "isolation.state"
+"""Names the state folder, so that nobody cleans up after another."""
+
+_OLDEST_API = "1.41"
+_API_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineFacts:
+    """What the engine says of itself. ``cgroup_driver`` is ``cgroupfs``, ``systemd`` or ``none``."""
+
+    name: str
+    version: str
+    cgroup_version: int
+    cgroup_driver: str
+    runtimes: tuple[str, ...]
+    security: tuple[str, ...]
+    cpus: int
+    memory_bytes: int
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ended:
+    """How the engine says a container ended; ``oom_killed`` may be false after a kill for memory (counters know)."""
+
+    exit_code: int
+    oom_killed: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Leftover:
+    """A container of ours that is still there."""
+
+    container_id: str
+    run_id: str
+    state: str
+    running: bool
+
+
+class Engine(Protocol):
+    """What we need of a container engine. Every method raises EngineError; none retries."""
+
+    def facts(self) -> EngineFacts:
+        """Describe the engine; asked once."""
+
+    def image_id(self, name: str) -> str:
+        """Return the id of a local image. Raises ImageError where it is not there; never pulls."""
+
+    def create(self, name: str, body: dict[str, Any]) -> str:
+        """Create a container from a raw create body; returns its id."""
+
+    def attach(self, container_id: str) -> socket.socket:
+        """Attach to its three standard streams, before it is started, so that no byte is lost."""
+
+    def start(self, container_id: str) -> None:
+        """Start it; returns when its first process has been started."""
+
+    def kill(self, container_id: str) -> None:
+        """Send SIGKILL to its init; a container that is not running any more is no error."""
+
+    def wait(self, container_id: str, timeout_s: float) -> Ended | None:
+        """Wait until it has stopped; None if it has not within the time, or nobody knows it any more."""
+
+    def remove(self, container_id: str) -> None:
+        """Remove it by force; one that is gone already is no error."""
+
+    def leftovers(self) -> tuple[Leftover, ...]:
+        """List all containers that carry our label."""
+
+    def stats(self, container_id: str) -> dict[str, Any]:
+        """Return the engine's own reading of a running container's counters."""
+
+
+class DockerEngine:
+    """A Docker Engine from 20.10 on, at an address such as ``unix:///var/run/docker.sock``."""
+
+    def __init__(self, address: str | None = None) -> None:
+        self.address = address or os.environ.get("DOCKER_HOST") or DEFAULT_ADDRESS
+        self._facts: EngineFacts | None = None
+        self._client = self._connect(_OLDEST_API)
+
+    def __repr__(self) -> str:
+        return f"DockerEngine({self.address!r})"
+
+    def facts(self) -> EngineFacts:
+        """Describe the engine; asked once."""
+        if self._facts is None:
+            with self._errors("describe itself"):
+                self._facts = _facts(self._ask_info())
+        return self._facts
+
+    def image_id(self, name: str) -> str:
+        """Return the id of a local image. Raises ImageError where it is not there; never pulls."""
+        with self._errors("inspect an image"):
+            try:
+                return str(self._client.inspect_image(name)["Id"])
+            except ImageNotFound as error:
+                sentence = f"the runner image {name} is not on the engine at {self.address}"
+                raise ImageError(sentence, hint="Build it with scripts/image.") from error
+
+    def create(self, name: str, body: dict[str, Any]) -> str:
+        """Create a container from a raw create body; returns its id."""
+        with self._errors("create a container"):
+            try:
+                return str(self._client.create_container_from_config(body, name)["Id"])
+            except ImageNotFound as error:
+                sentence = f"the image {body['Image']} is not on the engine at {self.address}"
+                raise ImageError(sentence, hint="It was removed since; build one with scripts/image.") from error
+
+    def attach(self, container_id: str) -> socket.socket:
+        """Attach to its three standard streams, before it is started, so that no byte is lost."""
+        with self._errors("attach to a container"):
+            params = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+            stream = self._client.attach_socket(container_id, params=params)
+            return getattr(stream, "_sock", stream)
+
+    def start(self, container_id: str) -> None:
+        """Start it; returns when its first process has been started."""
+        with self._errors("start a container"):
+            self._client.start(container_id)
+
+    def kill(self, container_id: str) -> None:
+        """Send SIGKILL to its init; a container that is not running any more is no error."""
+        with self._errors("kill a container"):
+            try:
+                self._client.kill(container_id, signal="KILL")
+            except APIError as error:
+                if error.status_code not in {404, 409}:
+                    raise
+
+    def wait(self, container_id: str, timeout_s: float) -> Ended | None:
+        """Wait until it has stopped; None if it has not within the time, or nobody knows it any more."""
+        with self._errors("wait for a container"):
+            try:
+                code = int(self._client.wait(container_id, timeout=timeout_s)["StatusCode"])
+                state = self._client.inspect_container(container_id)["State"]
+            except (NotFound, requests.exceptions.ReadTimeout):
+                return None
+            except requests.exceptions.ConnectionError as error:
+                if "timed out" in str(error).lower():
+                    return None
+                raise
+            return Ended(exit_code=code, oom_killed=bool(state.get("OOMKilled")))
+
+    def remove(self, container_id: str) -> None:
+        """Remove it by force; one that is gone already is no error."""
+        with self._errors("remove a container"):
+            try:
+                self._client.remove_container(container_id, force=True, v=True)
+            except APIError as error:
+                if error.status_code != 404 and "already in progress" not in str(error):
+                    raise
+
+    def leftovers(self) -> tuple[Leftover, ...]:
+        """List all containers that carry our label."""
+        with self._errors("list containers"):
+            found = self._client.containers(all=True, filters={"label": [LABEL]})
+        return tuple(
+            Leftover(
+                container_id=container["Id"],
+                run_id=container["Labels"][LABEL],
+                state=container["Labels"].get(STATE_LABEL, ""),
+                running=container["State"] == "running",
+            )
+            for container in found
+        )
+
+    def stats(self, container_id: str) -> dict[str, Any]:
+        """Return the engine's own reading of a running container's counters."""
+        with self._errors("read a container's counters"):
+            answer: dict[str, Any] = self._client.stats(container_id, stream=False, one_shot=True)
+            return answer
+
+    def _connect(self, version: str) -> docker.APIClient:
+        with self._errors("answer"):
+            return docker.APIClient(base_url=self.address, version=version, timeout=_API_TIMEOUT_S)
+
+    def _ask_info(self) -> dict[str, Any]:
+        try:
+            info: dict[str, Any] = self._client.info()
+        except APIError as error:
+            if error.status_code != 400 or "too old" not in str(error):
+                raise
+            self._client = self._connect("auto")
+            info = self._client.info()
+        return info
+
+    @contextlib.contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except APIError as error:
+            said = error.explanation or str(error)
+            raise EngineError(
+                f"the Docker Engine at {self.address} could not {doing}: {said}",
+                hint="`isolation doctor` shows what this host gives and lacks.",
+            ) from error
+        except (DockerException, requests.exceptions.RequestException, OSError) as error:
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: BaseException) -> EngineUnreachableError:
+        if _is_caused_by(error, PermissionError):
+            return EngineUnreachableError(
+                f"this user may not use the Docker Engine at {self.address}",
+                hint="Run as root, or join the group that owns the socket (it is as good as root), and log in again.",
+            )
+        return EngineUnreachableError(
+            f"the Docker Engine at {self.address} does not answer",
+            hint="Start it, or name another with --engine; `isolation doctor` shows what is missing.",
+        )
+
+
+def _is_caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
+    seen: set[int] = set()
+    pending = [error]
+    while pending:
+        found = pending.pop()
+        if found is None or id(found) in seen:
+            continue
+        if isinstance(found, kind):
+            return True
+        seen.add(id(found))
+        pending += [found.__cause__, found.__context__]
+        pending += [item for item in found.args if isinstance(item, BaseException)]
+    return False
+
+
+def _facts(info: dict[str, Any]) -> EngineFacts:
+    return EngineFacts(
+        name="docker",
+        version=str(info.get("ServerVersion", "")),
+        cgroup_version=int(info.get("CgroupVersion") or 1),
+        cgroup_driver=str(info.get("CgroupDriver", "none")),
+        runtimes=tuple(sorted(info.get("Runtimes") or ())),
+        security=tuple(info.get("SecurityOptions") or ()),
+        cpus=int(info.get("NCPU") or 1),
+        memory_bytes=int(info.get("MemTotal") or 0),
+        warnings=tuple(info.get("Warnings") or ()),
+    )

@@ -1,0 +1,76 @@
+"""The engine's own word for a run's counters, where the kernel's files cannot be read: sampled while it lives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from isolation.errors import EngineError
+from isolation.sandbox.counters import Reading
+
+if TYPE_CHECKING:
+    from isolation.model.policy import Limits
+    from isolation.sandbox.engine import Engine
+
+
+class EngineGroup:
+    """Reads ``/containers/{id}/stats``; after the end, the last reading is all there is."""
+
+    source = "engine, sampled"
+    parent: str | None = None
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._container: str | None = None
+        self._last = Reading()
+
+    def cell_memory_bytes(self, limits: Limits) -> int:
+        """Return the policy's limit: the engine's is the only one."""
+        return limits.memory_bytes
+
+    def watch(self, container_id: str) -> None:
+        """Learn which container to ask for."""
+        self._container = container_id
+
+    def read(self) -> Reading:
+        """Read what the engine says now; of a container that has ended it says nothing, and the last reading stays."""
+        if self._container is not None:
+            try:
+                stats = self._engine.stats(self._container)
+            except EngineError:  # the container or the engine is gone; the loop that waits for it says which
+                return self._last
+            if stats.get("pids_stats", {}).get("current"):
+                self._last = _reading(stats)
+        return self._last
+
+    def remove(self) -> None:
+        """Do nothing: the engine made the group and removes it."""
+
+
+def _reading(stats: dict[str, Any]) -> Reading:
+    cpu, memory = stats.get("cpu_stats", {}), stats.get("memory_stats", {})
+    usage, parts = cpu.get("cpu_usage", {}), memory.get("stats", {})
+    blocks = stats.get("blkio_stats", {}).get("io_service_bytes_recursive")
+    return Reading(
+        cpu_s=_seconds(usage.get("total_usage")),
+        cpu_user_s=_seconds(usage.get("usage_in_usermode")),
+        cpu_system_s=_seconds(usage.get("usage_in_kernelmode")),
+        throttled_s=_seconds(cpu.get("throttling_data", {}).get("throttled_time")),
+        memory_bytes=memory.get("usage"),
+        memory_peak_bytes=memory.get("max_usage"),
+        memory_anon_bytes=parts.get("anon", parts.get("total_rss")),
+        memory_file_bytes=parts.get("file", parts.get("total_cache")),
+        memory_kernel_bytes=parts.get("kernel"),
+        pids=stats.get("pids_stats", {}).get("current"),
+        io_read_bytes=_total(blocks, "read"),
+        io_write_bytes=_total(blocks, "write"),
+    )
+
+
+def _seconds(nanoseconds: int | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds * 1e-9
+
+
+def _total(blocks: list[dict[str, Any]] | None, direction: str) -> int | None:
+    if blocks is None:
+        return None
+    return sum(int(block["value"]) for block in blocks if block["op"].lower() == direction)

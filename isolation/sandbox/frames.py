@@ -1,0 +1,108 @@
+"""The frames that come out of a container, as checked values. Whatever does not fit is Malformed."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeVar
+
+from pydantic import Field, JsonValue, ValidationError
+
+from isolation.contract import LOG_HEADER, Malformed, loads
+from isolation.model.recipe import Strict
+
+_StepIndex = Field(ge=0, lt=10_000)
+
+
+class Hello(Strict):
+    """The runner stands."""
+
+    contract: int
+    python: str = Field(max_length=100)
+    uid: int
+
+
+class StepStartedFrame(Strict):
+    """A try of a step began."""
+
+    step: int = _StepIndex
+    number: int = Field(alias="try", ge=1)
+
+
+class ErrorText(Strict):
+    """What a step died of, in its own words."""
+
+    type: str = Field(max_length=200)
+    message: str = Field(max_length=4_000)
+    traceback: str = Field(max_length=16_000)
+
+
+class StepEndedFrame(Strict):
+    """A step was settled."""
+
+    step: int = _StepIndex
+    outcome: Literal["succeeded", "failed", "timed_out", "no_answer", "bad_answer", "skipped", "disabled"]
+    tries: int = Field(ge=0, le=101)
+    cause: str = Field(max_length=300)
+    wall_s: float | None = Field(default=None, ge=0)
+    cpu_s: float | None = Field(default=None, ge=0)
+    error: ErrorText | None = None
+    set: dict[str, JsonValue] = Field(default_factory=dict)
+    deleted: list[str] = Field(default_factory=list)
+    writers: dict[str, str] = Field(default_factory=dict)
+    reads: list[str] = Field(default_factory=list)
+    outputs: dict[str, JsonValue] | None = None
+
+
+class LogRecord(Strict):
+    """A record of a step's logger; its time is the step's word, so it is not used."""
+
+    level: str = Field(max_length=50)
+    logger: str = Field(max_length=200)
+    message: str = Field(max_length=16_000)
+    at: float
+
+
+class RecordFrame(Strict):
+    """A log record of a step."""
+
+    step: int = _StepIndex
+    record: LogRecord
+
+
+class ArtifactFrame(Strict):
+    """A file follows in chunks, unless ``refused`` says why not."""
+
+    name: str = Field(max_length=4_000)
+    size: int | None = Field(ge=0)
+    refused: str | None = Field(max_length=300)
+
+
+class ReadingFrame(Strict):
+    """What the runner's own process accounting says; used only where the kernel's counters cannot be read."""
+
+    cpu_user_s: float = Field(ge=0)
+    cpu_system_s: float = Field(ge=0)
+    memory_peak_bytes: int = Field(ge=0)
+
+
+_Frame = TypeVar("_Frame", bound=Strict)
+
+
+def read_frame(model: type[_Frame], payload: bytes) -> _Frame:
+    """Read a JSON frame. Raises Malformed."""
+    value = loads(payload)
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise Malformed(f"{model.__name__}: {place}: {first['msg']}") from error
+
+
+def read_log(payload: bytes) -> tuple[int, Literal["stdout", "stderr"], bytes]:
+    """Read a LOG frame: the step's index, the stream, the bytes. Raises Malformed."""
+    if len(payload) < LOG_HEADER.size:
+        raise Malformed("a log frame without a header")
+    index, stream = LOG_HEADER.unpack_from(payload)
+    if stream not in {1, 2}:
+        raise Malformed(f"a log frame of the stream {stream}")
+    return index, "stdout" if stream == 1 else "stderr", payload[LOG_HEADER.size :]

@@ -1,0 +1,166 @@
+"""
+The create body of a cell: what the container may be and do. Nothing of a recipe can reach it but numbers.
+
+The list follows the CIS Docker Benchmark's container section; ``docs/limits.md`` says what each line is for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from isolation.sandbox.seccomp import profile_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from isolation.model.policy import Limits, Policy
+
+ENTRYPOINT = ("/usr/bin/python3", "-I", "-B", "-S", "/opt/runner/run.py")
+ENVIRONMENT = (
+    "PATH=/usr/local/bin:/usr/bin:/bin",
+    "HOME=/tmp",
+    "TMPDIR=/tmp",
+    "LANG=C.UTF-8",
+    "TZ=UTC",
+    "PYTHONDONTWRITEBYTECODE=1",
+    "PYTHONHASHSEED=0",
+)
+MASKED_PATHS = (
+    "/proc/acpi", "/proc/asound", "/proc/cmdline", "/proc/config.gz", "/proc/diskstats", "/proc/interrupts",
+    "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
+    "/proc/timer_stats", "/sys/devices/virtual/dmi", "/sys/devices/virtual/powercap", "/sys/firmware",
+)  # fmt: skip
+READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mounts:
+    """Host folders that the container sees, all read-only. ``layer`` None: the package has no requirements."""
+
+    package: Path
+    snapshot: Path
+    layer: Path | None = None
+
+
+def create_body(
+    policy: Policy,
+    *,
+    image_id: str,
+    uid: int,
+    mounts: Mounts,
+    labels: dict[str, str],
+    cgroup_parent: str | None,
+    cell_memory_bytes: int,
+) -> dict[str, Any]:
+    """
+    Write the Engine API's create body (API 1.41) of a cell.
+
+    ``cell_memory_bytes`` is the limit of the container's own group: the policy's, or a little more where the
+    run's parent group holds the policy's.
+    """
+    limits = policy.limits
+    host_config: dict[str, Any] = {
+        "Privileged": False,
+        "ReadonlyRootfs": True,
+        "CapAdd": [],
+        "CapDrop": ["ALL"],
+        "GroupAdd": [],
+        "SecurityOpt": ["no-new-privileges:true", f"seccomp={profile_text()}"],
+        "NetworkMode": "none",
+        "IpcMode": "private" if limits.shm_bytes else "none",
+        "PidMode": "",
+        "UTSMode": "",
+        "UsernsMode": "",
+        "CgroupnsMode": "private",
+        "Runtime": policy.runtime,
+        "Memory": cell_memory_bytes,
+        "MemorySwap": cell_memory_bytes,
+        "OomKillDisable": False,
+        "OomScoreAdj": 1000,
+        "NanoCpus": round(limits.cpus * 1e9),
+        "CpuShares": 256,
+        "PidsLimit": limits.pids,
+        "Ulimits": _ulimits(limits),
+        "Tmpfs": {path: _tmpfs(limits, uid) for path in ("/tmp", "/scratch")},  # noqa: S108 - the container's own
+        "Mounts": _mounts(mounts),
+        "MaskedPaths": [*MASKED_PATHS],
+        "ReadonlyPaths": [*READONLY_PATHS],
+        "Init": True,
+        "AutoRemove": False,
+        "RestartPolicy": {"Name": "no"},
+        "LogConfig": {"Type": "none", "Config": {}},
+        "Devices": [],
+        "DeviceCgroupRules": [],
+        "DeviceRequests": [],
+        "Sysctls": {},
+        "StorageOpt": {},
+        "VolumesFrom": [],
+        "Binds": [],
+        "PortBindings": {},
+        "PublishAllPorts": False,
+        "ExtraHosts": [],
+        "Dns": [],
+        "Links": [],
+    }
+    if limits.shm_bytes:
+        host_config["ShmSize"] = limits.shm_bytes
+    if cgroup_parent is not None:
+        host_config["CgroupParent"] = cgroup_parent
+    return {
+        "Image": image_id,
+        "User": f"{uid}:{uid}",
+        "WorkingDir": "/scratch",
+        "Entrypoint": [*ENTRYPOINT],
+        "Cmd": [],
+        "Env": [*ENVIRONMENT],
+        "Tty": False,
+        "OpenStdin": True,
+        "StdinOnce": True,
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "NetworkDisabled": True,
+        "Hostname": "cell",
+        "StopSignal": "SIGKILL",
+        "Healthcheck": {"Test": ["NONE"]},
+        "Volumes": {},
+        "Labels": labels,
+        "HostConfig": host_config,
+    }
+
+
+def _ulimits(limits: Limits) -> list[dict[str, Any]]:
+    hard = {
+        "nofile": limits.open_files,
+        "core": 0,
+        "fsize": limits.file_bytes,
+        "memlock": 65536,
+        "msgqueue": 0,
+        "sigpending": 256,
+        "nproc": 2 * limits.pids + 64,  # above pids.max, so that the kernel's counter sees every refusal
+        "rtprio": 0,
+        "nice": 0,
+    }
+    return [{"Name": name, "Soft": value, "Hard": value} for name, value in hard.items()]
+
+
+def _tmpfs(limits: Limits, uid: int) -> str:
+    size = f"size={limits.tmp_bytes},nr_inodes={limits.tmp_inodes}"
+    return f"rw,noexec,nosuid,nodev,{size},mode=0700,uid={uid},gid={uid}"
+
+
+def _mounts(mounts: Mounts) -> list[dict[str, Any]]:
+    sources = {"/package": mounts.package, "/in": mounts.snapshot}
+    if mounts.layer is not None:
+        sources["/layer"] = mounts.layer
+    return [
+        {
+            "Type": "bind",
+            "Source": str(source),
+            "Target": target,
+            "ReadOnly": True,
+            "BindOptions": {"Propagation": "rprivate", "NonRecursive": True},
+        }
+        for target, source in sources.items()
+    ]

@@ -1,0 +1,171 @@
+"""Listens to one attempt: delivers the plan to a standing cell, takes in what it says until its end or its deadline."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from isolation import contract
+from isolation.contract import Malformed, dumps, frame
+from isolation.errors import EngineError
+from isolation.model.event import Sampled
+from isolation.model.evidence import Evidence, Stop
+from isolation.sandbox.artifacts import ArtifactIntake, LimitReachedError
+from isolation.sandbox.meter import Meter
+from isolation.sandbox.transcript import Transcript
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    from isolation.clock import Clock
+    from isolation.model.event import Event
+    from isolation.model.policy import Limits
+    from isolation.model.usage import Usage
+    from isolation.sandbox.cell import Cell
+    from isolation.sandbox.engine import Ended, Engine
+    from isolation.sandbox.plan import Deadlines
+
+_SAMPLE_EVERY_S = 0.1
+_SAMPLE_ENGINE_EVERY_S = 1.0
+_CANCEL_SEEN_WITHIN_S = 0.1
+_SEND_TIMEOUT_S = 20.0
+_END_TIMEOUT_S = 20.0
+_STEP_GRACE_S = 2.0
+"""The runner stops a step for time itself; if it has not after so long, it is not ours any more."""
+
+
+class Listener:
+    """Listens to one cell. Whatever happens, ``evidence`` can be had afterwards."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        transcript: Transcript,
+        artifacts: ArtifactIntake,
+        *,
+        limits: Limits,
+        deadlines: Deadlines,
+        clock: Clock,
+        tell: Callable[[Event], None],
+        cancel: threading.Event,
+    ) -> None:
+        self._cell = cell
+        self._transcript = transcript
+        self._artifacts = artifacts
+        self._limits = limits
+        self._deadlines = deadlines
+        self._clock = clock
+        self._tell = tell
+        self._cancel = cancel
+        live = cell.group.source.startswith("engine")
+        self._meter = Meter(cell.group, clock, _SAMPLE_ENGINE_EVERY_S if live else _SAMPLE_EVERY_S)
+        self._nonce = secrets.token_bytes(contract.NONCE_BYTES)
+        self._started_s = clock.monotonic_s()
+        self._stopped: Stop = ""
+        self._problem = ""
+        self._complete = False
+        self._ended: Ended | None = None
+        self._lost = ""
+
+    def deliver(self, plan: dict[str, object]) -> None:
+        """Send the nonce and the plan. A container that does not take them is found out by ``listen``."""
+        try:
+            self._cell.channel.send(self._nonce + frame(contract.PLAN, dumps(plan)), _SEND_TIMEOUT_S)
+        except OSError as error:
+            self._problem = f"the plan was not taken: {error}"
+
+    def listen(self) -> None:
+        """Take in what the container says until it has ended properly, breaks the contract, or must be stopped."""
+        self._started_s = self._clock.monotonic_s()
+        while not (self._complete or self._stopped or self._problem or self._cell.channel.closed):
+            try:
+                for kind, payload in self._cell.channel.receive(self._patience_s()):
+                    self._take(kind, payload)
+            except LimitReachedError:
+                self._stopped = "limits.artifacts"
+            except Malformed as error:
+                self._problem = str(error)
+            self._sample()
+            self._stopped = self._stopped or self._reason_to_stop()
+
+    def finish(self, engine: Engine) -> None:
+        """Let it go or kill it, and wait until the engine says that it has ended."""
+        self._meter.sample()
+        try:
+            if self._complete:
+                self._say_goodbye()
+            elif not self._cell.channel.closed:
+                engine.kill(self._cell.container_id)
+            self._ended = engine.wait(self._cell.container_id, _END_TIMEOUT_S)
+            if self._ended is None:
+                engine.kill(self._cell.container_id)
+                self._ended = engine.wait(self._cell.container_id, _END_TIMEOUT_S)
+            if self._ended is None:
+                self._lost = "the engine does not say how the container ended"
+        except EngineError as error:
+            self._lost = str(error)
+        self._artifacts.close()
+
+    def usage(self) -> Usage:
+        """Return what was used; call it after ``finish`` and before the cell is destroyed."""
+        return self._meter.usage(
+            wall_s=self._clock.monotonic_s() - self._started_s,
+            output_bytes=self._cell.channel.received_bytes,
+            own_word=self._transcript.reading,
+        )
+
+    def evidence(self, usage: Usage) -> Evidence:
+        """Gather all that is known about the end."""
+        return Evidence(
+            lost=self._lost,
+            stopped=self._stopped,
+            oom_kills=usage.oom_kills,
+            engine_saw_oom=self._ended is not None and self._ended.oom_killed,
+            forks_refused=usage.forks_refused,
+            exit_code=self._ended.exit_code if self._ended else None,
+            answer="malformed" if self._problem else "complete" if self._complete else "missing",
+            answer_problem=self._problem,
+            steps=self._transcript.reports(),
+            changes=self._transcript.changes(),
+            artifacts=self._artifacts.kept,
+            diagnostics=self._cell.channel.diagnostics,
+        )
+
+    def _take(self, kind: int, payload: bytes) -> None:
+        if kind == contract.END:
+            self._transcript.check_complete()
+            self._cell.channel.check_end(payload, self._nonce)
+            self._complete = True
+            return
+        self._transcript.take(kind, payload)
+        if self._transcript.log_bytes > self._limits.log_bytes:
+            self._stopped = "limits.log"
+
+    def _patience_s(self) -> float:
+        now_s = self._clock.monotonic_s()
+        moments = [self._started_s + self._deadlines.wall_s, self._meter.next_s, now_s + _CANCEL_SEEN_WITHIN_S]
+        return max(0.0, min(moments) - now_s)
+
+    def _sample(self) -> None:
+        if self._clock.monotonic_s() >= self._meter.next_s:
+            self._tell(Sampled(sample=self._meter.sample()))
+
+    def _reason_to_stop(self) -> Stop:
+        if self._complete:
+            return ""
+        now_s = self._clock.monotonic_s()
+        if self._cancel.is_set():
+            return "cancelled"
+        if now_s >= self._started_s + self._deadlines.wall_s:
+            return "limits.wall"
+        for index, began_s in self._transcript.running.items():
+            if now_s >= began_s + self._deadlines.steps_s[index] + _STEP_GRACE_S:
+                return "limits.step_wall"
+        return ""
+
+    def _say_goodbye(self) -> None:
+        try:
+            self._cell.channel.send(frame(contract.BYE, b""), _SEND_TIMEOUT_S)
+        except OSError as error:  # it left before we said so: its exit code will tell
+            self._problem = f"it did not wait for the end: {error}"

@@ -1,0 +1,101 @@
+"""Readings of one attempt, taken while it lives, and the usage made from them at its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from isolation.model.usage import HostReading, Sample, Usage
+
+if TYPE_CHECKING:
+    from isolation.clock import Clock
+    from isolation.sandbox.counters import Group, Reading
+    from isolation.sandbox.frames import ReadingFrame
+
+_MOST_SAMPLES = 2_000
+_EXACT = (
+    "cpu_s", "cpu_user_s", "cpu_system_s", "throttled_s", "memory_peak_bytes", "pids_peak",
+    "io_read_bytes", "io_write_bytes", "oom_kills", "forks_refused",
+)  # fmt: skip
+_PARTS = ("memory_anon_bytes", "memory_file_bytes", "memory_kernel_bytes")
+
+
+class Meter:
+    """
+    Samples a group. Its series stays bounded: when it is full, every second sample goes and the pace halves.
+
+    Parts of memory are kept from the sample with the highest total.
+    """
+
+    def __init__(self, group: Group, clock: Clock, interval_s: float) -> None:
+        self._group = group
+        self._clock = clock
+        self._started_s = clock.monotonic_s()
+        self._interval_s = interval_s
+        self._next_s = self._started_s
+        self._series: list[Sample] = []
+        self._fullest: Reading | None = None
+        self._last: Reading | None = None
+        self._host = read_host()
+
+    @property
+    def next_s(self) -> float:
+        """Return when the next sample is due, on the monotonic clock."""
+        return self._next_s
+
+    def sample(self) -> Sample:
+        """Read everything now, and plan the next reading."""
+        reading = self._group.read()
+        now_s = self._clock.monotonic_s()
+        self._next_s = now_s + self._interval_s
+        self._last = reading
+        if self._fullest is None or (reading.memory_bytes or 0) > (self._fullest.memory_bytes or 0):
+            self._fullest = reading
+        sample = Sample(
+            at_s=round(now_s - self._started_s, 4), cpu_s=reading.cpu_s, memory_bytes=reading.memory_bytes, pids=reading.pids
+        )
+        self._series.append(sample)
+        if len(self._series) >= _MOST_SAMPLES:
+            del self._series[::2]
+            self._interval_s *= 2
+        return sample
+
+    def usage(self, *, wall_s: float, output_bytes: int, own_word: ReadingFrame | None) -> Usage:
+        """Make the attempt's usage, after its end and before its group is removed."""
+        final = self._group.read()
+        live = self._group.source.startswith("engine")
+        how = self._group.source if live else f"{self._group.source}, after the end"
+        values = {name: getattr(final, name) for name in _EXACT}
+        source = {name: how for name, value in values.items() if value is not None}
+        if self._fullest is not None:
+            parts = {name: getattr(self._fullest, name) for name in _PARTS}
+            values |= parts
+            source |= {
+                name: f"{self._group.source.removesuffix(', sampled')}, sampled at the highest total"
+                for name, value in parts.items()
+                if value is not None
+            }
+        for name in ("cpu_user_s", "cpu_system_s", "memory_peak_bytes"):
+            if values[name] is None and own_word is not None:
+                values[name] = getattr(own_word, name)
+                source[name] = "the runner's own reading"
+        source |= {"wall_s": "host, monotonic clock", "output_bytes": "host, channel", "host": "psutil"}
+        return Usage(
+            wall_s=round(wall_s, 6),
+            output_bytes=output_bytes,
+            host_start=self._host,
+            host_end=read_host(),
+            source=source,
+            series=tuple(self._series),
+            **values,
+        )
+
+
+def read_host() -> HostReading:
+    """Read the host's own state."""
+    import psutil
+
+    return HostReading(
+        load_1m=round(psutil.getloadavg()[0], 3),
+        memory_available_bytes=psutil.virtual_memory().available,
+        cpu_count=psutil.cpu_count(),
+    )

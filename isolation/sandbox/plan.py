@@ -1,0 +1,72 @@
+"""The plan: what the runner is told to do. Built from the recipe and the policy alone, on the host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from isolation.model.policy import Policy
+    from isolation.model.recipe import Recipe, Step
+
+_MOST_WORKERS = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deadlines:
+    """Seconds for the whole attempt, and for one try of each step, by its place in the plan."""
+
+    wall_s: float
+    steps_s: tuple[float, ...]
+
+
+def deadlines(recipe: Recipe, steps: Sequence[Step], policy: Policy) -> Deadlines:
+    """Take the least of what recipe, step and policy allow."""
+    limits = policy.limits
+    return Deadlines(
+        wall_s=min(limits.wall_s, recipe.execution.timeout_s or limits.wall_s),
+        steps_s=tuple(_step_wall_s(step, limits.step_wall_s) for step in steps),
+    )
+
+
+def plan_document(recipe: Recipe, steps: Sequence[Step], policy: Policy) -> dict[str, Any]:
+    """
+    Write the plan as the runner takes it: ``steps`` in the order of the run.
+
+    A step's time is the least of its own and the policy's. ``writes`` holds the recipe's globs and the policy's: a
+    key must match both.
+    """
+    limits = policy.limits
+    return {
+        "steps": [_step(step, limits.step_wall_s) for step in steps],
+        "workers": min(_MOST_WORKERS, len(steps)) if recipe.execution.parallel_execution else 1,
+        "config": recipe.config,
+        "writes": write_scope(recipe, policy),
+        "limits": {"result_bytes": limits.result_bytes, "artifact_count": limits.artifact_count},
+    }
+
+
+def write_scope(recipe: Recipe, policy: Policy) -> list[list[str]]:
+    """Return lists of globs; a key may be written if it matches one of each list."""
+    declared = [] if recipe.context.writes is None else [[*recipe.context.writes]]
+    return [[*policy.context.writes], *declared]
+
+
+def _step(step: Step, longest_s: float) -> dict[str, Any]:
+    return {
+        "name": step.name,
+        "module": step.module,
+        "function": step.function,
+        "args": step.args,
+        "depends_on": [*step.depends_on],
+        "ctx_has_keys": [*step.success.ctx_has_keys],
+        "timeout_s": _step_wall_s(step, longest_s),
+        "retry_count": step.retry_count,
+        "enabled": step.enabled,
+    }
+
+
+def _step_wall_s(step: Step, longest_s: float) -> float:
+    return min(step.timeout_s or longest_s, longest_s)

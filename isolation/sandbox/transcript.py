@@ -1,0 +1,214 @@
+"""
+What one container has said so far, frame by frame, checked against the order that the contract allows.
+
+    HELLO ─▶ per step: STEP_STARTED ─▶ LOG*, RECORD* ─▶ STEP_ENDED ─▶ … ─▶ ARTIFACT, CHUNK* ─▶ READING ─▶ END
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Protocol
+
+from isolation import contract
+from isolation.contract import CONTRACT_VERSION, Malformed
+from isolation.errors import ImageError
+from isolation.model.changes import Changes
+from isolation.model.event import StepEnded, StepStarted
+from isolation.model.outcome import StepOutcome
+from isolation.model.run import StepError, StepReport
+from isolation.sandbox.frames import (
+    ArtifactFrame,
+    Hello,
+    ReadingFrame,
+    RecordFrame,
+    StepEndedFrame,
+    StepStartedFrame,
+    read_frame,
+    read_log,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pydantic import JsonValue
+
+    from isolation.clock import Clock
+    from isolation.model.event import Event
+
+
+class LogKeeper(Protocol):
+    """Where a recipe's output goes."""
+
+    def write(self, step: str, stream: str, content: bytes) -> None:
+        """Take a piece of output, in order."""
+
+    def record(self, step: str, level: str, message: str) -> None:
+        """Take a log record."""
+
+
+class ArtifactKeeper(Protocol):
+    """Where a recipe's files go."""
+
+    def begin(self, name: str, size_bytes: int) -> None:
+        """Begin a file. Raises Malformed for a name or a size that may not be."""
+
+    def add(self, chunk: bytes) -> None:
+        """Add a chunk to it."""
+
+
+class Transcript:
+    """Takes the frames of one attempt in; after ``ended`` it is complete and proven."""
+
+    def __init__(
+        self,
+        steps: Sequence[str],
+        write_scope: list[list[str]],
+        *,
+        clock: Clock,
+        logs: LogKeeper,
+        artifacts: ArtifactKeeper,
+        tell: Callable[[Event], None],
+        check_key: Callable[[str], object],
+    ) -> None:
+        self._steps = steps
+        self._scope = write_scope
+        self._clock = clock
+        self._logs = logs
+        self._artifacts = artifacts
+        self._tell = tell
+        self._check_key = check_key
+        self._reports: dict[int, StepReport] = {}
+        self._set: dict[str, JsonValue] = {}
+        self._deleted: set[str] = set()
+        self._writers: dict[str, str] = {}
+        self.running: dict[int, float] = {}
+        """Steps under way, with the moment (monotonic) at which their present try began."""
+        self.greeted = False
+        self.log_bytes = 0
+        self.reading: ReadingFrame | None = None
+
+    def take(self, kind: int, payload: bytes) -> None:
+        """Take one frame in. Raises Malformed for one that does not fit, ImageError for an image of another time."""
+        if not self.greeted:
+            self._greet(kind, payload)
+        elif kind == contract.LOG:
+            index, stream, content = read_log(payload)
+            self.log_bytes += len(content)
+            self._logs.write(self._name_running(index), stream, content)
+        elif kind == contract.RECORD:
+            record = read_frame(RecordFrame, payload)
+            self.log_bytes += len(record.record.message.encode())
+            self._logs.record(self._name_running(record.step), record.record.level, record.record.message)
+        elif kind == contract.STEP_STARTED:
+            self._start(read_frame(StepStartedFrame, payload))
+        elif kind == contract.STEP_ENDED:
+            self._end(read_frame(StepEndedFrame, payload))
+        else:
+            self._take_after_steps(kind, payload)
+
+    def check_complete(self) -> None:
+        """Raise Malformed unless every step was settled."""
+        missing = [name for index, name in enumerate(self._steps) if index not in self._reports]
+        if missing:
+            raise Malformed(f"no word of the step {missing[0]!r}")
+
+    def reports(self) -> tuple[StepReport, ...]:
+        """Return a report for every step, in the order of the plan; UNKNOWN for those never settled."""
+        return tuple(
+            self._reports.get(index)
+            or StepReport(name=name, outcome=StepOutcome.UNKNOWN, reason="" if index in self.running else "not started")
+            for index, name in enumerate(self._steps)
+        )
+
+    def changes(self) -> Changes:
+        """Return what the steps that succeeded want to change; the last writer of a key counts."""
+        return Changes(set=dict(self._set), deleted=tuple(sorted(self._deleted)), writers=dict(self._writers))
+
+    def _greet(self, kind: int, payload: bytes) -> None:
+        if kind != contract.HELLO:
+            raise Malformed("the first frame is no greeting")
+        hello = read_frame(Hello, payload)
+        if hello.contract != CONTRACT_VERSION:
+            raise ImageError(
+                f"the runner image speaks version {hello.contract} of the contract, we speak {CONTRACT_VERSION}",
+                hint="Build it again with scripts/image.",
+            )
+        self.greeted = True
+
+    def _start(self, frame: StepStartedFrame) -> None:
+        name = self._name(frame.step)
+        if frame.step in self._reports:
+            raise Malformed(f"the step {name!r} started after its end")
+        self.running[frame.step] = self._clock.monotonic_s()
+        if frame.number == 1:
+            self._tell(StepStarted(step=name))
+
+    def _end(self, frame: StepEndedFrame) -> None:
+        name = self._name(frame.step)
+        ran = self.running.pop(frame.step, None) is not None
+        if frame.step in self._reports or ran == (frame.outcome in {"skipped", "disabled"}):
+            raise Malformed(f"the step {name!r} ended out of turn")
+        if frame.outcome == "succeeded":
+            self._adopt(name, frame)
+        error = None
+        if frame.error is not None:
+            error = StepError(
+                step=name, type=frame.error.type, message=frame.error.message, traceback=frame.error.traceback
+            )
+        report = StepReport(
+            name=name,
+            outcome=StepOutcome(frame.outcome),
+            wall_s=frame.wall_s,
+            cpu_s=frame.cpu_s,
+            tries=frame.tries,
+            cause=frame.cause if ran else "",
+            reason="" if ran else frame.cause,
+            error=error,
+            outputs=frame.outputs,
+            keys_read=tuple(sorted(frame.reads)),
+            keys_written=tuple(sorted({*frame.set, *frame.deleted})),
+        )
+        self._reports[frame.step] = report
+        self._tell(StepEnded(report=report))
+
+    def _adopt(self, name: str, frame: StepEndedFrame) -> None:
+        for key in (*frame.set, *frame.deleted):
+            try:
+                self._check_key(key)
+            except Exception as error:
+                raise Malformed(f"the step {name!r} wrote a key that cannot be: {error}") from error
+            if not all(any(fnmatchcase(key, glob) for glob in globs) for globs in self._scope):
+                raise Malformed(f"the step {name!r} wrote {key!r}, which it may not, and its runner let it")
+            writer = frame.writers.get(key, name)
+            self._writers[key] = name if writer == name else f"{name} as {writer[:200]}"
+        self._set.update(frame.set)
+        self._deleted.difference_update(frame.set)
+        for key in frame.deleted:
+            self._set.pop(key, None)
+            self._deleted.add(key)
+
+    def _take_after_steps(self, kind: int, payload: bytes) -> None:
+        self.check_complete()
+        if kind == contract.ARTIFACT:
+            artifact = read_frame(ArtifactFrame, payload)
+            if artifact.size is None:
+                said = f"the artifact {artifact.name!r} was not kept: {artifact.refused}"
+                self._logs.record("", "WARNING", said)
+            else:
+                self._artifacts.begin(artifact.name, artifact.size)
+        elif kind == contract.CHUNK:
+            self._artifacts.add(payload)
+        elif kind == contract.READING:
+            self.reading = read_frame(ReadingFrame, payload)
+        else:
+            raise Malformed(f"a frame of kind {kind} out of turn")
+
+    def _name(self, index: int) -> str:
+        if index >= len(self._steps):
+            raise Malformed(f"there is no step {index}")
+        return self._steps[index]
+
+    def _name_running(self, index: int) -> str:
+        if index not in self.running:
+            raise Malformed(f"output of the step {self._name(index)!r}, which is not under way")
+        return self._steps[index]

@@ -1,0 +1,168 @@
+"""
+What the recipes wrote, as it came, one JSON object a line::
+
+    <state>/runs/<run id>/attempt-<n>.jsonl     {"at", "step", "stream", "text"[, "level"]}
+
+``text`` is untrusted: whoever shows it escapes it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+from isolation.clock import timestamp
+from isolation.model.event import LogLine
+from isolation.state.faults import storage_faults
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from isolation.clock import Clock
+
+_LONGEST_LINE_BYTES = 16_384
+_LOOK_AGAIN_S = 0.1
+_ATTEMPT = re.compile(r"attempt-(\d+)\.jsonl", re.ASCII)
+
+
+class LogWriter:
+    """
+    Cuts output into lines and keeps them, up to a limit; line ends are LF, a line is cut where it is too long.
+
+    What is beyond the limit is dropped, and ``truncated`` says so.
+    """
+
+    def __init__(self, path: Path, clock: Clock, most_bytes: int, tell: Callable[[LogLine], None]) -> None:
+        self._folder = path.parent
+        self._clock = clock
+        self._tell = tell
+        self._left = most_bytes
+        self._partial: dict[tuple[str, Literal["stdout", "stderr"]], bytearray] = {}
+        self.kept_bytes = 0
+        self.truncated = False
+        with storage_faults(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._file = path.open("x", encoding="utf-8", opener=_private)
+
+    def write(self, step: str, stream: str, content: bytes) -> None:
+        """Take a piece of output."""
+        kind: Literal["stdout", "stderr"] = "stdout" if stream == "stdout" else "stderr"
+        content = self._within_limit(content)
+        partial = self._partial.setdefault((step, kind), bytearray())
+        partial += content
+        *lines, rest = partial.split(b"\n")
+        for line in lines:
+            self._emit(step, kind, bytes(line))
+        while len(rest) > _LONGEST_LINE_BYTES:
+            self._emit(step, kind, bytes(rest[:_LONGEST_LINE_BYTES]))
+            del rest[:_LONGEST_LINE_BYTES]
+        self._partial[step, kind] = rest
+        self._file.flush()
+
+    def record(self, step: str, level: str, message: str) -> None:
+        """Take a log record."""
+        kept = self._within_limit(message.encode())
+        if kept:
+            self._keep(
+                LogLine(step=step, stream="log", text=kept.decode("utf-8", "replace"), at=self._now(), level=level)
+            )
+            self._file.flush()
+
+    def close(self) -> None:
+        """Write what has no line end yet, and close."""
+        for (step, kind), rest in self._partial.items():
+            if rest:
+                self._emit(step, kind, bytes(rest))
+        self._partial.clear()
+        with storage_faults(self._folder):
+            self._file.close()
+
+    def _within_limit(self, content: bytes) -> bytes:
+        kept = content[: self._left]
+        self.truncated = self.truncated or len(kept) < len(content)
+        self._left -= len(kept)
+        self.kept_bytes += len(kept)
+        return kept
+
+    def _emit(self, step: str, kind: Literal["stdout", "stderr"], line: bytes) -> None:
+        self._keep(LogLine(step=step, stream=kind, text=line.decode("utf-8", "backslashreplace"), at=self._now()))
+
+    def _keep(self, line: LogLine) -> None:
+        document = {"at": line.at, "step": line.step, "stream": line.stream, "text": line.text}
+        if line.level:
+            document["level"] = line.level
+        with storage_faults(self._folder):
+            self._file.write(json.dumps(document, ensure_ascii=True) + "\n")
+        self._tell(line)
+
+    def _now(self) -> str:
+        return timestamp(self._clock.now())
+
+
+class Logs:
+    """The logs of all runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @contextmanager
+    def open(
+        self, run_id: str, attempt: int, clock: Clock, most_bytes: int, tell: Callable[[LogLine], None]
+    ) -> Iterator[LogWriter]:
+        """Keep the log of an attempt for as long as the block lasts."""
+        writer = LogWriter(self._folder / run_id / f"attempt-{attempt}.jsonl", clock, most_bytes, tell)
+        try:
+            yield writer
+        finally:
+            writer.close()
+
+    def attempts(self, run_id: str) -> tuple[int, ...]:
+        """Return the attempts that have a log."""
+        folder = self._folder / run_id
+        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        return tuple(sorted(int(match.group(1)) for name in names if (match := _ATTEMPT.fullmatch(name))))
+
+    def read(
+        self, run_id: str, attempt: int | None = None, *, follow: Callable[[], bool] | None = None
+    ) -> Iterator[LogLine]:
+        """
+        Yield the lines of one attempt, the last by default.
+
+        With ``follow``, a function that tells whether the run still goes on, wait for more until it does not.
+        """
+        number = attempt or max(self.attempts(run_id), default=1)
+        path = self._folder / run_id / f"attempt-{number}.jsonl"
+        with storage_faults(self._folder):
+            while follow is not None and not path.exists():
+                if not follow():
+                    return
+                time.sleep(_LOOK_AGAIN_S)
+            if not path.exists():
+                return
+            with path.open(encoding="utf-8") as file:
+                yield from _lines(file.readline, follow)
+
+
+def _lines(readline: Callable[[], str], follow: Callable[[], bool] | None) -> Iterator[LogLine]:
+    text = ""
+    going = True
+    while True:
+        text += readline()
+        if text.endswith("\n"):
+            yield LogLine(**{"level": "", **json.loads(text)})
+            text = ""
+        elif not going or follow is None:
+            return
+        else:
+            # Look once more after the end: its last lines may have come between our reading and its end.
+            going = follow()
+            time.sleep(_LOOK_AGAIN_S if going else 0)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

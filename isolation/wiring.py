@@ -1,0 +1,36 @@
+"""The one place that chooses: which engine, which folder, which clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from isolation.clock import SystemClock
+from isolation.stores import Stores
+
+if TYPE_CHECKING:
+    from isolation.controller import Controller
+    from isolation.settings import Settings
+
+
+def open_stores(settings: Settings) -> Stores:
+    """Open the state folder alone; no engine is asked."""
+    return Stores(settings.state)
+
+
+def open_controller(settings: Settings) -> Controller:
+    """Connect to the engine and open the state folder."""
+    from isolation.controller import Controller  # noqa: PLC0415 - slow to import
+    from isolation.sandbox.cell import Cells, is_local  # noqa: PLC0415 - slow to import
+    from isolation.sandbox.engine import DockerEngine  # noqa: PLC0415 - slow to import
+    from isolation.sandbox.leases import Leases, leases_folder  # noqa: PLC0415 - slow to import
+
+    engine = DockerEngine(settings.engine)
+    return Controller(
+        stores=open_stores(settings),
+        engine=engine,
+        cells=Cells(engine, Leases(leases_folder()), local=is_local(engine.address)),
+        clock=SystemClock(),
+        image=settings.image,
+        default_policy=settings.policy,
+        paths=settings.paths,
+    )
