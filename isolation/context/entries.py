@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, func, insert, or_, select, text
 
-from isolation.context.key import check_key
-from isolation.context.value import check_value
 from isolation.model.changes import Entry
+from isolation.model.package import canonical
 from isolation.rules.scope import is_literal, literal_prefix, matches
 from isolation.state.schema import context_current, context_entries
 
@@ -73,7 +72,8 @@ def append(connection: Connection, writes: Sequence[Write], *, who: str, run_id:
     """
     Add an entry for every write, in order, and return the store's version after them.
 
-    ``who`` is for the writes that do not say themselves. The transaction must be a writer's: versions are counted here.
+    Keys and values were checked. ``who`` is for the writes that do not say themselves. The transaction must be a
+    writer's from its beginning, since the versions are counted here.
     """
     before = newest_version(connection)
     if not writes:
@@ -81,8 +81,8 @@ def append(connection: Connection, writes: Sequence[Write], *, who: str, run_id:
     rows = [
         {
             "version": version,
-            "key": check_key(write.key),
-            "value": None if write.deleted else check_value(write.key, write.value),
+            "key": write.key,
+            "value": None if write.deleted else canonical(write.value).decode(),
             "deleted": write.deleted,
             "who": write.who or who,
             "run_id": run_id,

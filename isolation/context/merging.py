@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from isolation.context import entries
+from isolation.context.key import check_key
+from isolation.context.value import check_value
 from isolation.model.changes import Merge
 from isolation.rules.merge import merge
 
@@ -29,10 +31,13 @@ def apply(  # noqa: PLR0913  (what it needs is what a merge is)
     """
     Merge the changes into the context, or say with what they are in conflict; the caller commits.
 
-    Only the changed keys are read, so the cost does not grow with the store or its history.
+    Only the changed keys are read, so the cost does not grow with the store or its history. ContextError if a
+    key or a value cannot be kept.
     """
     if not changes:
         return Merge()
+    for key in changes.keys():  # noqa: SIM118 - sorted, and not a dict
+        check_value(check_key(key), changes.set.get(key))
     plan = merge(snapshot, entries.current(connection, changes.keys()), changes, rule)
     if plan.conflicts:
         return Merge(status="conflict", version=entries.newest_version(connection), conflicts=plan.conflicts)

@@ -1,8 +1,13 @@
-"""The one form in which results are kept and shown: JSON, read back as the same values."""
+"""
+The one form in which results are kept and shown: JSON, read back as the same values.
+
+``python -m isolation.model.document`` writes its schema, as published in ``docs/result.schema.json``.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -78,3 +83,7 @@ def _attempts() -> TypeAdapter[Attempt]:
     from pydantic import JsonValue, TypeAdapter  # noqa: F401, PLC0415
 
     return TypeAdapter(Attempt)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(result_schema(), indent=2, ensure_ascii=False) + "\n")

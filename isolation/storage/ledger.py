@@ -189,16 +189,17 @@ class Ledger:
 
 
 def _resolve(connection: Connection, run: str) -> str:
-    newest_first = select(runs.c.run_id).order_by(runs.c.number.desc())
+    ids = select(runs.c.run_id)
     if run in _NEWEST:
-        found = connection.scalars(newest_first.limit(1)).all()
+        found = connection.scalars(ids.order_by(runs.c.number.desc()).limit(1)).all()
         if not found:
             raise RunNotFoundError("there are no runs yet", hint="Begin one: `isolation run RECIPE`.")
         return str(found[0])
     begins_so = (runs.c.run_id >= run) & (runs.c.run_id < run + _AFTER_ANY_CHARACTER)
-    found = connection.scalars(newest_first.where(begins_so).limit(_MOST_NAMED + 1)).all() if run else []
-    if run in found or len(found) == 1:
-        return run if run in found else str(found[0])
+    # The whole id, if there is such a run, is the first in this order; and the index has it.
+    found = connection.scalars(ids.where(begins_so).order_by(runs.c.run_id).limit(_MOST_NAMED + 1)).all() if run else []
+    if run in found[:1] or len(found) == 1:
+        return str(found[0])
     if not found:
         raise RunNotFoundError(f"there is no run {run!r} in this state folder", hint="`isolation runs` lists them.")
     named = ", ".join(found[:_MOST_NAMED]) + (", ..." if len(found) > _MOST_NAMED else "")

@@ -1,0 +1,128 @@
+"""What many tests start from: an empty state folder, its stores, and a result to keep in them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from isolation.model.changes import Changes, Merge
+from isolation.model.outcome import Outcome, StepOutcome
+from isolation.model.run import Artifact, Attempt, Digests, Engine, Result, StepError, StepReport
+from isolation.model.usage import HostReading, Sample, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from isolation.context.store import ContextStore
+    from isolation.state.database import Database
+    from isolation.storage.ledger import Ledger
+
+DIGESTS = Digests(package="a" * 64, snapshot="b" * 64, policy="c" * 64, image="sha256:" + "d" * 64)
+
+
+class ResultOf(Protocol):
+    """What the fixture ``result_of`` gives."""
+
+    def __call__(self, run_id: str, merge: Merge = ..., changes: Changes = ..., outcome: Outcome = ...) -> Result:
+        """Make a result."""
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    # Imported here: SQLAlchemy is slow to import, and most tests do without.
+    from isolation.state.database import Database  # noqa: PLC0415
+
+    with Database.open(tmp_path / "state") as database:
+        yield database
+
+
+@pytest.fixture
+def ledger(database: Database) -> Ledger:
+    from isolation.storage.ledger import Ledger  # noqa: PLC0415
+
+    return Ledger(database)
+
+
+@pytest.fixture
+def contexts(database: Database) -> ContextStore:
+    from isolation.context.store import ContextStore  # noqa: PLC0415
+
+    return ContextStore(database)
+
+
+@pytest.fixture
+def digests() -> Digests:
+    return DIGESTS
+
+
+@pytest.fixture
+def result_of() -> ResultOf:
+    """Make a result with something in every field."""
+    return _result
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a real file system of 256 KiB; tests that use it are marked ``root``."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a file system")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder],  # noqa: S607 - where it lies differs
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"this system lets nobody mount a file system: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)  # noqa: S607 - as above
+
+
+def _result(
+    run_id: str,
+    merge: Merge = Merge(),  # noqa: B008 - a frozen value
+    changes: Changes = Changes(),  # noqa: B008 - never changed
+    outcome: Outcome = Outcome.SUCCEEDED,
+) -> Result:
+    error = StepError(step="load", type="ValueError", message="no such column: é", traceback="Traceback ...")
+    usage = Usage(
+        wall_s=1.5,
+        cpu_s=0.25,
+        memory_peak_bytes=2**20,
+        host_start=HostReading(load_1m=0.5, memory_available_bytes=2**33, cpu_count=2),
+        source={"cpu_s": "cgroup v1, after the end"},
+        series=(Sample(at_s=0.0), Sample(at_s=0.1, cpu_s=0.05, memory_bytes=4096, pids=3)),
+    )
+    steps = (
+        StepReport(name="load", outcome=StepOutcome.FAILED, wall_s=0.5, cpu_s=0.1, tries=2, error=error),
+        StepReport(name="sum", outcome=StepOutcome.SUCCEEDED, outputs={"n": 1, "x": [1.0, True, None, {"é": "\n"}]}),
+    )
+    attempt = Attempt(
+        number=1,
+        outcome=outcome,
+        cause="step:load",
+        started_at="2025-01-02T03:04:05.678Z",
+        phases_ms={"claim": 3.25, "run": 7.0},
+        usage=usage,
+        steps=steps,
+        exit_code=0,
+    )
+    return Result(
+        run_id=run_id,
+        recipe="quickstart",
+        outcome=outcome,
+        attempts=(attempt,),
+        usage=usage,
+        changes=changes,
+        merge=merge,
+        errors=(error,),
+        artifacts=(Artifact(name="report.txt", digest="e" * 64, size_bytes=12),),
+        digests=DIGESTS,
+        engine=Engine(name="Docker", version="20.10.24", runtime="runc", cgroup_version=1),
+    )

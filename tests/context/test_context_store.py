@@ -1,0 +1,209 @@
+"""The context as people and runs meet it, on a real database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from isolation.errors import ContextError
+from isolation.model.changes import Changes, Merge
+from isolation.model.policy import MergeRule
+from isolation.state.schema import context_current, context_entries
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from isolation.context.store import ContextStore
+    from isolation.model.snapshot import Snapshot
+    from isolation.state.database import Database
+
+FAIL = MergeRule(on_conflict="fail")
+
+
+def merge(
+    database: Database, contexts: ContextStore, snapshot: Snapshot, changes: Changes, rule: MergeRule = FAIL
+) -> Merge:
+    with database.writing() as connection:
+        return contexts.merge(connection, snapshot, changes, rule, who="recipe", run_id="r1", at="t9")
+
+
+@pytest.mark.parametrize(
+    "value", [None, True, False, 0, 1, 1.0, -0.5, 2**53, "", "é\n\U0001f600", [], {}, {"b": [1, {"a": None}], "a": 1.0}]
+)
+def test_a_value_comes_back_exactly_as_it_was_set(contexts: ContextStore, value: JsonValue) -> None:
+    """An integer that comes back as a float, or true that comes back as 1, breaks somebody's recipe."""
+    contexts.set("a.b", value, "ann", "t1")
+
+    entry = contexts.get("a.b")
+
+    assert entry is not None
+    assert repr(entry.value) == repr(dict(sorted(value.items())) if isinstance(value, dict) else value)
+    assert (entry.version, entry.who, entry.at, entry.run_id) == (1, "ann", "t1", None)
+
+
+def test_a_key_that_was_never_set_or_was_deleted_holds_nothing(contexts: ContextStore) -> None:
+    """Nothing is None; a value of null is an entry."""
+    contexts.set("a", None, "ann", "t1")
+    assert contexts.get("a") is not None
+
+    contexts.delete("a", "ann", "t2")
+
+    assert contexts.get("a") is None
+    assert contexts.get("b") is None
+    assert contexts.list() == ()
+
+
+def test_the_history_keeps_every_write_newest_first(contexts: ContextStore) -> None:
+    """Also deletions, and also writes of an equal value."""
+    contexts.set("a", 1, "ann", "t1")
+    contexts.set("b", 1, "bob", "t2")
+    contexts.set("a", 1, "bob", "t3")
+    contexts.delete("a", "eve", "t4")
+
+    assert [(e.version, e.key, e.value, e.deleted, e.who) for e in contexts.history()] == [
+        (4, "a", None, True, "eve"),
+        (3, "a", 1, False, "bob"),
+        (2, "b", 1, False, "bob"),
+        (1, "a", 1, False, "ann"),
+    ]
+    assert [e.version for e in contexts.history("a", limit=2)] == [4, 3]
+    assert [e.version for e in contexts.history("[b-c]")] == [2]
+
+
+def test_a_history_longer_than_one_fetch_is_read_to_its_end(database: Database, contexts: ContextStore) -> None:
+    """Rows come in portions; the oldest must be found too."""
+    merge(database, contexts, contexts.freeze(None, ["*"]), Changes(set={f"k{i:04}": i for i in range(1200)}))
+
+    assert [e.value for e in contexts.history("*0007")] == [7]
+    assert len(contexts.history(limit=2000)) == 1200
+    assert len(contexts.history(limit=3)) == 3
+
+
+def test_keys_are_listed_by_glob_in_order(contexts: ContextStore) -> None:
+    """The index narrows by prefix; the glob decides."""
+    for key in ("b", "a.y", "a.x", "ab", "é.x"):
+        contexts.set(key, key, "ann", "t")
+
+    assert [e.key for e in contexts.list()] == ["a.x", "a.y", "ab", "b", "é.x"]
+    assert [e.key for e in contexts.list("a.*")] == ["a.x", "a.y"]
+    assert [e.key for e in contexts.list("*.x")] == ["a.x", "é.x"]
+    assert [e.key for e in contexts.list("b")] == ["b"]
+
+
+def test_deleting_a_key_that_is_not_there_suggests_one_that_is(contexts: ContextStore) -> None:
+    """It is most often a typing error."""
+    contexts.set("sales.total", 1, "ann", "t1")
+
+    with pytest.raises(ContextError) as caught:
+        contexts.delete("sale.total", "ann", "t2")
+
+    assert str(caught.value) == "the context has no key 'sale.total'"
+    assert caught.value.hint == "Did you mean sales.total?"
+
+
+def test_a_snapshot_holds_only_what_both_recipe_and_policy_cover(contexts: ContextStore) -> None:
+    """Least privilege: what a run may not see is not in its container."""
+    for key in ("a.x", "a.y", "b.x", "secret"):
+        contexts.set(key, key, "ann", "t")
+    contexts.delete("a.y", "ann", "t")
+
+    assert contexts.freeze(["a.*", "secret"], ["?.*"]).values == {"a.x": "a.x"}
+    assert contexts.freeze(None, ["b.*"]).values == {"b.x": "b.x"}
+    assert contexts.freeze([], ["*"]).values == {}
+    assert contexts.freeze(["*"], ["*"]).versions == {"a.x": 1, "b.x": 3, "secret": 4}
+    assert contexts.freeze(["*"], ["*"]).version == 5
+
+
+def test_a_value_for_this_run_only_hides_the_stores_and_obeys_the_scope(contexts: ContextStore) -> None:
+    """It has no version, since the store has no such entry."""
+    contexts.set("a", 1, "ann", "t")
+    contexts.set("b", 1, "ann", "t")
+
+    snapshot = contexts.freeze(["a", "c"], ["*"], {"a": 2, "c": 3, "d": 4})
+
+    assert snapshot.values == {"a": 2, "c": 3}
+    assert snapshot.versions == {}
+    assert contexts.get("c") is None
+
+
+def test_a_merge_writes_what_changed_with_the_name_of_its_writer(database: Database, contexts: ContextStore) -> None:
+    """Who is the step that wrote, or else the recipe."""
+    contexts.set("same", 1, "ann", "t1")
+    contexts.set("old", 1, "ann", "t2")
+    snapshot = contexts.freeze(None, ["*"])
+
+    done = merge(
+        database,
+        contexts,
+        snapshot,
+        Changes(set={"same": 1, "new": [1.0]}, deleted=("old", "never"), writers={"new": "load"}),
+    )
+
+    assert done == Merge(status="merged", version=4)
+    assert [(e.key, e.deleted, e.who, e.run_id) for e in contexts.history(limit=2)] == [
+        ("old", True, "recipe", "r1"),
+        ("new", False, "load", "r1"),
+    ]
+
+
+def test_a_conflict_writes_nothing_at_all(database: Database, contexts: ContextStore) -> None:
+    """Also the keys that nobody else touched stay as they were."""
+    snapshot = contexts.freeze(None, ["*"])
+    contexts.set("a", "theirs", "bob", "t2")
+
+    done = merge(database, contexts, snapshot, Changes(set={"a": "ours", "b": 1}, writers={"a": "load"}))
+
+    assert done.status == "conflict"
+    (conflict,) = done.conflicts
+    assert (conflict.key, conflict.ours, conflict.theirs) == ("a", "ours", "theirs")
+    assert (conflict.our_writer, conflict.their_writer, conflict.their_run_id) == ("load", "bob", None)
+    assert contexts.version() == 1
+    assert contexts.get("b") is None
+
+
+def test_the_rule_theirs_says_which_changes_it_dropped(database: Database, contexts: ContextStore) -> None:
+    """A change that gave way must not vanish without a word."""
+    snapshot = contexts.freeze(None, ["*"])
+    contexts.set("a", "theirs", "bob", "t2")
+
+    done = merge(database, contexts, snapshot, Changes(set={"a": "ours", "b": 1}), MergeRule(on_conflict="theirs"))
+
+    assert done == Merge(status="merged", version=2, dropped=("a",))
+    assert {e.key: e.value for e in contexts.list()} == {"a": "theirs", "b": 1}
+
+
+def test_no_changes_are_no_merge(database: Database, contexts: ContextStore) -> None:
+    """Status none, and no version is claimed."""
+    assert merge(database, contexts, contexts.freeze(None, ["*"]), Changes()) == Merge()
+
+
+def test_a_merge_with_a_value_that_cannot_be_kept_writes_nothing(database: Database, contexts: ContextStore) -> None:
+    """The channel checks values too; the store trusts nobody."""
+    changes = Changes(set={"a": 1, "b": float("nan")})
+
+    with pytest.raises(ContextError, match="the value of the context key 'b' cannot be kept"):
+        merge(database, contexts, contexts.freeze(None, ["*"]), changes)
+
+    assert contexts.list() == ()
+
+
+def test_a_merge_of_many_keys_is_one(database: Database, contexts: ContextStore) -> None:
+    """More keys than one query takes."""
+    changes = Changes(set={f"k{i}": i for i in range(1100)})
+
+    assert merge(database, contexts, contexts.freeze(None, ["*"]), changes).version == 1100
+    assert merge(database, contexts, contexts.freeze(None, ["*"]), changes).version == 1100
+    assert len(contexts.list()) == 1100
+
+
+def test_looking_up_changed_keys_scans_no_table(database: Database) -> None:
+    """So the cost of a merge does not grow with the store, nor with its history."""
+    joined = context_current.join(context_entries, context_current.c.version == context_entries.c.version)
+    query = joined.select().where(context_current.c.key.in_(["a", "b"]))
+    with database.reading() as connection:
+        text = query.compile(connection, compile_kwargs={"literal_binds": True})
+        plan = [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}")]
+
+    assert plan
+    assert not [line for line in plan if line.startswith("SCAN")]

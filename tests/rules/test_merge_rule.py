@@ -1,0 +1,164 @@
+"""The three-way merge, against a model that is simple enough to be believed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from isolation.model.changes import Changes, Entry
+from isolation.model.policy import MergeRule
+from isolation.model.snapshot import Snapshot
+from isolation.rules.merge import MergePlan, merge
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+GONE = "(gone)"
+KEYS = ("a", "b", "c")
+VALUES = st.sampled_from([None, 0, 1, 1.0, True, False, "1", [1], [1.0], {}, {"x": 1}])
+CONTENT = st.one_of(st.just(GONE), VALUES)
+WRITES = st.lists(st.tuples(st.sampled_from(KEYS), CONTENT), max_size=6)
+CHANGES = st.dictionaries(st.sampled_from(KEYS), CONTENT)
+RULES: tuple[Literal["fail", "ours", "theirs"], ...] = ("fail", "ours", "theirs")
+
+
+def said(value: object) -> str:
+    return json.dumps(value)
+
+
+class Situation:
+    """What was there at the snapshot, what others wrote since, and what we changed."""
+
+    def __init__(
+        self, before: Sequence[tuple[str, Any]], since: Sequence[tuple[str, Any]], ours: dict[str, Any]
+    ) -> None:
+        self.entries: dict[str, Entry] = {}
+        for key, value in before:
+            self._write(key, value, "before")
+        self.snapshot = Snapshot(
+            version=self._version(),
+            values={key: entry.value for key, entry in self.entries.items() if not entry.deleted},
+            versions={key: entry.version for key, entry in self.entries.items() if not entry.deleted},
+        )
+        for key, value in since:
+            self._write(key, value, "since")
+        self.touched = {key for key, _ in since}
+        self.ours = ours
+        self.changes = Changes(
+            set={key: value for key, value in ours.items() if value != GONE},
+            deleted=tuple(key for key, value in ours.items() if value == GONE),
+            writers=dict.fromkeys(ours, "step"),
+        )
+
+    def now(self) -> dict[str, str]:
+        """Say what the context holds."""
+        return {key: said(entry.value) for key, entry in self.entries.items() if not entry.deleted}
+
+    def after(self, plan: MergePlan) -> dict[str, str]:
+        """Say what it holds once the plan is carried out."""
+        content = self.now()
+        for write in plan.writes:
+            content.pop(write.key, None)
+            if not write.deleted:
+                content[write.key] = said(write.value)
+        return content
+
+    def merge(self, rule: Literal["fail", "ours", "theirs"]) -> MergePlan:
+        """Plan the merge."""
+        return merge(self.snapshot, self.entries, self.changes, MergeRule(on_conflict=rule))
+
+    def _version(self) -> int:
+        return max((entry.version for entry in self.entries.values()), default=0)
+
+    def _write(self, key: str, value: Any, who: str) -> None:  # noqa: ANN401 - any JSON, or GONE
+        deleted = value == GONE
+        self.entries[key] = Entry(
+            version=self._version() + 1,
+            key=key,
+            value=None if deleted else value,
+            deleted=deleted,
+            who=who,
+            run_id=None,
+            at="",
+        )
+
+
+def model(situation: Situation, rule: str) -> tuple[dict[str, str], set[str]]:
+    """Say key by key what should come out, and what should be in conflict."""
+    content, conflicts = situation.now(), set()
+    for key, value in situation.ours.items():
+        wanted = None if value == GONE else said(value)
+        if key in situation.touched and content.get(key) != wanted:
+            conflicts.add(key)
+            if rule != "ours":
+                continue
+        content.pop(key, None)
+        if wanted is not None:
+            content[key] = wanted
+    if conflicts and rule == "fail":
+        return situation.now(), conflicts
+    return content, conflicts
+
+
+@given(WRITES, WRITES, CHANGES, st.sampled_from(RULES))
+@example([("a", 1)], [("a", True)], {"a": 1.0}, "fail")
+def test_a_merge_does_what_the_model_says(
+    before: list[tuple[str, Any]],
+    since: list[tuple[str, Any]],
+    ours: dict[str, Any],
+    rule: Literal["fail", "ours", "theirs"],
+) -> None:
+    """Every rule, any history: the same content, the same conflicts."""
+    situation = Situation(before, since, ours)
+
+    plan = situation.merge(rule)
+
+    content, conflicts = model(situation, rule)
+    assert situation.after(plan) == content
+    assert {conflict.key for conflict in plan.conflicts} == (conflicts if rule == "fail" else set())
+    assert set(plan.dropped) == (conflicts if rule == "theirs" else set())
+    assert not (plan.writes and plan.conflicts)
+
+
+@given(WRITES, WRITES, CHANGES, st.sampled_from(RULES))
+def test_a_write_that_would_change_nothing_is_not_made(
+    before: list[tuple[str, Any]],
+    since: list[tuple[str, Any]],
+    ours: dict[str, Any],
+    rule: Literal["fail", "ours", "theirs"],
+) -> None:
+    """The history is of changes; a recipe that runs each minute must not fill it."""
+    situation = Situation(before, since, ours)
+
+    for write in situation.merge(rule).writes:
+        assert situation.now().get(write.key) != (None if write.deleted else said(write.value))
+
+
+def test_a_conflict_names_both_values_and_both_writers() -> None:
+    """Whoever reads of it must be able to decide whose value is right."""
+    situation = Situation([("a", 1)], [("a", 2)], {"a": 3})
+
+    (conflict,) = situation.merge("fail").conflicts
+
+    assert (conflict.key, conflict.ours, conflict.theirs) == ("a", 3, 2)
+    assert (conflict.our_writer, conflict.their_writer) == ("step", "since")
+
+
+def test_a_value_given_for_this_run_only_is_no_conflict_with_an_old_entry() -> None:
+    """With --set a snapshot has a value without a version; the store's entry is older all the same."""
+    situation = Situation([("a", 1)], [], {"a": 3})
+    snapshot = Snapshot(version=situation.snapshot.version, values={"a": 2})
+
+    plan = merge(snapshot, situation.entries, situation.changes, MergeRule())
+
+    assert [write.value for write in plan.writes] == [3]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_key_that_both_deleted_is_no_conflict(rule: Literal["fail", "ours", "theirs"]) -> None:
+    """They agree."""
+    assert Situation([("a", 1)], [("a", GONE)], {"a": GONE}).merge(rule) == MergePlan()

@@ -1,0 +1,137 @@
+"""Several processes on one state folder, as two terminals are; and one that is killed in the middle."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from isolation.context.store import ContextStore
+    from isolation.state.database import Database
+    from isolation.storage.ledger import Ledger
+
+RUNS = 25
+PRELUDE = """
+import sys
+from pathlib import Path
+from isolation.context.store import ContextStore
+from isolation.model.changes import Changes
+from isolation.model.outcome import Outcome
+from isolation.model.policy import MergeRule
+from isolation.model.run import Digests, Engine, Result
+from isolation.model.usage import Usage
+from isolation.state.database import Database
+from isolation.storage.ledger import Ledger
+
+database = Database.open(Path(sys.argv[1]))
+ledger, contexts = Ledger(database), ContextStore(database)
+name, digests = sys.argv[2], Digests(package="p", snapshot="s", policy="q", image="i")
+
+def result(run_id, changes, merge):
+    outcome = Outcome.CONFLICT if merge.status == "conflict" else Outcome.SUCCEEDED
+    return Result(run_id=run_id, recipe="r", outcome=outcome, attempts=(), usage=Usage(), changes=changes,
+                  merge=merge, errors=(), artifacts=(), digests=digests,
+                  engine=Engine(name="", version="", runtime="", cgroup_version=1))
+
+def begin(run_id):
+    ledger.start(run_id, "r", "default", digests, "t")
+    snapshot = contexts.freeze(None, ["*"])
+    changes = Changes(set={"total": snapshot.values.get("total", 0) + 1, f"{name}.last": run_id})
+    return snapshot, changes
+
+def merge(ending, snapshot, changes):
+    return contexts.merge(ending.connection, snapshot, changes, MergeRule(), who=name, run_id=ending.run_id, at="t")
+"""
+COUNT = """
+sys.stdin.read(1)
+for number in range(int(sys.argv[3])):
+    run_id = f"{name}-{number}"
+    snapshot, changes = begin(run_id)
+    with ledger.finishing(run_id) as ending:
+        ending.finish(result(run_id, changes, merge(ending, snapshot, changes)), "t")
+"""
+STOP_BEFORE_THE_COMMIT = """
+snapshot, changes = begin("doomed")
+with ledger.finishing("doomed") as ending:
+    ending.finish(result("doomed", changes, merge(ending, snapshot, changes)), "t")
+    print("merged", flush=True)
+    sys.stdin.read()
+"""
+
+
+def python(code: str, database: Database, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + code, database.path.parent, *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_runs_that_merge_at_once_lose_no_update(
+    database: Database, ledger: Ledger, contexts: ContextStore, processes: int
+) -> None:
+    """
+    Each run adds one to a total that it has read. Whoever was overtaken gets a conflict, never a lost addition.
+
+    So the total is the number of runs that succeeded, and each has exactly one end.
+    """
+    running = [python(COUNT, database, f"p{number}", str(RUNS)) for number in range(processes)]
+
+    errors = [process.communicate("\n")[1] for process in running]
+
+    assert errors == [""] * processes
+    ends = Counter(run.outcome.value for run in ledger.list(1000) if run.outcome)
+    total = contexts.get("total")
+    assert sum(ends.values()) == RUNS * processes
+    assert total is not None
+    assert total.value == ends["succeeded"]
+    written = contexts.history("total", limit=1000)
+    assert [entry.value for entry in written] == list(range(ends["succeeded"], 0, -1))
+    assert {entry.run_id for entry in written} == {
+        run.run_id for run in ledger.list(1000) if run.outcome and run.outcome.value == "succeeded"
+    }
+
+
+def test_a_controller_that_is_killed_before_the_commit_leaves_no_trace_but_an_orphan(
+    database: Database, ledger: Ledger, contexts: ContextStore
+) -> None:
+    """Its merge was written, but not committed: others see nothing of it, and can write at once."""
+    process = python(STOP_BEFORE_THE_COMMIT, database, "p")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "merged\n"
+    assert ledger.orphans() == ()
+
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+    assert contexts.list() == ()
+    assert ledger.summary("doomed").state == "running"
+    assert ledger.orphans() == ("doomed",)
+    ledger.abandon("doomed", "t9")
+    contexts.set("a", 1, "ann", "t")
+    assert ledger.summary("doomed").state == "abandoned"
+    assert contexts.version() == 1
+
+
+def test_stores_opened_before_see_what_another_process_wrote(
+    database: Database, ledger: Ledger, contexts: ContextStore, tmp_path: Path
+) -> None:
+    """Nothing is kept in memory that could be old."""
+    assert contexts.get("p.last") is None
+    assert tmp_path in database.path.parents
+
+    process = python(COUNT, database, "p", "1")
+    assert process.communicate("\n")[1] == ""
+
+    assert contexts.get("p.last") is not None
+    assert ledger.resolve("last") == "p-0"
