@@ -6,7 +6,6 @@ import errno
 import os
 import sys
 import time
-import traceback
 
 import walls
 from contract import ANSWER, RECORD, Malformed, check_json, dumps, frame
@@ -93,6 +92,8 @@ def _describe(error: BaseException) -> dict | None:
         if error.code in {None, 0}:
             return None
         return _problem("exit_code", "SystemExit", f"the step called exit({error.code!r})")
+    import traceback  # only a step that fails pays for it
+
     text = "".join(traceback.format_exception(error))
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -1,5 +1,3 @@
-"""Framework0's orchestrator, as far as scriptlets see it; a recipe's own ``orchestrator`` folder adds to it."""
+"""Framework0's orchestrator, as scriptlets see it; a recipe's own ``orchestrator`` folder adds to it."""
 
-from pkgutil import extend_path
-
-__path__ = extend_path(__path__, __name__)
+__path__.append("/package/orchestrator")

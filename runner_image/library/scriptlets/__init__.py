@@ -1,5 +1,3 @@
 """Framework0's scriptlet framework; a recipe's own ``scriptlets`` folder adds to it."""
 
-from pkgutil import extend_path
-
-__path__ = extend_path(__path__, __name__)
+__path__.append("/package/scriptlets")
