@@ -1,0 +1,66 @@
+"""The only module that opens files that other people wrote: regular ones, up to a cap, never out of their folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from isolation.errors import FileError, RecipeError
+from isolation.units import format_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+"""O_NONBLOCK: a FIFO under a file's name would else hold us until somebody writes (open(2))."""
+
+
+def read_regular(path: Path, limit_bytes: int, error: type[FileError] = RecipeError) -> bytes:
+    """
+    Read a file once, through one descriptor, so that what was checked is what was read.
+
+    Raises ``error`` for anything that is no regular file, larger than ``limit_bytes``, or not readable.
+    """
+    try:
+        descriptor = os.open(path, _FLAGS)
+    except FileNotFoundError as cause:
+        raise error("there is no such file", path=path) from cause
+    except (OSError, ValueError) as cause:
+        raise error(f"the file cannot be opened: {_reason(cause)}", path=path) from cause
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise error("this is not a regular file", path=path)
+        try:
+            content = file.read(limit_bytes + 1)
+        except OSError as cause:
+            raise error(f"the file cannot be read: {_reason(cause)}", path=path) from cause
+    if len(content) > limit_bytes:
+        raise error(f"the file is larger than {format_bytes(limit_bytes)}", path=path)
+    return content
+
+
+def is_regular_below(folder: Path, relative: str, error: type[FileError] = RecipeError) -> bool:
+    """
+    Tell whether ``relative`` names a regular file below ``folder``, itself already resolved.
+
+    Raises ``error`` if it does, but a symbolic link on the way leads out of the folder.
+    """
+    path = folder / relative
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return False
+        resolved = path.resolve(strict=True)
+    except (OSError, ValueError, RuntimeError):
+        return False
+    if not resolved.is_relative_to(folder):
+        raise error(
+            f"{relative!r} is a symbolic link that leads out of {folder.name!r}",
+            hint="copy the file into the folder",
+            path=path,
+        )
+    return True
+
+
+def _reason(cause: Exception) -> str:
+    return cause.strerror or str(cause) if isinstance(cause, OSError) else str(cause)

@@ -1,0 +1,154 @@
+"""The only module that knows how a recipe file looks: two dialects, in YAML or JSON."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, JsonValue
+
+from isolation.errors import RecipeError, did_you_mean
+from isolation.model.recipe import Execution, Name, Recipe, Scope, Step, Strict
+from isolation.packaging.files import read_regular
+from isolation.packaging.shape import shape
+from isolation.packaging.text import LARGEST_TEXT_BYTES, Document, read
+from isolation.rules.order import find_cycle
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE_NAMES = ("recipe.yaml", "recipe.yml", "recipe.json")
+_HEADS = ("metadata", "test_meta")
+
+
+class _About(Strict):
+    """What both heads of a recipe may hold."""
+
+    version: str = ""
+    description: str = ""
+    tags: tuple[str, ...] = Field(default=(), strict=False)
+    requirements: tuple[str, ...] = Field(default=(), strict=False)
+
+
+class _Metadata(_About):
+    name: Name
+    author: str = ""
+
+
+class _TestMeta(_About):
+    test_id: Name
+    tester: str = ""
+
+
+class _File(Strict):
+    """A recipe as its file has it."""
+
+    metadata: _Metadata | None = None
+    test_meta: _TestMeta | None = None
+    execution: Execution = Execution()
+    config: dict[str, JsonValue] = Field(default_factory=dict)
+    context: Scope = Scope()
+    files: tuple[str, ...] = Field(default=(), strict=False)
+    steps: tuple[Step, ...] = Field(min_length=1, max_length=10_000, strict=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedRecipe:
+    """
+    A recipe with the file that it was read from.
+
+    ``folder`` is resolved; scriptlets and data files are looked for below it. ``text`` is what was read, the one
+    time that the file was read.
+    """
+
+    recipe: Recipe
+    path: Path
+    folder: Path
+    text: bytes
+
+
+def load_recipe(path: Path) -> LoadedRecipe:
+    """
+    Read a recipe from its file, or from the one recipe file of a folder.
+
+    Raises RecipeError, with file and line, for whatever does not say exactly one thing: an unknown key, a name
+    that two steps share, a dependency that does not exist or goes in a circle.
+    """
+    file = _find(path)
+    text = read_regular(file, LARGEST_TEXT_BYTES)
+    folder = file.parent.resolve()
+    document = _numbers_as_text(read(text, file))
+    written = shape(_File, document, file)
+    if written.metadata and written.test_meta:
+        line = document.line(("test_meta",))
+        raise RecipeError("'metadata' and 'test_meta' are both there", hint="keep one", path=file, line=line)
+    _check_steps(written.steps, document, file)
+    recipe = Recipe(
+        **_head(written, folder),
+        execution=written.execution,
+        config=written.config,
+        context=written.context,
+        files=written.files,
+        steps=written.steps,
+    )
+    return LoadedRecipe(recipe=recipe, path=file, folder=folder, text=text)
+
+
+def _find(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    found = [path / name for name in FILE_NAMES if (path / name).exists()]
+    if not found:
+        raise RecipeError("there is no recipe in this folder", hint=f"put a {FILE_NAMES[0]} in it", path=path)
+    if len(found) > 1:
+        names = " and ".join(file.name for file in found)
+        raise RecipeError(f"{names} are both in this folder", hint="name the one that you mean", path=path)
+    return found[0]
+
+
+def _numbers_as_text(document: Document) -> Document:
+    """In a recipe's head all is text: an unquoted ``version: 1.10`` or ``test_id: 42`` means what is written."""
+    for place, written in document.written.items():
+        if place[0:1] in {(head,) for head in _HEADS}:
+            owner: Any = document.value
+            for part in place[:-1]:
+                owner = owner[part]
+            owner[place[-1]] = written
+    return document
+
+
+def _head(written: _File, folder: Path) -> dict[str, Any]:
+    if written.test_meta:
+        head = written.test_meta.model_dump()
+        return {"name": head.pop("test_id"), "author": head.pop("tester")} | head
+    if written.metadata:
+        return written.metadata.model_dump()
+    return {"name": re.sub(r"[^A-Za-z0-9_.\-]+", "-", folder.name).strip("-.")[:100] or "recipe"}
+
+
+def _check_steps(steps: tuple[Step, ...], document: Document, path: Path) -> None:
+    first: dict[str, int] = {}
+    for index, step in enumerate(steps):
+        line = document.line(("steps", index, "name"))
+        if step.name in first:
+            hint = f"line {first[step.name]} has the first"
+            raise RecipeError(f"two steps are named {step.name!r}", hint=hint, path=path, line=line)
+        first[step.name] = line
+    for index, step in enumerate(steps):
+        for number, name in enumerate(step.depends_on):
+            if name not in first:
+                line = document.line(("steps", index, "depends_on", number))
+                raise RecipeError(
+                    f"step {step.name!r} depends on {name!r}, which is no step of this recipe",
+                    hint=did_you_mean(name, first),
+                    path=path,
+                    line=line,
+                )
+    if cycle := find_cycle(steps):
+        raise RecipeError(
+            f"the steps depend on each other in a circle: {' -> '.join(cycle)}",
+            hint="take one of them out of a 'depends_on'",
+            path=path,
+            line=first[cycle[0]],
+        )

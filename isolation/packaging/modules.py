@@ -1,0 +1,221 @@
+"""
+Which files a recipe's steps need: their modules, and everything that those import.
+
+A module is looked for beside the recipe, then below each ``--path``; then it may be one that the image provides, or
+one of the requirements. What nobody provides is an error now, by name and with the way that led to it, unless it
+is imported under a condition only.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from isolation.errors import PackageError, did_you_mean
+from isolation.packaging.files import is_regular_below, read_regular
+from isolation.packaging.imports import Import, Source, read_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from isolation.model.recipe import Step
+
+_LARGEST_SOURCE_BYTES = 4 * 2**20
+_IMAGE_MODULES = frozenset({"orchestrator.context", "scriptlets.framework", "src.core.logger"})
+_IMAGE_PACKAGES = frozenset({"orchestrator", "scriptlets", "src", "src.core"})
+"""A user's packages of these names merge with the image's, whose ``__init__.py`` is the one that runs."""
+
+_Origin = tuple[str, str, int] | str
+"""Who needs a module: a module, its file and a line; or a step, by name."""
+
+
+@cache
+def standard_modules() -> frozenset[str]:
+    """Read the names of the top-level modules of the image's Python."""
+    return frozenset(Path(__file__).with_name("image_modules.txt").read_text("utf-8").split())
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a module lies: ``root`` is None for a folder without ``__init__.py``, of which there may be several."""
+
+    root: Path | None
+    relative: str
+
+    @property
+    def is_package(self) -> bool:
+        return self.root is None or self.relative.endswith("/__init__.py")
+
+
+class Modules:
+    """
+    Collects what steps need; ``keep`` is given each file once, by its relative path.
+
+    ``roots`` are resolved folders, in the order in which they are searched; ``layer`` are the top-level names that
+    the requirements provide.
+    """
+
+    def __init__(self, roots: Sequence[Path], layer: frozenset[str], keep: Callable[[str, bytes], None]) -> None:
+        self._roots = tuple(roots)
+        self._layer = layer
+        self._keep = keep
+        self._places: dict[str, _Place | None] = {}
+        self._origins: dict[str, _Origin] = {}
+        self._sources: dict[str, Source] = {}
+        self._needed: deque[tuple[str, Import]] = deque()
+        self._perhaps: deque[tuple[str, Import]] = deque()
+        self._optional: set[str] = set()
+
+    def collect(self, steps: Iterable[Step]) -> tuple[str, ...]:
+        """Keep all files that these steps need; returns the modules that some of them would import if they could."""
+        for step in steps:
+            self._need_step(step)
+        # What is needed in any case comes first: whatever is left then is reached under conditions only.
+        while self._needed:
+            self._follow(*self._needed.popleft(), conditional=False)
+        while self._perhaps:
+            self._follow(*self._perhaps.popleft(), conditional=True)
+        return tuple(sorted(self._optional))
+
+    def _need_step(self, step: Step) -> None:
+        missing = self._need(step.module, step.name)
+        place = self._find(step.module)
+        if missing is None and place is None:  # the image's, or a requirement's
+            if step.module.partition(".")[0] not in standard_modules():
+                return
+            missing = step.module
+        if missing is not None or place is None or place.root is None:
+            names = [path.stem for root in self._roots for path in root.glob("*.py")]
+            raise PackageError(
+                f"module {step.module!r} of step {step.name!r} is not found",
+                hint=did_you_mean(step.module, names)
+                or f"put {step.module.replace('.', '/')}.py beside the recipe, or name its folder with --path",
+            )
+        source = self._sources[step.module]
+        wanted = step.function.partition(".")[0]
+        if wanted not in source.names and not source.open_ended:
+            hint = did_you_mean(wanted, source.names)
+            if not hint and source.names:
+                hint = f"it defines: {', '.join(sorted(source.names)[:20])}"
+            raise PackageError(f"{place.relative} defines no {wanted!r}, which step {step.name!r} calls", hint=hint)
+
+    def _follow(self, importer: str, found: Import, *, conditional: bool) -> None:
+        """Need what one import names; a module that is missing then is an error, unless ``conditional``."""
+        place = self._find(importer)
+        relative = place.relative if place else importer
+        origin = (importer, relative, found.line)
+        base = self._absolute(importer, found, is_package=bool(place and place.is_package))
+        if base is None:
+            if not conditional:
+                raise PackageError(
+                    "this relative import leads out of its top-level package", path=relative, line=found.line
+                )
+            return
+        missing = self._need(base, origin)
+        base_place = self._find(base)
+        if missing is None and base_place is not None and base_place.is_package:
+            for name in found.names:
+                module = f"{base}.{name}"
+                if name != "*" and (self._find(module) or (base_place.root is None and not _is_image(base))):
+                    missing = missing or self._need(module, origin)
+        if missing is None:
+            return
+        if not conditional:
+            self._refuse(missing, origin)
+        self._optional.add(missing)
+
+    def _absolute(self, importer: str, found: Import, *, is_package: bool) -> str | None:
+        """Resolve a relative import; None if it has more dots than there are packages."""
+        if found.level == 0:
+            return found.module
+        parts = importer.split(".") if is_package else importer.split(".")[:-1]
+        kept = len(parts) - (found.level - 1)
+        if kept < 1:
+            return None
+        return ".".join([*parts[:kept], *([found.module] if found.module else [])])
+
+    def _need(self, module: str, origin: _Origin) -> str | None:
+        """Keep a module and the packages that it lies in; returns the first of them that nobody provides."""
+        top = module.partition(".")[0]
+        if top in standard_modules():
+            self._check_shadow(top)
+            return None
+        if module in _IMAGE_MODULES or self._is_in_layer(top):
+            return None
+        parts = module.split(".")
+        for count in range(1, len(parts) + 1):
+            name = ".".join(parts[:count])
+            place = self._find(name)
+            if place is None:
+                if _is_image(name):
+                    continue
+                return name
+            if count < len(parts) and not place.is_package:
+                return ".".join(parts[: count + 1])
+            if name not in self._origins:
+                self._origins[name] = origin
+                self._keep_source(name, place)
+        return None
+
+    def _is_in_layer(self, top: str) -> bool:
+        """Tell whether a requirement provides it; a folder without ``__init__.py`` gives way to one, as in Python."""
+        place = self._find(top)
+        return top in self._layer and (place is None or place.root is None)
+
+    def _keep_source(self, module: str, place: _Place) -> None:
+        if place.root is None:
+            return
+        content = read_regular(place.root / place.relative, _LARGEST_SOURCE_BYTES, PackageError)
+        source = self._sources[module] = read_source(content, place.relative)
+        if module in _IMAGE_PACKAGES and source.has_code:
+            raise PackageError(
+                f"{module!r} is also a package of the runner image, so this file would not run",
+                hint="leave it empty, and move its code into a module of its own",
+                path=place.relative,
+            )
+        self._keep(place.relative, content)
+        for found in source.imports:
+            (self._perhaps if found.conditional else self._needed).append((module, found))
+
+    def _find(self, module: str) -> _Place | None:
+        if module not in self._places:
+            self._places[module] = None if module in _IMAGE_MODULES else self._look(module)
+        return self._places[module]
+
+    def _look(self, module: str) -> _Place | None:
+        stem = module.replace(".", "/")
+        for root in self._roots:
+            for relative in (f"{stem}/__init__.py", f"{stem}.py"):
+                if is_regular_below(root, relative, PackageError):
+                    return _Place(root, relative)
+        if any((root / stem).is_dir() for root in self._roots):
+            return _Place(None, stem)
+        return None
+
+    def _check_shadow(self, top: str) -> None:
+        place = self._find(top)
+        if place is not None and place.root is not None:
+            raise PackageError(
+                f"{place.relative} has the name of a module of Python's standard library",
+                hint="rename it: which of the two an import means would depend on what was imported before",
+            )
+
+    def _refuse(self, missing: str, origin: _Origin) -> None:
+        steps = [f"module {missing!r} is not found"]
+        while not isinstance(origin, str):
+            importer, relative, line = origin
+            steps.append(f"imported by {relative}:{line}")
+            origin = self._origins[importer]
+        steps.append(f"used by step {origin!r}")
+        top = missing.replace(".", "/")
+        raise PackageError(
+            f"{steps[0]}; {', '.join(steps[1:])}",
+            hint=f"put {top}.py beside the recipe, or list its distribution under requirements",
+        )
+
+
+def _is_image(module: str) -> bool:
+    return module in _IMAGE_PACKAGES or module in _IMAGE_MODULES

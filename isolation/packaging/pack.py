@@ -1,0 +1,103 @@
+"""From a loaded recipe to a package: all that it needs, found before anything runs, kept by content."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from isolation.errors import PackageError
+from isolation.model.package import Package, PackedFile
+from isolation.packaging.data import data_files
+from isolation.packaging.files import read_regular
+from isolation.packaging.modules import Modules
+from isolation.packaging.requirements import recorded_lock
+from isolation.units import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from isolation.model.recipe import Recipe
+    from isolation.packaging.load import LoadedRecipe
+    from isolation.packaging.requirements import Layers
+
+_LARGEST_FILE_BYTES = 64 * 2**20
+_LARGEST_PACKAGE_BYTES = 256 * 2**20
+_MOST_FILES = 10_000
+
+
+class Blobs(Protocol):
+    """Where content is kept by its digest."""
+
+    def put(self, content: bytes) -> str:
+        """Keep content; returns its SHA-256, in hexadecimal."""
+
+
+class _Bundle:
+    """The files of a package, each under the first content that was given for it."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+        self._size_bytes = 0
+        self.files: dict[str, PackedFile] = {}
+
+    def add(self, path: str, content: bytes) -> None:
+        if path in self.files:
+            return
+        try:
+            path.encode()
+        except UnicodeEncodeError as cause:
+            raise PackageError(f"the file name {path!r} is not UTF-8", hint="rename it") from cause
+        self._size_bytes += len(content)
+        if self._size_bytes > _LARGEST_PACKAGE_BYTES:
+            limit = format_bytes(_LARGEST_PACKAGE_BYTES)
+            raise PackageError(f"with {path}, the recipe's files are larger than {limit} together")
+        if len(self.files) == _MOST_FILES:
+            raise PackageError(f"the recipe needs more than {_MOST_FILES} files")
+        self.files[path] = PackedFile(path=path, digest=self._blobs.put(content), size_bytes=len(content))
+
+
+def pack(
+    loaded: LoadedRecipe,
+    *,
+    paths: Sequence[Path] = (),
+    blobs: Blobs,
+    layers: Layers | None = None,
+    recipe: Recipe | None = None,
+) -> Package:
+    """
+    Collect the recipe's own file, its steps' modules with all that they import, and its data files.
+
+    ``paths`` are further folders to look for modules in; ``recipe`` stands for the loaded one, as ``rules.select``
+    left it. Disabled steps need nothing. The same content gives the same package on any machine. Raises
+    PackageError for whatever is missing.
+    """
+    chosen = recipe or loaded.recipe
+    lock, layer_modules = _requirements(chosen, loaded, layers)
+    bundle = _Bundle(blobs)
+    bundle.add(loaded.path.name, loaded.text)
+    modules = Modules([loaded.folder, *map(_folder, paths)], layer_modules, bundle.add)
+    optional_imports = modules.collect(step for step in chosen.steps if step.enabled)
+    for path in data_files(chosen, loaded.folder):
+        if path not in bundle.files:
+            bundle.add(path, read_regular(loaded.folder / path, _LARGEST_FILE_BYTES, PackageError))
+    return Package(
+        recipe=chosen,
+        files=tuple(bundle.files[path] for path in sorted(bundle.files)),
+        lock=lock,
+        optional_imports=optional_imports,
+    )
+
+
+def _requirements(recipe: Recipe, loaded: LoadedRecipe, layers: Layers | None) -> tuple[str, frozenset[str]]:
+    if not recipe.requirements:
+        return "", frozenset()
+    if layers is None:
+        raise PackageError("the recipe has requirements, and there is no place to install them")
+    lock = layers.lock(recipe.requirements, recorded_lock(loaded.folder))
+    return lock, layers.modules(layers.build(lock))
+
+
+def _folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise PackageError("this is not a folder to look for modules in", path=path)
+    return path.resolve()
