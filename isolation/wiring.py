@@ -8,6 +8,7 @@ from isolation.clock import SystemClock
 from isolation.stores import Stores
 
 if TYPE_CHECKING:
+    from isolation.cleaning import Cleaned
     from isolation.controller import Controller
     from isolation.settings import Settings
 
@@ -34,3 +35,13 @@ def open_controller(settings: Settings) -> Controller:
         default_policy=settings.policy,
         paths=settings.paths,
     )
+
+
+def clean_up(settings: Settings, *, dry_run: bool) -> Cleaned:
+    """Take away what dead controllers left of this state folder's runs."""
+    from isolation.cleaning import clean  # noqa: PLC0415 - slow to import
+    from isolation.sandbox.engine import DockerEngine  # noqa: PLC0415 - slow to import
+    from isolation.sandbox.leases import Leases, leases_folder  # noqa: PLC0415 - slow to import
+
+    with open_stores(settings) as stores:
+        return clean(stores, DockerEngine(settings.engine), Leases(leases_folder()), SystemClock(), dry_run=dry_run)

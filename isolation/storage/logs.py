@@ -47,7 +47,7 @@ class LogWriter:
         self.truncated = False
         with storage_faults(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._file = path.open("x", encoding="utf-8", opener=_private)
+            self._file = open(path, "x", encoding="utf-8", opener=_private)  # noqa: PTH123, SIM115 - Path.open takes no opener
 
     def write(self, step: str, stream: str, content: bytes) -> None:
         """Take a piece of output."""

@@ -1,0 +1,61 @@
+"""The two functions for programs: the command line is a thin layer over the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from isolation import wiring
+from isolation.settings import load_settings
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Mapping, Sequence
+
+    from pydantic import JsonValue
+
+    from isolation.controller import Controller
+    from isolation.model.event import Watcher
+    from isolation.model.policy import Policy
+    from isolation.model.run import Result
+
+
+def open_controller(
+    *,
+    state: Path | str | None = None,
+    engine: str | None = None,
+    policy: str | None = None,
+    image: str | None = None,
+    paths: Sequence[Path | str] = (),
+) -> Controller:
+    """
+    Open a controller, to be used as a context manager or closed.
+
+    What is not given comes from the environment, the settings file, or the defaults, as on the command line.
+    """
+    return wiring.open_controller(
+        load_settings(state=state, engine=engine, policy=policy, image=image, paths=paths)
+    )
+
+
+def run(
+    recipe: Path | str,
+    *,
+    policy: Policy | str | None = None,
+    context: Mapping[str, JsonValue] | None = None,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    state: Path | str | None = None,
+    engine: str | None = None,
+    watcher: Watcher | None = None,
+    cancel: threading.Event | None = None,
+) -> Result:
+    """
+    Run one recipe and return how it ended; its changes are merged into the context of the state folder.
+
+    ``context`` holds values for this run only. Raises IsolationError for what is not the recipe's own failure.
+    """
+    with open_controller(state=state, engine=engine) as controller:
+        return controller.run(
+            Path(recipe), policy=policy, context=context, only=only, skip=skip, watcher=watcher, cancel=cancel
+        )
