@@ -113,7 +113,7 @@ class ContextStore:
         at: str,
     ) -> Merge:
         """
-        Merge a run's changes inside the transaction that also ends the run (``Ledger.finishing``), or not at all.
+        Merge a run's changes inside the transaction that also ends the run (``Ledger.settling``), or not at all.
 
         On a conflict nothing is written and the status says so; whether the run then ends is the caller's decision.
         """

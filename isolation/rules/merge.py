@@ -62,7 +62,8 @@ def merge(snapshot: Snapshot, current: Mapping[str, Entry], changes: Changes, ru
     without seeing them, and for those whose value was given for this run only.
 
     Values are equal when their canonical JSON is: ``1``, ``1.0`` and ``true`` are three values. A deleted key and
-    one that never existed are equal.
+    one that never existed are equal. So two runs that both count from 5 to 6 agree, and one addition is lost:
+    ``fail`` keeps others' values from being overwritten, it does not serialise what was read.
     """
     writes: list[Write] = []
     conflicts: list[Conflict] = []

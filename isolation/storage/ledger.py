@@ -41,17 +41,27 @@ _summary_columns = [column for column in runs.c if column.name != "result"]
 
 
 @dataclass(kw_only=True, slots=True)
-class Finishing:
-    """The one transaction that ends a run: hand ``connection`` to the context's merge, then ``finish``."""
+class Settling:
+    """
+    The one transaction that settles an attempt: hand ``connection`` to the context's merge, then say what follows.
+
+    Either ``finish``, and the run has ended, or ``go_on``, and another attempt follows.
+    """
 
     run_id: str
     connection: Connection
-    _finished: bool = field(default=False, repr=False)
+    _settled: bool = field(default=False, repr=False)
+
+    def go_on(self, attempt: Attempt) -> None:
+        """Keep an attempt after which the run is tried again; nothing may have been merged."""
+        self._keep(attempt)
+        self._settled = True
 
     def finish(self, result: Result, at: str) -> None:
-        """Record the result; it is kept, together with the merge, once the block of ``Ledger.finishing`` is left."""
+        """Record the result; it is kept, together with the merge, once the block of ``Ledger.settling`` is left."""
         if result.run_id != self.run_id:
             raise ValueError(f"the run {self.run_id} cannot be finished with the result of {result.run_id}")
+        self._keep(result.attempts[-1])
         _move(
             self.connection,
             self.run_id,
@@ -62,7 +72,20 @@ class Finishing:
             wall_s=result.usage.wall_s,
             result=to_json(result),
         )
-        self._finished = True
+        self._settled = True
+
+    def _keep(self, attempt: Attempt) -> None:
+        self.connection.execute(
+            insert(attempts).values(
+                run_id=self.run_id,
+                number=attempt.number,
+                outcome=attempt.outcome.value,
+                cause=attempt.cause,
+                started_at=attempt.started_at,
+                document=to_json(attempt),
+            )
+        )
+        self.connection.execute(update(runs).where(runs.c.run_id == self.run_id).values(attempts=attempt.number))
 
 
 class Ledger:
@@ -95,41 +118,25 @@ class Ledger:
             )
         return 1
 
-    def record_attempt(self, run_id: str, attempt: Attempt) -> None:
-        """Keep an attempt that ended, whatever becomes of the run; RunEndedError if the run ended before."""
-        with self._database.writing() as connection:
-            _check_running(connection, run_id)
-            connection.execute(
-                insert(attempts).values(
-                    run_id=run_id,
-                    number=attempt.number,
-                    outcome=attempt.outcome.value,
-                    cause=attempt.cause,
-                    started_at=attempt.started_at,
-                    document=to_json(attempt),
-                )
-            )
-            connection.execute(update(runs).where(runs.c.run_id == run_id).values(attempts=runs.c.attempts + 1))
-
     @contextmanager
-    def finishing(self, run_id: str, epoch: int = 1) -> Iterator[Finishing]:
+    def settling(self, run_id: str, epoch: int = 1) -> Iterator[Settling]:
         """
-        End a run in one transaction, alone among all writers; RunEndedError if it was ended before.
+        Settle an attempt in one transaction, alone among all writers; RunEndedError if the run was ended before.
 
         ::
 
-            with ledger.finishing(run_id) as ending:
-                merge = contexts.merge(ending.connection, snapshot, changes, rule, who=…, run_id=run_id, at=at)
-                ending.finish(result_with(merge), at)
+            with ledger.settling(run_id) as settling:
+                merge = contexts.merge(settling.connection, snapshot, changes, rule, who=…, run_id=run_id, at=at)
+                settling.finish(result_with(merge), at)
 
-        At the end of the block all of it is kept, or none. Left without ``finish``, or by an exception, everything
-        is undone and the run goes on: so a conflict can be answered with another attempt.
+        At the end of the block all of it is kept, or none. Left without ``finish`` and ``go_on``, or by an
+        exception, everything is undone and the run goes on.
         """
         with self._database.writing() as connection:
             _check_running(connection, run_id, epoch)
-            ending = Finishing(run_id=run_id, connection=connection)
-            yield ending
-            if not ending._finished:  # noqa: SLF001  (ours)
+            settling = Settling(run_id=run_id, connection=connection)
+            yield settling
+            if not settling._settled:  # noqa: SLF001  (ours)
                 connection.rollback()
 
     def abandon(self, run_id: str, at: str, cause: str = "controller:died") -> None:

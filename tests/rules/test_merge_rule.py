@@ -162,3 +162,12 @@ def test_a_value_given_for_this_run_only_is_no_conflict_with_an_old_entry() -> N
 def test_a_key_that_both_deleted_is_no_conflict(rule: Literal["fail", "ours", "theirs"]) -> None:
     """They agree."""
     assert Situation([("a", 1)], [("a", GONE)], {"a": GONE}).merge(rule) == MergePlan()
+
+
+def test_two_runs_that_write_the_same_value_agree_even_if_each_meant_to_add_one() -> None:
+    """
+    A limit of this rule, not a virtue: both read 5, both write 6, and one addition is lost without a conflict.
+
+    Values say what to hold, not what was meant. Whoever counts needs a rule that adds, or one that minds what was read.
+    """
+    assert Situation([("total", 5)], [("total", 6)], {"total": 6}).merge("fail") == MergePlan()

@@ -55,14 +55,28 @@ def test_processes_that_make_the_same_database_at_once_all_get_it(tmp_path: Path
     code = (
         "import pathlib, sys\n"
         "from isolation.state.database import Database\n"
-        "sys.stdin.read(1)\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.readline()\n"
         "Database.open(pathlib.Path(sys.argv[1]) / 'state').close()\n"
     )
     processes = [
-        subprocess.Popen([sys.executable, "-c", code, tmp_path], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        subprocess.Popen(
+            [sys.executable, "-c", code, tmp_path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         for _ in range(4)
     ]
 
+    # All stand ready before any goes on: communicate() alone would let them run one after another.
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+        process.stdin.flush()
     errors = [process.communicate()[1].decode() for process in processes]
 
     assert errors == [""] * 4

@@ -36,8 +36,8 @@ def start(ledger: Ledger, digests: Digests) -> Callable[[str], int]:
 
 
 def finish(ledger: Ledger, result: Result) -> None:
-    with ledger.finishing(result.run_id) as ending:
-        ending.finish(result, "t2")
+    with ledger.settling(result.run_id) as settling:
+        settling.finish(result, "t2")
 
 
 def test_a_result_is_read_as_it_was_recorded(ledger: Ledger, start: Callable[[str], int], result_of: ResultOf) -> None:
@@ -46,7 +46,6 @@ def test_a_result_is_read_as_it_was_recorded(ledger: Ledger, start: Callable[[st
         "r1", changes=Changes(set={"a": 1, "b": 1.0, "c": True}), merge=Merge(status="merged", version=3)
     )
     start("r1")
-    ledger.record_attempt("r1", result.attempts[0])
     finish(ledger, result)
 
     assert ledger.get("r1") == result
@@ -74,11 +73,14 @@ def test_a_run_is_listed_from_its_beginning(
     start("r1")
     assert ledger.list(10) == (running,)
 
-    ledger.record_attempt("r1", result.attempts[0])
+    with ledger.settling("r1") as settling:
+        settling.go_on(result.attempts[0])
     assert ledger.summary("r1") == replace(running, attempts=1)
 
+    result = replace(result, attempts=(result.attempts[0], replace(result.attempts[0], number=2)))
+
     finish(ledger, result)
-    ended = replace(running, state="finished", outcome=Outcome.FAILED, finished_at="t2", attempts=1, wall_s=1.5)
+    ended = replace(running, state="finished", outcome=Outcome.FAILED, finished_at="t2", attempts=2, wall_s=1.5)
     assert ledger.summary("r1") == ended
 
 
@@ -108,12 +110,10 @@ def test_a_run_ends_once(
         ledger.abandon("r1", "t2")
     before = ledger.summary("r1")
 
-    with pytest.raises(RunEndedError, match="the run r1 is already"), ledger.finishing("r1"):
+    with pytest.raises(RunEndedError, match="the run r1 is already"), ledger.settling("r1"):
         pytest.fail("the block must not be entered")
     with pytest.raises(RunEndedError):
         ledger.abandon("r1", "t3")
-    with pytest.raises(RunEndedError):
-        ledger.record_attempt("r1", result_of("r1").attempts[0])
 
     assert ledger.summary("r1") == before
     assert contexts.version() == 0
@@ -125,9 +125,9 @@ def test_finishing_twice_in_one_transaction_is_refused(
     """The table of moves holds there too; and the first is undone with the second."""
     start("r1")
 
-    with pytest.raises(RunEndedError), ledger.finishing("r1") as ending:  # noqa: PT012 - the block is tested
-        ending.finish(result_of("r1"), "t2")
-        ending.finish(result_of("r1"), "t2")
+    with pytest.raises(RunEndedError), ledger.settling("r1") as settling:  # noqa: PT012 - the block is tested
+        settling.finish(result_of("r1"), "t2")
+        settling.finish(result_of("r1"), "t2")
 
     assert ledger.summary("r1").state == "running"
 
@@ -136,8 +136,8 @@ def test_the_result_of_another_run_is_refused(ledger: Ledger, start: Callable[[s
     """A mix-up of ours must not become a record."""
     start("r1")
 
-    with pytest.raises(ValueError, match="cannot be finished with the result of r2"), ledger.finishing("r1") as ending:
-        ending.finish(result_of("r2"), "t2")
+    with pytest.raises(ValueError, match="cannot be finished with the result of r2"), ledger.settling("r1") as settling:
+        settling.finish(result_of("r2"), "t2")
 
 
 def test_a_controller_of_an_earlier_epoch_cannot_finish(
@@ -148,17 +148,17 @@ def test_a_controller_of_an_earlier_epoch_cannot_finish(
     with database.writing() as connection:
         connection.execute(update(runs).values(epoch=epoch + 1))
 
-    with pytest.raises(RunEndedError, match="was taken over"), ledger.finishing("r1", epoch):
+    with pytest.raises(RunEndedError, match="was taken over"), ledger.settling("r1", epoch):
         pytest.fail("the block must not be entered")
 
 
 def merge_in(ledger: Ledger, contexts: ContextStore, result: Result | None, value: object = 1) -> None:
     snapshot = contexts.freeze(None, ["*"])
     changes = Changes(set={"a": value})  # type: ignore[dict-item]  # a test puts in what is no JSON
-    with ledger.finishing("r1") as ending:
-        contexts.merge(ending.connection, snapshot, changes, MergeRule(), who="w", run_id="r1", at="t")
+    with ledger.settling("r1") as settling:
+        contexts.merge(settling.connection, snapshot, changes, MergeRule(), who="w", run_id="r1", at="t")
         if result is not None:
-            ending.finish(result, "t2")
+            settling.finish(result, "t2")
 
 
 def test_the_merge_and_the_end_of_the_run_are_one(
