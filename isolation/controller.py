@@ -361,12 +361,12 @@ class _Run:
         What the bill says of the merge ends where its commit begins: the commit writes the bill.
         """
         policy, at = self._wanted.policy, timestamp(self._clock.now())
-        with self._stores.ledger.finishing(self.run_id) as ending:
+        with self._stores.ledger.settling(self.run_id) as settling:
             merge = Merge()
             if attempt.outcome is Outcome.SUCCEEDED:
                 with self._watch.phase("merge"):
                     merge = self._stores.contexts.merge(
-                        ending.connection,
+                        settling.connection,
                         snapshot,
                         evidence.changes,
                         policy.merge,
@@ -381,10 +381,10 @@ class _Run:
             rule = rule_for(attempt.outcome, policy, self._recipe)
             delay_s = next_delay(rule, [past.outcome for past in attempts])
             if delay_s is not None and not self._cancel.is_set():
-                ending.keep_attempt(attempt)
+                settling.go_on(attempt)
                 return None, delay_s
             result = self._result(attempts, evidence, merge, digests)
-            ending.finish(result, at)
+            settling.finish(result, at)
         self._recorded = False
         return result, 0.0
 

@@ -43,10 +43,25 @@ def shape(model: type[Model], document: Document, path: Path | str, error: type[
     try:
         return model.model_validate(document.value)
     except ValidationError as cause:
-        findings = cause.errors(include_url=False)
-        first = min(findings, key=lambda finding: (finding["type"] == "missing", document.line(finding["loc"])))
+        first = _first(cause.errors(include_url=False), document)
         sentence, hint = _explain(model, first, document)
         raise error(sentence, hint=hint, path=path, line=document.line(first["loc"])) from cause
+
+
+def _first(findings: list[ErrorDetails], document: Document) -> ErrorDetails:
+    """
+    Choose what to tell: the first line's, but causes before what follows from them.
+
+    A misspelt key is also a missing one, and a list with a bad item is also too short.
+    """
+    places = [finding["loc"] for finding in findings]
+
+    def weight(finding: ErrorDetails) -> tuple[bool, bool, int]:
+        place = finding["loc"]
+        holds_another = any(len(other) > len(place) and other[: len(place)] == place for other in places)
+        return holds_another, finding["type"] == "missing", document.line(place)
+
+    return min(findings, key=weight)
 
 
 def _explain(model: type[BaseModel], finding: ErrorDetails, document: Document) -> tuple[str, str]:

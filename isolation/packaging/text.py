@@ -137,7 +137,7 @@ def _node(event: yaml.NodeEvent, line: int) -> _Event:
     if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag is not None:
         raise _Refusal(f"tags are not allowed: {event.tag[:60]!r}", line, "put the value in quotes if it is text")
     if isinstance(event, yaml.ScalarEvent):
-        return _Event("scalar", line, event.value, plain=event.style is None)
+        return _Event("scalar", line, event.value, plain=not event.style)
     return _Event("{" if isinstance(event, yaml.MappingStartEvent) else "[", line)
 
 
