@@ -61,7 +61,6 @@ class Settling:
         """Record the result; it is kept, together with the merge, once the block of ``Ledger.settling`` is left."""
         if result.run_id != self.run_id:
             raise ValueError(f"the run {self.run_id} cannot be finished with the result of {result.run_id}")
-        self._keep(result.attempts[-1])
         _move(
             self.connection,
             self.run_id,
@@ -72,6 +71,7 @@ class Settling:
             wall_s=result.usage.wall_s,
             result=to_json(result),
         )
+        self._keep(result.attempts[-1])
         self._settled = True
 
     def _keep(self, attempt: Attempt) -> None:

@@ -25,7 +25,7 @@ from isolation.context.store import ContextStore
 from isolation.model.changes import Changes
 from isolation.model.outcome import Outcome
 from isolation.model.policy import MergeRule
-from isolation.model.run import Digests, Engine, Result
+from isolation.model.run import Attempt, Digests, Engine, Result
 from isolation.model.usage import Usage
 from isolation.state.database import Database
 from isolation.storage.ledger import Ledger
@@ -36,7 +36,8 @@ name, digests = sys.argv[2], Digests(package="p", snapshot="s", policy="q", imag
 
 def result(run_id, changes, merge):
     outcome = Outcome.CONFLICT if merge.status == "conflict" else Outcome.SUCCEEDED
-    return Result(run_id=run_id, recipe="r", outcome=outcome, attempts=(), usage=Usage(), changes=changes,
+    attempt = Attempt(number=1, outcome=outcome, cause="", started_at="t")
+    return Result(run_id=run_id, recipe="r", outcome=outcome, attempts=(attempt,), usage=Usage(), changes=changes,
                   merge=merge, errors=(), artifacts=(), digests=digests,
                   engine=Engine(name="", version="", runtime="", cgroup_version=1))
 
@@ -47,8 +48,8 @@ def begin(run_id):
     changes = Changes(set={"total": {"count": total, "by": run_id}, f"{name}.last": run_id})
     return snapshot, changes
 
-def merge(ending, snapshot, changes):
-    return contexts.merge(settling.connection, snapshot, changes, MergeRule(), who=name, run_id=ending.run_id, at="t")
+def merge(settling, snapshot, changes):
+    return contexts.merge(settling.connection, snapshot, changes, MergeRule(), who=name, run_id=settling.run_id, at="t")
 """
 COUNT = """
 for number in range(int(sys.argv[3])):
@@ -58,12 +59,12 @@ for number in range(int(sys.argv[3])):
         print("begun", flush=True)
         sys.stdin.readline()
     with ledger.settling(run_id) as settling:
-        settling.finish(result(run_id, changes, merge(ending, snapshot, changes)), "t")
+        settling.finish(result(run_id, changes, merge(settling, snapshot, changes)), "t")
 """
 STOP_BEFORE_THE_COMMIT = """
 snapshot, changes = begin("doomed")
 with ledger.settling("doomed") as settling:
-    settling.finish(result("doomed", changes, merge(ending, snapshot, changes)), "t")
+    settling.finish(result("doomed", changes, merge(settling, snapshot, changes)), "t")
     print("merged", flush=True)
     sys.stdin.read()
 """
