@@ -121,6 +121,11 @@ class DockerEngine:
                 sentence = f"the runner image {name} is not on the engine at {self.address}"
                 raise ImageError(sentence, hint="Build it with scripts/image.") from error
 
+    def image_labels(self, name: str) -> dict[str, str]:
+        """Return the labels of a local image."""
+        with self._errors("inspect an image"):
+            return dict(self._client.inspect_image(name)["Config"].get("Labels") or {})
+
     def create(self, name: str, body: dict[str, Any]) -> str:
         """Create a container from a raw create body; returns its id."""
         with self._errors("create a container"):

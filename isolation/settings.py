@@ -1,0 +1,119 @@
+"""
+Where a process gets its settings from; nobody else reads the environment or the settings file.
+
+For each setting the first that says something decides::
+
+    command line ──▶ environment (ISOLATION_STATE, ...) ──▶ one settings file (TOML) ──▶ defaults
+
+The file is ``ISOLATION_SETTINGS``, else ``settings.toml`` in the platform's configuration folder, if it is there::
+
+    state  = "/srv/isolation"                  # the state folder
+    engine = "unix:///var/run/docker.sock"     # else DOCKER_HOST, else that socket
+    policy = "default"                         # a name or a file
+    image  = "isolation-runner:latest"         # the runner image
+    paths  = ["~/shared/modules"]              # further folders to find recipes' local modules in
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isolation.errors import SettingsError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_NAMES = ("state", "engine", "policy", "image", "paths")
+_DEFAULTS = {"policy": "default", "image": "isolation-runner:latest"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a controller is opened with. ``engine`` None leaves the choice to the engine's own rules."""
+
+    state: Path
+    engine: str | None = None
+    policy: str = _DEFAULTS["policy"]
+    image: str = _DEFAULTS["image"]
+    paths: tuple[Path, ...] = ()
+
+
+def load_settings(
+    *,
+    state: Path | str | None = None,
+    engine: str | None = None,
+    policy: str | None = None,
+    image: str | None = None,
+    paths: Sequence[Path | str] = (),
+) -> Settings:
+    """Put the settings together; the arguments are the command line's and go first. SettingsError names the culprit."""
+    stated = {"state": state, "engine": engine, "policy": policy, "image": image, "paths": paths or None}
+    found: dict[str, Any] = _DEFAULTS | _from_file() | _from_environment()
+    found |= {name: value for name, value in stated.items() if value is not None}
+    return Settings(
+        state=Path(found.get("state") or _default_state()).expanduser().absolute(),
+        engine=found.get("engine"),
+        policy=found["policy"],
+        image=found["image"],
+        paths=tuple(Path(path).expanduser().absolute() for path in found.get("paths", ())),
+    )
+
+
+def _from_environment() -> dict[str, Any]:
+    found: dict[str, Any] = {name: os.environ.get(f"ISOLATION_{name.upper()}") for name in _NAMES}
+    if found["paths"]:
+        found["paths"] = [path for path in found["paths"].split(os.pathsep) if path]
+    return {name: value for name, value in found.items() if value}
+
+
+def _from_file() -> dict[str, Any]:
+    named = os.environ.get("ISOLATION_SETTINGS")
+    path = Path(named).expanduser() if named else _default_file()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if not named:
+            return {}
+        hint = "ISOLATION_SETTINGS names it; unset that, or write the file."
+        raise SettingsError(f"{path}: there is no such settings file", hint=hint) from error
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise SettingsError(f"{path}: the settings file cannot be read: {why}") from error
+    return _checked(path, _parsed(path, text))
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415 - most people have no settings file
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        hint = 'A line of it looks like this: policy = "strict"'
+        raise SettingsError(f"{path}: the settings file is not TOML: {error}", hint=hint) from error
+
+
+def _checked(path: Path, found: dict[str, Any]) -> dict[str, Any]:
+    for name, value in found.items():
+        if name not in _NAMES:
+            hint = did_you_mean(name, _NAMES) or f"known: {', '.join(_NAMES)}"
+            raise SettingsError(f"{path}: the setting {name!r} is unknown", hint=f"{hint[0].upper()}{hint[1:]}")
+        wanted = "a list of texts" if name == "paths" else "a text"
+        texts = value if name == "paths" and isinstance(value, list) else [None if name == "paths" else value]
+        if not all(isinstance(text, str) and text for text in texts):
+            raise SettingsError(f"{path}: the setting {name!r} is not {wanted}", hint=f"It is {value!r}.")
+    return found
+
+
+def _default_state() -> Path:
+    from platformdirs import user_data_path  # noqa: PLC0415 - only those who rely on it pay for it
+
+    return user_data_path("isolation")
+
+
+def _default_file() -> Path:
+    from platformdirs import user_config_path  # noqa: PLC0415 - only those who rely on it pay for it
+
+    return user_config_path("isolation") / "settings.toml"
