@@ -1,4 +1,4 @@
-"""Takes away what a controller that died left behind, and nothing that belongs to a living one or to another folder."""
+"""Takes away what a controller that died left behind, and nothing that a living one may still use."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from isolation.clock import timestamp
-from isolation.errors import RunNotFoundError
-from isolation.sandbox.cell import run_of
+from isolation.owner import Owner, is_gone
 from isolation.sandbox.counters import leftover_groups, remove_leftover
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from isolation.clock import Clock
     from isolation.sandbox.engine import Engine
     from isolation.sandbox.leases import Leases
     from isolation.stores import Stores
+
+_SLOT_WITHOUT_LEASE_S = 60.0
+"""A slot is made an instant before its cell's lease; older than this, without one, it is left over."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,52 +36,40 @@ class Cleaned:
 
 def clean(stores: Stores, engine: Engine, leases: Leases, clock: Clock, *, dry_run: bool = False) -> Cleaned:
     """
-    Find what is left of runs that nobody runs any more, and take it away unless ``dry_run``.
+    Find what is left of cells whose process is surely gone, and take it away unless ``dry_run``.
 
     The order is that of a cell's own end: containers first, uids when they are proven gone, the record last.
     """
-    orphans = stores.ledger.orphans()
-    ended = _Ended(stores, orphans)
-    containers = [found for found in engine.leftovers() if found.state == stores.name and found.run_id in ended]
+    held = leases.held()
+    stale = [lease for lease in held if lease.owner is not None and is_gone(lease.owner)]
+    living = {lease.cell for lease in held} - {lease.cell for lease in stale}
+    before_s = clock.now().timestamp() - _SLOT_WITHOUT_LEASE_S
+    dead = {lease.cell for lease in stale}
     cleaned = Cleaned(
-        runs=orphans,
-        containers=tuple(found.container_id for found in containers),
-        groups=ended.cells(leftover_groups()),
-        uids=tuple(uid for uid, cell in leases.held() if run_of(cell) in ended),
-        slots=ended.cells(stores.slots.names()),
+        runs=stores.ledger.orphans(),
+        containers=tuple(found.container_id for found in engine.leftovers() if _is_orphan(found.owner)),
+        groups=tuple(cell for cell in leftover_groups() if cell not in living),
+        uids=tuple(lease.uid for lease in stale),
+        slots=tuple(sorted({*stores.slots.older_than(before_s)} - living | ({*stores.slots.names()} & dead))),
     )
     if not dry_run:
-        for container_id in cleaned.containers:
-            engine.remove(container_id)
-        for cell in cleaned.groups:
-            remove_leftover(cell)
-        for uid in cleaned.uids:
-            leases.release(uid)
-        for cell in cleaned.slots:
-            stores.slots.remove(cell)
-        for run_id in orphans:
+        _take_away(cleaned, stores, engine, leases)
+        for run_id in cleaned.runs:
             stores.ledger.abandon(run_id, timestamp(clock.now()))
     return cleaned
 
 
-class _Ended:
-    """The runs of this state folder that have ended or lost their controller."""
+def _take_away(cleaned: Cleaned, stores: Stores, engine: Engine, leases: Leases) -> None:
+    for container_id in cleaned.containers:
+        engine.remove(container_id)
+    for cell in cleaned.groups:
+        remove_leftover(cell)
+    for uid in cleaned.uids:
+        leases.release(uid)
+    for cell in cleaned.slots:
+        stores.slots.remove(cell)
 
-    def __init__(self, stores: Stores, orphans: Iterable[str]) -> None:
-        self._stores = stores
-        self._known: dict[str, bool] = dict.fromkeys(orphans, True)
 
-    def __contains__(self, run_id: str) -> bool:
-        if run_id not in self._known:
-            self._known[run_id] = self._has_ended(run_id)
-        return self._known[run_id]
-
-    def cells(self, names: Iterable[str]) -> tuple[str, ...]:
-        return tuple(name for name in names if run_of(name) in self)
-
-    def _has_ended(self, run_id: str) -> bool:
-        try:
-            summary = self._stores.ledger.summary(run_id)
-        except RunNotFoundError:
-            return False
-        return summary.run_id == run_id and summary.state != "running"
+def _is_orphan(label: str) -> bool:
+    owner = Owner.read(label)
+    return owner is not None and is_gone(owner)

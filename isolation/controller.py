@@ -13,47 +13,42 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from isolation.attempt import Attempting, Laid
 from isolation.clock import timestamp
 from isolation.context.key import check_key
 from isolation.context.value import check_value
-from isolation.errors import ContextError, EngineError, EngineUnreachableError, InterruptedRunError
+from isolation.errors import ContextError, InterruptedRunError
 from isolation.model.changes import Merge
-from isolation.model.event import PhaseStarted, Retrying, RunStarted
-from isolation.model.evidence import Evidence
+from isolation.model.event import Retrying, RunStarted
 from isolation.model.outcome import Outcome
 from isolation.model.policy import Policy
-from isolation.model.run import Attempt, Digests, Engine, Result, StepError
+from isolation.model.run import Digests, Engine, Result, StepError
 from isolation.model.snapshot import Snapshot
-from isolation.model.usage import Usage
 from isolation.packaging.load import load_recipe
 from isolation.packaging.pack import pack
 from isolation.packaging.policy import load_policy
 from isolation.packaging.requirements import Layers
 from isolation.packaging.tree import materialise, read_manifest
-from isolation.rules.judge import judge
 from isolation.rules.order import order, select
 from isolation.rules.retry import next_delay, rule_for
 from isolation.rules.scope import allows
-from isolation.sandbox.artifacts import ArtifactIntake
-from isolation.sandbox.cell import cell_labels, cell_name
-from isolation.sandbox.hardening import Mounts
-from isolation.sandbox.listener import Listener
-from isolation.sandbox.plan import deadlines, plan_document, write_scope
-from isolation.sandbox.transcript import Transcript
 from isolation.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pydantic import JsonValue
+    from sqlalchemy import Connection
 
     from isolation.clock import Clock
+    from isolation.model.changes import Changes
     from isolation.model.event import Event, Watcher
+    from isolation.model.evidence import Evidence
     from isolation.model.package import Package
     from isolation.model.recipe import Recipe
-    from isolation.sandbox.cell import Cell, Cells
+    from isolation.model.run import Attempt
+    from isolation.sandbox.cell import Cells
     from isolation.sandbox.engine import Engine as ContainerEngine
-    from isolation.storage.logs import LogWriter
     from isolation.stores import Stores
 
 
@@ -192,35 +187,42 @@ class _Run:
         self._stores = controller.stores
         self._clock = controller.clock
         self._wanted = wanted
-        self._recipe = wanted.package.recipe
-        self._steps = order(self._recipe.steps)
         self._watch = watch
         self._tell = tell
         self._cancel = cancel
-        self._interrupted = False
+        self._snapshot = wanted.snapshot
+        self._digests: Digests | None = None
         self._recorded = False
         self.run_id = f"{self._clock.now():%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+        with watch.phase("pack"):
+            self._laid = self._lay_out()
+
+    def _lay_out(self) -> Laid:
+        package, policy = self._wanted.package, self._wanted.policy
+        return Laid(
+            run_id=self.run_id,
+            recipe=package.recipe,
+            steps=order(package.recipe.steps),
+            policy=policy,
+            image_id=self._wanted.image_id,
+            tree=materialise(package, self._stores.packages, self._stores.blobs),
+            layer=self._controller.layers.build(package.lock) if package.lock else None,
+        )
 
     def to_its_end(self) -> Result:
-        """Freeze, attempt until there is nothing more to try, merge and record."""
-        names = tuple(step.name for step in self._steps)
-        self._tell(RunStarted(run_id=self.run_id, recipe=self._recipe.name, steps=names))
-        with self._watch.phase("pack"):
-            tree = materialise(self._wanted.package, self._stores.packages, self._stores.blobs)
-            layer = self._controller.layers.build(self._wanted.package.lock) if self._wanted.package.lock else None
-        snapshot, digests = self._freeze(self._wanted.snapshot)
-        self._record_start(digests)
+        """Attempt until there is nothing more to try, merge and record."""
+        names = tuple(step.name for step in self._laid.steps)
+        self._tell(RunStarted(run_id=self.run_id, recipe=self._laid.recipe.name, steps=names))
         attempts: list[Attempt] = []
         while True:
-            attempt, evidence = self._attempt(len(attempts) + 1, tree, layer, snapshot)
-            result, delay_s = self._settle(attempt, evidence, attempts, snapshot, digests)
+            attempting = self._attempting(len(attempts) + 1)
+            attempt, evidence = attempting.make(self._prepare)
+            result, delay_s = self._settle(attempt, evidence, attempts)
             if result is not None:
                 break
             self._wait(attempts[-1], delay_s)
-            if attempts[-1].outcome is Outcome.CONFLICT:
-                snapshot, digests = self._freeze(None)
             self._watch = Stopwatch(self._clock)
-        if self._interrupted:
+        if attempting.interrupted:
             hint = f"Its container is gone and nothing was merged; `isolation show {self.run_id}` shows how far it came."
             raise InterruptedRunError(f"the run {self.run_id} was interrupted", hint=hint)
         return result
@@ -230,169 +232,86 @@ class _Run:
         if self._recorded:
             self._stores.ledger.abandon(self.run_id, timestamp(self._clock.now()), cause)
 
-    def _record_start(self, digests: Digests) -> None:
-        at = timestamp(self._clock.now())
-        self._stores.ledger.start(self.run_id, self._recipe.name, self._wanted.policy.name, digests, at)
-        self._recorded = True
-
-    def _freeze(self, recorded: Snapshot | None) -> tuple[Snapshot, Digests]:
-        with self._watch.phase("freeze"):
-            policy = self._wanted.policy
-            snapshot = recorded or self._stores.contexts.freeze(
-                self._recipe.context.reads, policy.context.reads, self._wanted.inputs
-            )
-            digests = Digests(
-                package=self._stores.blobs.put(self._wanted.package.manifest()),
-                snapshot=self._stores.blobs.put(snapshot.content()),
-                policy=self._stores.blobs.put(policy.content()),
-                image=self._wanted.image_id,
-            )
-        return snapshot, digests
-
-    def _attempt(
-        self, number: int, tree: Path, layer: Path | None, snapshot: Snapshot
-    ) -> tuple[Attempt, Evidence]:
-        """Have one container run the plan; whatever became of it, it is gone when this returns."""
-        self._watch.on_phase = lambda phase: self._tell(PhaseStarted(phase=phase, attempt=number))
-        started_at = timestamp(self._clock.now())
-        name = cell_name(self.run_id, number)
-        most_bytes = self._wanted.policy.limits.log_bytes
-        with (
-            self._stores.logs.open(self.run_id, number, self._clock, most_bytes, self._tell) as logs,
-            self._stores.slots.holding(name, snapshot.content()) as slot,
-        ):
-            evidence, usage = self._in_a_cell(name, number, Mounts(package=tree, snapshot=slot, layer=layer), logs)
-        outcome, cause = judge(evidence)
-        attempt = Attempt(
-            number=number,
-            outcome=outcome,
-            cause=cause,
-            started_at=started_at,
-            phases_ms=dict(self._watch.phases_ms),
-            usage=usage,
-            steps=evidence.steps,
-            exit_code=evidence.exit_code,
-            log_bytes=logs.kept_bytes,
-            log_truncated=logs.truncated,
-        )
-        return attempt, evidence
-
-    def _in_a_cell(self, name: str, number: int, mounts: Mounts, logs: LogWriter) -> tuple[Evidence, Usage]:
-        watch, controller = self._watch, self._controller
-        try:
-            cell = controller.cells.claim(
-                name,
-                self._wanted.policy,
-                image_id=self._wanted.image_id,
-                mounts=mounts,
-                labels=cell_labels(self.run_id, number, self._stores.name),
-                watch=watch,
-            )
-        except EngineUnreachableError as error:
-            return Evidence(lost=str(error)), Usage()
-        try:
-            listener = self._listener(cell, logs)
-            with watch.phase("deliver"):
-                listener.deliver(plan_document(self._recipe, self._steps, self._wanted.policy))
-            with watch.phase("run"):
-                self._listen(listener)
-            with watch.phase("collect"):
-                listener.finish(controller.engine)
-            usage = listener.usage()
-            evidence = listener.evidence(usage)
-        finally:
-            lost = self._destroy(cell)
-        return (replace(evidence, lost=evidence.lost or lost)), usage
-
-    def _destroy(self, cell: Cell) -> str:
-        """Take the cell back; returns why that could not be, in which case nothing may be merged."""
-        with self._watch.phase("remove"):
-            try:
-                cell.destroy()
-            except EngineError as error:
-                return str(error)
-        return ""
-
-    def _listen(self, listener: Listener) -> None:
-        try:
-            listener.listen()
-        except KeyboardInterrupt:
-            self._interrupted = True
-            self._cancel.set()
-            listener.listen()  # it sees the cancel and stops at once
-
-    def _listener(self, cell: Cell, logs: LogWriter) -> Listener:
-        policy = self._wanted.policy
-        limits = policy.limits
-        artifacts = ArtifactIntake(
-            self._stores.blobs, most_files=limits.artifact_count, most_bytes=limits.artifact_bytes
-        )
-        transcript = Transcript(
-            [step.name for step in self._steps],
-            write_scope(self._recipe, policy),
+    def _attempting(self, number: int) -> Attempting:
+        controller = self._controller
+        return Attempting(
+            self._laid,
+            number,
+            stores=self._stores,
+            cells=controller.cells,
+            engine=controller.engine,
             clock=self._clock,
-            logs=logs,
-            artifacts=artifacts,
-            tell=self._tell,
-            check_key=check_key,
-        )
-        return Listener(
-            cell,
-            transcript,
-            artifacts,
-            limits=limits,
-            deadlines=deadlines(self._recipe, self._steps, policy),
-            clock=self._clock,
+            watch=self._watch,
             tell=self._tell,
             cancel=self._cancel,
         )
 
-    def _settle(
-        self,
-        attempt: Attempt,
-        evidence: Evidence,
-        attempts: list[Attempt],
-        snapshot: Snapshot,
-        digests: Digests,
-    ) -> tuple[Result | None, float]:
+    def _prepare(self) -> Snapshot:
+        """Have a snapshot, and the run recorded as begun; after a conflict, a fresh one."""
+        with self._watch.phase("freeze"):
+            if self._snapshot is None:
+                self._snapshot = self._stores.contexts.freeze(
+                    self._laid.recipe.context.reads, self._laid.policy.context.reads, self._wanted.inputs
+                )
+            blobs = self._stores.blobs
+            self._digests = Digests(
+                package=blobs.put(self._wanted.package.manifest()),
+                snapshot=blobs.put(self._snapshot.content()),
+                policy=blobs.put(self._laid.policy.content()),
+                image=self._laid.image_id,
+            )
+            if not self._recorded:
+                at = timestamp(self._clock.now())
+                ledger, recipe, policy = self._stores.ledger, self._laid.recipe.name, self._laid.policy.name
+                ledger.start(self.run_id, recipe, policy, self._digests, at)
+                self._recorded = True
+        return self._snapshot
+
+    def _settle(self, attempt: Attempt, evidence: Evidence, attempts: list[Attempt]) -> tuple[Result | None, float]:
         """
         Merge and record in one transaction, or return no result and the seconds until the next attempt.
 
         What the bill says of the merge ends where its commit begins: the commit writes the bill.
         """
-        policy, at = self._wanted.policy, timestamp(self._clock.now())
+        at = timestamp(self._clock.now())
         with self._stores.ledger.settling(self.run_id) as settling:
             merge = Merge()
             if attempt.outcome is Outcome.SUCCEEDED:
                 with self._watch.phase("merge"):
-                    merge = self._stores.contexts.merge(
-                        settling.connection,
-                        snapshot,
-                        evidence.changes,
-                        policy.merge,
-                        who=self._recipe.name,
-                        run_id=self.run_id,
-                        at=at,
-                    )
+                    merge = self._merge(settling.connection, evidence.changes, at)
                 attempt = replace(attempt, phases_ms=dict(self._watch.phases_ms))
-                if merge.status == "conflict":
-                    attempt = replace(attempt, outcome=Outcome.CONFLICT, cause="merge")
+            if merge.status == "conflict":
+                attempt = replace(attempt, outcome=Outcome.CONFLICT, cause="merge")
+                self._snapshot = None
             attempts.append(attempt)
-            rule = rule_for(attempt.outcome, policy, self._recipe)
+            rule = rule_for(attempt.outcome, self._laid.policy, self._laid.recipe)
             delay_s = next_delay(rule, [past.outcome for past in attempts])
             if delay_s is not None and not self._cancel.is_set():
                 settling.go_on(attempt)
                 return None, delay_s
-            result = self._result(attempts, evidence, merge, digests)
+            result = self._result(attempts, evidence, merge)
             settling.finish(result, at)
         self._recorded = False
         return result, 0.0
 
-    def _result(self, attempts: list[Attempt], evidence: Evidence, merge: Merge, digests: Digests) -> Result:
+    def _merge(self, connection: Connection, changes: Changes, at: str) -> Merge:
+        assert self._snapshot is not None, "an attempt without a snapshot"  # noqa: S101 - prepare() came first
+        return self._stores.contexts.merge(
+            connection,
+            self._snapshot,
+            changes,
+            self._laid.policy.merge,
+            who=self._laid.recipe.name,
+            run_id=self.run_id,
+            at=at,
+        )
+
+    def _result(self, attempts: list[Attempt], evidence: Evidence, merge: Merge) -> Result:
+        assert self._digests is not None, "an attempt without digests"  # noqa: S101 - prepare() came first
         facts = self._controller.engine.facts()
         return Result(
             run_id=self.run_id,
-            recipe=self._recipe.name,
+            recipe=self._laid.recipe.name,
             outcome=attempts[-1].outcome,
             attempts=tuple(attempts),
             usage=attempts[-1].usage,
@@ -400,11 +319,11 @@ class _Run:
             merge=merge,
             errors=_errors(evidence),
             artifacts=evidence.artifacts,
-            digests=digests,
+            digests=self._digests,
             engine=Engine(
                 name=facts.name,
                 version=facts.version,
-                runtime=self._wanted.policy.runtime,
+                runtime=self._laid.policy.runtime,
                 cgroup_version=facts.cgroup_version,
             ),
         )

@@ -12,7 +12,6 @@ All that is kept, in one folder::
 from __future__ import annotations
 
 from functools import cached_property
-from hashlib import sha256
 from typing import TYPE_CHECKING, Self
 
 from isolation.storage.blobs import BlobStore
@@ -36,7 +35,6 @@ class Stores:
         self.blobs = BlobStore(folder / "blobs")
         self.logs = Logs(folder / "runs")
         self.slots = Slots(folder / "slots")
-        self.name = sha256(str(folder.resolve()).encode()).hexdigest()[:16]
         self._database: Database | None = None
 
     @cached_property

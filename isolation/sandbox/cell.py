@@ -6,8 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 from isolation.errors import UnenforceableError
+from isolation.owner import this_process
 from isolation.sandbox.counters import make_group
-from isolation.sandbox.engine import LABEL, STATE_LABEL, Engine
+from isolation.sandbox.engine import LABEL, OWNER_LABEL, Engine
 from isolation.sandbox.engine_counters import EngineGroup
 from isolation.sandbox.hardening import Mounts, create_body
 from isolation.sandbox.streams import Channel
@@ -57,16 +58,25 @@ class Cell:
         assert self._channel is not None, "not created yet"  # noqa: S101 - as above
         return self._channel
 
+    @property
+    def uid(self) -> int:
+        """The uid and gid of everything in it."""
+        assert self._uid is not None, "not leased yet"  # noqa: S101 - as above
+        return self._uid
+
+    def lease(self) -> None:
+        """Take a uid: before anything else, as it is given back after all else."""
+        self._uid = self._leases.take(self.name)
+
     def create(
         self, policy: Policy, group: Group, *, image_id: str, mounts: Mounts, labels: dict[str, str]
     ) -> None:
         """Create the container and attach to it; nothing runs yet."""
         self._group = group
-        self._uid = self._leases.take(self.name)
         body = create_body(
             policy,
             image_id=image_id,
-            uid=self._uid,
+            uid=self.uid,
             mounts=mounts,
             labels=labels,
             cgroup_parent=group.parent,
@@ -145,6 +155,7 @@ class Cells:
         cell = Cell(name, self._engine, self._leases)
         try:
             with watch.phase("create"):
+                cell.lease()
                 group = self._group(name, policy.limits)
                 cell.create(policy, group, image_id=image_id, mounts=mounts, labels=labels)
             with watch.phase("start"):
@@ -185,9 +196,9 @@ def run_of(cell: str) -> str:
     return run_id if cell.startswith("isolation-") and attempt.isdigit() else ""
 
 
-def cell_labels(run_id: str, attempt: int, state: str) -> dict[str, str]:
-    """Return the labels by which a crashed controller's containers are found; ``state`` names its state folder."""
-    return {LABEL: run_id, STATE_LABEL: state, "isolation.attempt": str(attempt)}
+def cell_labels(run_id: str, attempt: int) -> dict[str, str]:
+    """Return the labels by which a crashed controller's containers are found."""
+    return {LABEL: run_id, OWNER_LABEL: this_process().text(), "isolation.attempt": str(attempt)}
 
 
 _WARNINGS = {

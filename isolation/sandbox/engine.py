@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 LABEL = "isolation.run"
 """Carried by every container of ours; its value is the run's id."""
-STATE_LABEL = "isolation.state"
-"""Names the state folder, so that nobody cleans up after another."""
+OWNER_LABEL = "isolation.owner"
+"""Names the process that runs it, so that nobody takes away what a living controller uses."""
 
 _OLDEST_API = "1.41"
 _API_TIMEOUT_S = 60.0
@@ -56,7 +56,7 @@ class Leftover:
 
     container_id: str
     run_id: str
-    state: str
+    owner: str
     running: bool
 
 
@@ -187,7 +187,7 @@ class DockerEngine:
             Leftover(
                 container_id=container["Id"],
                 run_id=container["Labels"][LABEL],
-                state=container["Labels"].get(STATE_LABEL, ""),
+                owner=container["Labels"].get(OWNER_LABEL, ""),
                 running=container["State"] == "running",
             )
             for container in found

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isolation.errors import EngineError
+from isolation.owner import Owner, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,14 +27,28 @@ def leases_folder() -> Path:
     return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/isolation-{os.geteuid()}") / "isolation" / "uids"  # noqa: S108 - made 0700 below
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lease:
+    """A uid that is taken. ``owner`` is None for the instant between its taking and its being written down."""
+
+    uid: int
+    cell: str
+    owner: Owner | None
+
+
 class Leases:
-    """Leases as files named by uid; whoever creates one (``O_EXCL``) holds it. A file holds its container's name."""
+    """
+    Leases as files named by uid; whoever creates one (``O_EXCL``) holds it.
+
+    A lease is taken before anything else of a cell and given back after all of it, so whatever bears the name of a
+    cell without a living lease is left over.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def take(self, holder: str) -> int:
-        """Lease a uid to a container's name. Raises EngineError where none is free."""
+    def take(self, cell: str) -> int:
+        """Lease a uid to a cell of this process. Raises EngineError where none is free."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for _ in range(_TRIES):
             uid = FIRST_UID + secrets.randbelow(UIDS)
@@ -41,7 +57,7 @@ class Leases:
             except FileExistsError:
                 continue
             with open(fd, "w", encoding="utf-8") as file:
-                file.write(holder)
+                file.write(f"{cell}\n{this_process().text()}\n")
             return uid
         raise EngineError(f"no free uid found for a run in {_TRIES} tries", hint="`isolation clean` frees stale leases.")
 
@@ -49,10 +65,12 @@ class Leases:
         """Give a uid back: only after its container is proven gone."""
         (self._folder / str(uid)).unlink(missing_ok=True)
 
-    def held(self) -> Iterator[tuple[int, str]]:
-        """List leased uids with their holders."""
-        if not self._folder.is_dir():
-            return
+    def held(self) -> tuple[Lease, ...]:
+        """List the leases that are held."""
+        return tuple(self._held()) if self._folder.is_dir() else ()
+
+    def _held(self) -> Iterator[Lease]:
         for path in sorted(self._folder.iterdir()):
             with contextlib.suppress(FileNotFoundError):
-                yield int(path.name), path.read_text(encoding="utf-8")
+                cell, _, owner = path.read_text(encoding="utf-8").strip().partition("\n")
+                yield Lease(uid=int(path.name), cell=cell, owner=Owner.read(owner))

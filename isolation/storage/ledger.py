@@ -20,7 +20,7 @@ from isolation.model.document import attempt_from_json, from_json, to_json
 from isolation.model.outcome import Outcome
 from isolation.model.run import Attempt, Digests, Result, RunState, RunSummary
 from isolation.state.schema import attempts, runs
-from isolation.storage.owner import Owner, is_gone, this_process
+from isolation.owner import Owner, is_gone, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

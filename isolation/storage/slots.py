@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from isolation.state.faults import storage_faults
@@ -16,6 +16,20 @@ if TYPE_CHECKING:
 _FILE = "snapshot.json"
 
 
+@dataclass(frozen=True)
+class Slot:
+    """One slot; empty until its snapshot is put in."""
+
+    path: Path
+
+    def put(self, snapshot: bytes) -> None:
+        """Put the snapshot in; the container's own uid may read it, and nobody but us may write it."""
+        with storage_faults(self.path.parent):
+            file = self.path / _FILE
+            file.write_bytes(snapshot)
+            file.chmod(0o444)  # the mode at creation is subject to the umask
+
+
 class Slots:
     """The slots of one state folder, named by cell."""
 
@@ -23,15 +37,13 @@ class Slots:
         self._folder = folder
 
     @contextmanager
-    def holding(self, cell: str, snapshot: bytes) -> Iterator[Path]:
-        """Hold a snapshot for a cell; the container's own uid may read it, and nobody may write it."""
-        slot = self._folder / cell
+    def holding(self, cell: str) -> Iterator[Slot]:
+        """Hold a slot for a cell."""
+        slot = Slot(self._folder / cell)
         with storage_faults(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            slot.mkdir()
-            (slot / _FILE).write_bytes(snapshot)
-            os.chmod(slot / _FILE, 0o444)  # noqa: PTH101 - the mode at creation is subject to the umask
-            os.chmod(slot, 0o555)  # noqa: PTH101 - as above
+            slot.path.mkdir()
+            slot.path.chmod(0o755)  # as above
         try:
             yield slot
         finally:
@@ -42,9 +54,14 @@ class Slots:
         slot = self._folder / cell
         with storage_faults(self._folder):
             if slot.is_dir():
-                slot.chmod(0o700)
                 shutil.rmtree(slot)
 
+    def older_than(self, moment_s: float) -> tuple[str, ...]:
+        """Name the slots made before a moment (seconds since 1970), by cell."""
+        if not self._folder.is_dir():
+            return ()
+        return tuple(sorted(path.name for path in self._folder.iterdir() if path.stat().st_mtime < moment_s))
+
     def names(self) -> tuple[str, ...]:
-        """Name the slots that are there, by cell."""
-        return tuple(sorted(path.name for path in self._folder.iterdir())) if self._folder.is_dir() else ()
+        """Name all slots, by cell."""
+        return self.older_than(float("inf"))

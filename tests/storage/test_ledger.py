@@ -16,7 +16,7 @@ from isolation.model.policy import MergeRule
 from isolation.model.run import RunSummary
 from isolation.state.schema import runs
 from isolation.storage import owner
-from isolation.storage.owner import Owner, is_gone, this_process
+from isolation.owner import Owner, is_gone, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable

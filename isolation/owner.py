@@ -24,6 +24,24 @@ class Owner:
     started: str
 
 
+    def text(self) -> str:
+        """Write it on one line, for a label or a file."""
+        return f"{self.boot}|{self.pid}|{self.started}"
+
+    @classmethod
+    def read(cls, text: str) -> Owner | None:
+        """
+        Read what ``text`` wrote; None for anything else, such as a line that is not written yet.
+
+        >>> owner = Owner(boot="b pid:[1]", pid=12, started="34")
+        >>> Owner.read(owner.text()) == owner, Owner.read("")
+        (True, None)
+        """
+        boot, _, rest = text.partition("|")
+        pid, _, started = rest.partition("|")
+        return cls(boot=boot, pid=int(pid), started=started) if boot and pid.isdigit() else None
+
+
 def this_process() -> Owner:
     """Name the process that calls."""
     return Owner(boot=_boot(), pid=os.getpid(), started=_started(os.getpid()) or "")

@@ -1,0 +1,211 @@
+"""
+One attempt: a cell is claimed, takes the plan, is listened to, and is gone again, whatever became of it.
+
+    claim ────────────┐
+                      ├─▶ deliver ─▶ run ─▶ collect ─▶ remove ─▶ evidence, judged
+    prepare (freeze) ─┘
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from isolation.clock import timestamp
+from isolation.context.key import check_key
+from isolation.errors import EngineError, EngineUnreachableError
+from isolation.model.event import PhaseStarted
+from isolation.model.evidence import Evidence
+from isolation.model.run import Attempt
+from isolation.model.usage import Usage
+from isolation.rules.judge import judge
+from isolation.sandbox.artifacts import ArtifactIntake
+from isolation.sandbox.cell import cell_labels, cell_name
+from isolation.sandbox.hardening import Mounts
+from isolation.sandbox.listener import Listener
+from isolation.sandbox.plan import deadlines, plan_document, write_scope
+from isolation.sandbox.transcript import Transcript
+from isolation.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from isolation.clock import Clock
+    from isolation.model.event import Event
+    from isolation.model.policy import Policy
+    from isolation.model.recipe import Recipe, Step
+    from isolation.model.snapshot import Snapshot
+    from isolation.sandbox.cell import Cell, Cells
+    from isolation.sandbox.engine import Engine
+    from isolation.storage.logs import LogWriter
+    from isolation.storage.slots import Slot
+    from isolation.stores import Stores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Laid:
+    """A run laid out to be attempted: what all its attempts share. ``steps`` are in the order of the run."""
+
+    run_id: str
+    recipe: Recipe
+    steps: tuple[Step, ...]
+    policy: Policy
+    image_id: str
+    tree: Path
+    layer: Path | None
+
+
+class Attempting:
+    """Makes one attempt. ``interrupted`` tells whether a person stopped it by a signal to this process."""
+
+    def __init__(
+        self,
+        laid: Laid,
+        number: int,
+        *,
+        stores: Stores,
+        cells: Cells,
+        engine: Engine,
+        clock: Clock,
+        watch: Stopwatch,
+        tell: Callable[[Event], None],
+        cancel: threading.Event,
+    ) -> None:
+        self._laid = laid
+        self._number = number
+        self._stores = stores
+        self._cells = cells
+        self._engine = engine
+        self._clock = clock
+        self._watch = watch
+        self._tell = tell
+        self._cancel = cancel
+        self.interrupted = False
+        watch.on_phase = lambda phase: tell(PhaseStarted(phase=phase, attempt=number))
+
+    def make(self, prepare: Callable[[], Snapshot]) -> tuple[Attempt, Evidence]:
+        """
+        Have one container run the plan.
+
+        ``prepare`` gives the snapshot; it is called while the engine makes the container, which takes longer.
+        """
+        started_at = timestamp(self._clock.now())
+        laid, limits = self._laid, self._laid.policy.limits
+        with (
+            self._stores.logs.open(laid.run_id, self._number, self._clock, limits.log_bytes, self._tell) as logs,
+            self._stores.slots.holding(cell_name(laid.run_id, self._number)) as slot,
+        ):
+            evidence, usage = self._in_a_cell(slot, logs, prepare)
+        outcome, cause = judge(evidence)
+        attempt = Attempt(
+            number=self._number,
+            outcome=outcome,
+            cause=cause,
+            started_at=started_at,
+            phases_ms=dict(self._watch.phases_ms),
+            usage=usage,
+            steps=evidence.steps,
+            exit_code=evidence.exit_code,
+            log_bytes=logs.kept_bytes,
+            log_truncated=logs.truncated,
+        )
+        return attempt, evidence
+
+    def _in_a_cell(self, slot: Slot, logs: LogWriter, prepare: Callable[[], Snapshot]) -> tuple[Evidence, Usage]:
+        watch = self._watch
+        try:
+            with self._claimed(slot, prepare) as cell:
+                listener = self._listener(cell, logs)
+                with watch.phase("deliver"):
+                    listener.deliver(plan_document(self._laid.recipe, self._laid.steps, self._laid.policy))
+                with watch.phase("run"):
+                    self._listen(listener)
+                with watch.phase("collect"):
+                    listener.finish(self._engine)
+                usage = listener.usage()
+                evidence = listener.evidence(usage)
+                lost = self._destroy(cell)
+        except EngineUnreachableError as error:
+            return Evidence(lost=str(error)), Usage()
+        return replace(evidence, lost=evidence.lost or lost), usage
+
+    @contextmanager
+    def _claimed(self, slot: Slot, prepare: Callable[[], Snapshot]) -> Iterator[Cell]:
+        """Hold a standing cell with its snapshot in place; an exception destroys it before it goes on."""
+        aside = Stopwatch(self._clock)
+        with ThreadPoolExecutor(1) as beside:
+            claim = beside.submit(self._claim, slot.path, aside)
+            try:
+                slot.put(prepare().content())
+                self._tell(PhaseStarted(phase="claim", attempt=self._number))
+                cell = claim.result()
+                self._watch.phases_ms |= aside.phases_ms
+                yield cell
+            except BaseException:
+                _destroy_claimed(claim)
+                raise
+
+    def _claim(self, slot: Path, watch: Stopwatch) -> Cell:
+        laid = self._laid
+        return self._cells.claim(
+            cell_name(laid.run_id, self._number),
+            laid.policy,
+            image_id=laid.image_id,
+            mounts=Mounts(package=laid.tree, snapshot=slot, layer=laid.layer),
+            labels=cell_labels(laid.run_id, self._number),
+            watch=watch,
+        )
+
+    def _listener(self, cell: Cell, logs: LogWriter) -> Listener:
+        laid = self._laid
+        limits = laid.policy.limits
+        artifacts = ArtifactIntake(
+            self._stores.blobs, most_files=limits.artifact_count, most_bytes=limits.artifact_bytes
+        )
+        transcript = Transcript(
+            [step.name for step in laid.steps],
+            write_scope(laid.recipe, laid.policy),
+            clock=self._clock,
+            logs=logs,
+            artifacts=artifacts,
+            tell=self._tell,
+            check_key=check_key,
+        )
+        return Listener(
+            cell,
+            transcript,
+            artifacts,
+            limits=limits,
+            deadlines=deadlines(laid.recipe, laid.steps, laid.policy),
+            clock=self._clock,
+            tell=self._tell,
+            cancel=self._cancel,
+        )
+
+    def _listen(self, listener: Listener) -> None:
+        try:
+            listener.listen()
+        except KeyboardInterrupt:
+            self.interrupted = True
+            self._cancel.set()
+            listener.listen()  # it sees the cancel and stops at once
+
+    def _destroy(self, cell: Cell) -> str:
+        """Take the cell back; returns why that could not be, in which case nothing may be merged."""
+        with self._watch.phase("remove"):
+            try:
+                cell.destroy()
+            except EngineError as error:
+                return str(error)
+        return ""
+
+
+def _destroy_claimed(claim: Future[Cell]) -> None:
+    """Wait for a claim under way, and take back what came of it; a claim that failed has cleaned up after itself."""
+    if claim.exception() is None:
+        claim.result().destroy()
