@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pydantic import JsonValue
-    from sqlalchemy import Connection
 
     from isolation.clock import Clock
     from isolation.model.changes import Changes
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from isolation.model.run import Attempt
     from isolation.sandbox.cell import Cells
     from isolation.sandbox.engine import Engine as ContainerEngine
+    from isolation.storage.ledger import Settling
     from isolation.stores import Stores
 
 
@@ -278,7 +278,7 @@ class _Run:
             merge = Merge()
             if attempt.outcome is Outcome.SUCCEEDED:
                 with self._watch.phase("merge"):
-                    merge = self._merge(settling.connection, evidence.changes, at)
+                    merge = self._merge(settling, evidence.changes, at)
                 attempt = replace(attempt, phases_ms=dict(self._watch.phases_ms))
             if merge.status == "conflict":
                 attempt = replace(attempt, outcome=Outcome.CONFLICT, cause="merge")
@@ -294,10 +294,10 @@ class _Run:
         self._recorded = False
         return result, 0.0
 
-    def _merge(self, connection: Connection, changes: Changes, at: str) -> Merge:
+    def _merge(self, settling: Settling, changes: Changes, at: str) -> Merge:
         assert self._snapshot is not None, "an attempt without a snapshot"  # noqa: S101 - prepare() came first
         return self._stores.contexts.merge(
-            connection,
+            settling.connection,
             self._snapshot,
             changes,
             self._laid.policy.merge,

@@ -8,14 +8,29 @@ from isolation.clock import SystemClock
 from isolation.stores import Stores
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from isolation.cleaning import Cleaned
     from isolation.controller import Controller
+    from isolation.model.package import Package
     from isolation.settings import Settings
 
 
 def open_stores(settings: Settings) -> Stores:
     """Open the state folder alone; no engine is asked."""
     return Stores(settings.state)
+
+
+def pack(settings: Settings, recipe: Path, *, paths: Sequence[Path] = ()) -> Package:
+    """Pack a recipe without running it; no engine is asked."""
+    from isolation.packaging.load import load_recipe  # noqa: PLC0415 - slow to import
+    from isolation.packaging.pack import pack as pack_loaded  # noqa: PLC0415 - slow to import
+    from isolation.packaging.requirements import Layers  # noqa: PLC0415 - slow to import
+
+    with open_stores(settings) as stores:
+        layers = Layers(stores.layers)
+        return pack_loaded(load_recipe(recipe), paths=[*paths, *settings.paths], blobs=stores.blobs, layers=layers)
 
 
 def open_controller(settings: Settings) -> Controller:

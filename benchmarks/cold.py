@@ -1,0 +1,79 @@
+"""
+What a cold run costs, beside its floor, in pairs: ``.venv/bin/python benchmarks/cold.py [--pairs N]``.
+
+Each row runs ours and ``docker run --rm`` of the same Python program in turn, and takes the ratio pair by pair, so
+that a machine whose speed drifts, or is shared, changes little. Medians count; a single figure means nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import isolation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PROGRAM = 'print("hello")\n'
+SCRIPTLET = 'def hello(context, params):\n    print("hello")\n    context.set("bench.done", True)\n'
+RECIPE = "metadata: {name: bench}\nsteps:\n  - {name: hello, module: bench, function: hello}\n"
+FLOOR = [
+    *("docker", "run", "--rm", "--network", "none", "--entrypoint", "/usr/bin/python3"),
+    *("isolation-runner:latest", "-c", PROGRAM),
+]
+
+
+def main() -> None:
+    """Measure both rows and print them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=20)
+    pairs = parser.parse_args().pairs
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    print(f"{platform.platform()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.2f}, {pairs} pairs")
+    print(f"{'':44} {'ours ms':>9} {'floor ms':>9} {'ratio':>7}")
+    with tempfile.TemporaryDirectory() as folder:
+        recipe = Path(folder) / "recipe"
+        recipe.mkdir()
+        (recipe / "recipe.yaml").write_text(RECIPE)
+        (recipe / "bench.py").write_text(SCRIPTLET)
+        state = Path(folder) / "state"
+        with isolation.open_controller(state=state) as controller:
+            row("in a running process, result in hand", lambda: _check(controller.run(recipe)), pairs)
+        command = [str(Path(sys.executable).with_name("isolation")), "--state", str(state), "run", "--json", str(recipe)]
+        row("the whole command `isolation run --json`", lambda: _call(command), pairs)
+
+
+def row(title: str, ours: Callable[[], None], pairs: int) -> None:
+    """Measure one row: a warm-up of each, then pairs."""
+    times = [(_time(ours), _time(lambda: _call(FLOOR))) for _ in range(pairs + 1)][1:]
+    mine, floor = (statistics.median(column) * 1000 for column in zip(*times, strict=True))
+    ratio = statistics.median(first / second for first, second in times)
+    print(f"{title:44} {mine:9.0f} {floor:9.0f} {ratio:7.2f}")
+
+
+def _time(action: Callable[[], None]) -> float:
+    started_s = time.perf_counter()
+    action()
+    return time.perf_counter() - started_s
+
+
+def _check(result: isolation.Result) -> None:
+    if not result.succeeded:
+        raise SystemExit(f"the run ended as {result.outcome.value}: {result.errors}")
+
+
+def _call(command: list[str]) -> None:
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    main()
