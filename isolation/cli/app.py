@@ -1,0 +1,46 @@
+"""All commands, put together; each module beside this one brings some."""
+
+from __future__ import annotations
+
+import argparse
+
+from isolation.cli import completion, context, host, package, policy, run, runs
+from isolation.cli.parser import Parser
+
+
+def whole_parser() -> Parser:
+    """Build the parser of the whole command line."""
+    parser = Parser(
+        prog="isolation",
+        description="Run recipes that nobody has to trust: isolated, measured, merged as one transaction, repeatable.",
+        epilog=_EPILOG,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and leave")
+    parser.add_argument(
+        "--state", metavar="DIR", help="state folder: runs, context, artifacts [environment: ISOLATION_STATE]"
+    )
+    parser.add_argument(
+        "--engine", metavar="ADDRESS", help="Docker Engine to use [environment: ISOLATION_ENGINE, DOCKER_HOST]"
+    )
+    for module in (run, runs, context, policy, package, host, completion):
+        module.register(parser)
+    return parser
+
+
+_EPILOG = """\
+--state, --engine may also stand after the command. `isolation COMMAND --help` tells more, with examples.
+
+examples:
+  isolation doctor                     what this host gives and lacks
+  isolation run recipes/quickstart     run a recipe, and show what came of it
+  isolation --state /srv/state runs    the runs of another state folder
+"""
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when somebody asks."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version  # noqa: PLC0415 - slow to import
+
+        parser.exit(message=f"isolation {version('recipe-isolation')}\n")

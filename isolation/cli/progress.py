@@ -1,0 +1,85 @@
+"""
+Shows a run while it goes on: a live list on a terminal, plain lines elsewhere.
+
+======================  =================================  ============================
+                        stderr is a terminal               stderr is none
+======================  =================================  ============================
+stdout is a terminal    live list (rich), then summary     lines
+stdout is none          lines                              lines
+``--json``              lines                              nothing
+``--quiet``             nothing                            nothing
+======================  =================================  ============================
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from isolation.cli.marks import STYLES
+from isolation.cli.paint import Paint
+from isolation.cli.values import clip
+from isolation.model.event import Event, Retrying, RunStarted, StepEnded
+from isolation.units import format_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from isolation.model.event import Watcher
+    from isolation.model.run import StepReport
+
+
+@contextmanager
+def watching(*, as_json: bool, quiet: bool) -> Iterator[Watcher | None]:
+    """Choose who watches the run."""
+    terminal = sys.stderr.isatty()
+    if quiet or (as_json and not terminal):
+        yield None
+    elif terminal and not as_json and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        from isolation.cli.live import live_progress  # noqa: PLC0415 - rich is heavy
+
+        with live_progress() as watcher:
+            yield watcher
+    else:
+        yield Lines(sys.stderr, Paint.for_stream(sys.stderr))
+
+
+class Lines:
+    """Writes a line for every step that ends, and for every attempt that is followed by another."""
+
+    def __init__(self, stream: TextIO, paint: Paint = Paint()) -> None:  # noqa: B008 - frozen
+        self._stream = stream
+        self._paint = paint
+
+    def on_event(self, event: Event) -> None:
+        """Take one event."""
+        line = self._line(event)
+        if line:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+
+    def _line(self, event: Event) -> str:
+        match event:
+            case RunStarted():
+                count = "1 step" if len(event.steps) == 1 else f"{len(event.steps)} steps"
+                return f"run {clip(event.run_id, 64)} of {clip(event.recipe, 100)}: {count}"
+            case StepEnded():
+                return self._ended(event.report)
+            case Retrying():
+                return retry_line(event)
+        return ""
+
+    def _ended(self, report: StepReport) -> str:
+        outcome = self._paint(STYLES[report.outcome], report.outcome.value)
+        spent = "" if report.wall_s is None else f" in {format_seconds(report.wall_s)}"
+        reason = f": {clip(report.reason, 80)}" if report.reason else ""
+        return f"step {clip(report.name, 100)} ... {outcome}{spent}{reason}"
+
+
+def retry_line(event: Retrying) -> str:
+    """Say that another attempt follows."""
+    how = clip(event.outcome.replace("_", " "), 40)
+    wait = f" in {format_seconds(event.wait_s)}" if event.wait_s else ""
+    return f"attempt {event.attempt} ended: {how}; trying again{wait}"

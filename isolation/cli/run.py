@@ -1,0 +1,156 @@
+"""``isolation run`` and ``isolation rerun``."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from isolation.cli.escape import escape_json
+from isolation.cli.paint import Paint
+from isolation.cli.parser import names
+from isolation.cli.progress import watching
+from isolation.cli.session import say, settings_of, takes_json, takes_recipe, takes_run
+from isolation.cli.values import parse_assignments
+from isolation.model.document import to_json
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    from isolation.cli.artifacts import ArtifactFolder
+    from isolation.cli.parser import Parser
+    from isolation.controller import Controller
+    from isolation.model.event import Watcher
+    from isolation.model.run import Artifact, Result
+    from isolation.stores import Stores
+
+
+def register(parser: Parser) -> None:
+    """Add the commands."""
+    added = parser.add(
+        "run",
+        run,
+        "Run a recipe, isolated, and show what came of it.",
+        examples=(
+            "isolation run recipes/etl",
+            "isolation run report.yaml --policy strict --set region=eu --set 'days=[1, 2]'",
+            "isolation run recipes/etl --only extract,load",
+            "isolation run recipes/etl --json --artifacts out | jq .outcome",
+        ),
+        notes=_EXIT_CODES,
+    )
+    takes_recipe(added)
+    added.add_argument("--policy", metavar="NAME|FILE", help="what the run may use, see and do")
+    added.add_argument("--set", action="append", metavar="KEY=VALUE", help="a context value for this run only")
+    added.add_argument("--only", action="append", metavar="A,B", help="run these steps alone")
+    added.add_argument("--skip", action="append", metavar="A,B", help="leave these steps out")
+    _takes_output(added)
+    added = parser.add(
+        "rerun",
+        rerun,
+        "Run a recorded run again, from what was kept: the recipe's folder may be gone.",
+        examples=("isolation rerun last", "isolation rerun 20260131-1 --fresh-context"),
+        notes=_EXIT_CODES,
+    )
+    takes_run(added)
+    added.add_argument("--fresh-context", action="store_true", help="see the context as it is now, not as it was")
+    _takes_output(added)
+
+
+_EXIT_CODES = """\
+Exit codes: 0 succeeded; 1 the recipe failed, hit a limit or met a conflict; 2 bad input; 3 the engine;
+4 the state folder, or the artifacts; 130 interrupted (and the container is gone)."""
+
+
+def run(given: Namespace) -> int:
+    """Run a recipe."""
+    overlay = parse_assignments(given.set or ())
+
+    def start(controller: Controller, watcher: Watcher | None) -> Result:
+        return controller.run(
+            given.recipe,
+            policy=given.policy,
+            context=overlay,
+            only=names(given.only),
+            skip=names(given.skip),
+            watcher=watcher,
+        )
+
+    return _watched(given, start)
+
+
+def rerun(given: Namespace) -> int:
+    """Run a recorded run again."""
+    return _watched(
+        given,
+        lambda controller, watcher: controller.rerun(given.run_id, fresh_context=given.fresh_context, watcher=watcher),
+    )
+
+
+def show_result(stores: Stores, result: Result, *, as_json: bool, folder: ArtifactFolder | None = None) -> None:
+    """Show a finished run: one JSON object, or the summary for people."""
+    if as_json:
+        say(escape_json(to_json(result)))
+        return
+    from isolation.cli.records import policy_of  # noqa: PLC0415 - reads the policy with pydantic
+    from isolation.cli.summary import summary  # noqa: PLC0415 - only for people
+
+    def where(artifact: Artifact) -> str:
+        return str(folder.place(artifact) if folder else stores.blobs.path(artifact.digest))
+
+    say(summary(result, policy_of(stores, result), where, Paint.for_stream(sys.stdout)))
+
+
+def _takes_output(parser: Parser) -> None:
+    takes_json(parser)
+    parser.add_argument("--artifacts", type=Path, metavar="DIR", help="copy the files that the recipe leaves to here")
+    parser.add_argument("--quiet", "-q", action="store_true", help="show no progress, only what came of it")
+
+
+def _watched(given: Namespace, start: Callable[[Controller, Watcher | None], Result]) -> int:
+    """Run with whoever watches, and show what came of it."""
+    settings = settings_of(given)
+    folder = _prepare(given.artifacts)
+    from isolation.wiring import open_controller  # noqa: PLC0415 - slow to import
+
+    with _stoppable(), open_controller(settings) as controller:
+        with watching(as_json=given.json, quiet=given.quiet) as watcher:
+            result = start(controller, watcher)
+        refused = folder.copy(result.artifacts, controller.stores.blobs) if folder else None
+        show_result(controller.stores, result, as_json=given.json, folder=folder)
+    if refused is not None:
+        sys.stdout.flush()
+        raise refused
+    return 0 if result.succeeded else 1
+
+
+def _prepare(folder: Path | None) -> ArtifactFolder | None:
+    if folder is None:
+        return None
+    from isolation.cli.artifacts import ArtifactFolder  # noqa: PLC0415 - only where it is asked for
+
+    return ArtifactFolder.prepare(folder)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Treat SIGTERM and SIGHUP like Ctrl-C: whoever ends us must not leave a container behind."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    # A process started with `nohup` ignores SIGHUP, and goes on doing so.
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        if before[number] is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

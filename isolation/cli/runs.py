@@ -1,0 +1,195 @@
+"""``isolation runs``, ``show`` and ``logs``: what is recorded. None of them needs an engine."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from isolation.cli.escape import escape
+from isolation.cli.paint import Paint
+from isolation.cli.parser import capitalised, positive
+from isolation.cli.run import show_result
+from isolation.cli.session import print_json, say, settings_of, takes_json, takes_run
+from isolation.cli.table import table
+from isolation.cli.values import clip
+from isolation.errors import InputError, did_you_mean
+from isolation.model.document import to_document
+from isolation.model.outcome import Outcome
+from isolation.units import format_seconds
+from isolation.wiring import open_stores
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable
+
+    from isolation.cli.parser import Parser
+    from isolation.model.event import LogLine
+    from isolation.model.run import Attempt, RunSummary
+    from isolation.stores import Stores
+
+
+def register(parser: Parser) -> None:
+    """Add the commands."""
+    added = parser.add(
+        "runs",
+        runs,
+        "List the recorded runs, the newest first.",
+        examples=("isolation runs", "isolation runs --recipe etl --outcome out_of_memory --limit 5"),
+    )
+    added.add_argument("--limit", type=positive, default=20, metavar="N", help="show at most so many (20)")
+    added.add_argument("--recipe", metavar="NAME", help="only runs of this recipe")
+    added.add_argument("--outcome", metavar="OUTCOME", help="only runs that ended so")
+    takes_json(added)
+    added = parser.add(
+        "show",
+        show,
+        "Show a recorded run: outcome, steps, usage, changes, errors, artifacts.",
+        examples=("isolation show last", "isolation show 20260131-1 --json"),
+    )
+    takes_run(added)
+    takes_json(added)
+    added = parser.add(
+        "logs",
+        logs,
+        "Show what a run wrote, line by line; what does not print is shown by its number.",
+        examples=(
+            "isolation logs last --follow",
+            "isolation logs 20260131-1 --step load --attempt 2",
+            "isolation logs last --json | jq .text",
+        ),
+    )
+    takes_run(added)
+    added.add_argument("--follow", "-f", action="store_true", help="wait for more until the run has ended")
+    added.add_argument("--attempt", type=positive, metavar="N", help="of this attempt (the last)")
+    added.add_argument("--step", metavar="STEP", help="only what this step wrote")
+    takes_json(added)
+
+
+def runs(given: Namespace) -> int:
+    """List the recorded runs."""
+    outcome = None if given.outcome is None else _outcome(given.outcome)
+    with open_stores(settings_of(given)) as stores:
+        found = stores.ledger.list(given.limit, recipe=given.recipe, outcome=outcome)
+    if given.json:
+        print_json([summary_document(run) for run in found])
+    elif found:
+        say(runs_table(found, Paint.for_stream(sys.stdout)))
+    else:
+        say("no such runs" if given.recipe or outcome else "no runs yet; begin one: isolation run RECIPE")
+    return 0
+
+
+def show(given: Namespace) -> int:
+    """Show a recorded run."""
+    with open_stores(settings_of(given)) as stores:
+        run = stores.ledger.summary(given.run_id)
+        if run.state == "finished":
+            show_result(stores, stores.ledger.get(run.run_id), as_json=given.json)
+            return 0
+        attempts = stores.ledger.attempts(run.run_id)
+    if given.json:
+        print_json({**summary_document(run), "attempts": [to_document(attempt) for attempt in attempts]})
+    else:
+        say(unfinished(run, attempts))
+    return 0
+
+
+def logs(given: Namespace) -> int:
+    """Show what a run wrote."""
+    with open_stores(settings_of(given)) as stores:
+        run_id = stores.ledger.resolve(given.run_id)
+        _check_attempt(stores, run_id, given.attempt)
+        paint = Paint.for_stream(sys.stdout)
+        follow = _goes_on(stores, run_id) if given.follow else None
+        for line in stores.logs.read(run_id, given.attempt, follow=follow):
+            if given.step is None or line.step == given.step:
+                say(json.dumps(asdict(line)) if given.json else line_text(line, paint))
+                if follow:
+                    sys.stdout.flush()
+    return 0
+
+
+def runs_table(found: tuple[RunSummary, ...], paint: Paint) -> str:
+    """Lay out the list of runs."""
+    head = ["run", "recipe", "outcome", "wall", "attempts", "policy", "started"]
+    rows = [
+        [
+            clip(run.run_id, 64),
+            clip(run.recipe, 40),
+            run.outcome.value if run.outcome else run.state,
+            format_seconds(run.wall_s),
+            str(run.attempts),
+            clip(run.policy, 40),
+            moment(run.started_at),
+        ]
+        for run in found
+    ]
+
+    def painted(row: int, column: int, cell: str) -> str:
+        if row == 0:
+            return paint("dim", cell)
+        outcome = found[row - 1].outcome
+        style = "yellow" if outcome is None else "green" if outcome is Outcome.SUCCEEDED else "red"
+        return paint(style, cell) if column == 2 else cell  # noqa: PLR2004 - the outcome's column
+
+    return "\n".join(table([head, *rows], right=[3, 4], indent="", paint=painted))
+
+
+def unfinished(run: RunSummary, attempts: tuple[Attempt, ...]) -> str:
+    """Show a run that has no result, or none yet."""
+    what = "still running" if run.state == "running" else "abandoned: whoever ran it died; nothing was merged"
+    lines = [f"{clip(run.recipe, 100)}  {what}", "", f"run {run.run_id}, started {moment(run.started_at)}"]
+    rows = [
+        [
+            f"attempt {attempt.number}",
+            attempt.outcome.value,
+            escape(attempt.cause),
+            format_seconds(attempt.usage.wall_s),
+        ]
+        for attempt in attempts
+    ]
+    follow = " --follow" if run.state == "running" else ""
+    return "\n".join([*lines, *table(rows), f"  isolation logs {run.run_id}{follow}    what it wrote"])
+
+
+def summary_document(run: RunSummary) -> dict[str, object]:
+    """Write one line of the list as JSON values."""
+    return {**asdict(run), "outcome": run.outcome.value if run.outcome else None}
+
+
+def moment(at: str) -> str:
+    """
+    Show a recorded moment, to the second.
+
+    >>> moment("2025-01-02T03:04:05.678Z")
+    '2025-01-02 03:04:05Z'
+    """
+    return escape(f"{at[:10]} {at[11:19]}Z")
+
+
+def line_text(line: LogLine, paint: Paint) -> str:
+    """Write one log line for people: the step, then the text, errors in red."""
+    level = f"{escape(line.level)} " if line.level else ""
+    style = "red" if line.stream == "stderr" or line.level.upper() in {"ERROR", "CRITICAL"} else ""
+    return f"{paint('dim', clip(line.step, 40) + ' |')} {paint(style, level + escape(line.text))}"
+
+
+def _outcome(name: str) -> Outcome:
+    names = [outcome.value for outcome in Outcome]
+    if name not in names:
+        hint = capitalised(did_you_mean(name, names)) or f"Known: {', '.join(names)}."
+        raise InputError(f"{name!r} is no outcome", hint=hint)
+    return Outcome(name)
+
+
+def _check_attempt(stores: Stores, run_id: str, attempt: int | None) -> None:
+    known = stores.logs.attempts(run_id)
+    if attempt is not None and attempt not in known:
+        have = f"It has {', '.join(map(str, known))}." if known else "It has none yet."
+        raise InputError(f"the run {run_id} has no log of an attempt {attempt}", hint=have)
+
+
+def _goes_on(stores: Stores, run_id: str) -> Callable[[], bool]:
+    return lambda: stores.ledger.summary(run_id).state == "running"
