@@ -204,7 +204,7 @@ class _Reader:
         words = [token.string for token in tokens]
         if words[0] in {"async", "def", "class"}:
             at = 2 if words[0] == "async" else 1
-            if not block.local and words[at - 1] in {"def", "class"}:
+            if not block.local and words[at - 1 : at] in (["def"], ["class"]):
                 self.names.update(words[at : at + 1])
             return
         if block.local or block.typing_only:

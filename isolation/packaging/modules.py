@@ -17,13 +17,17 @@ from typing import TYPE_CHECKING
 from isolation.errors import PackageError, did_you_mean
 from isolation.packaging.files import is_regular_below, read_regular
 from isolation.packaging.imports import Import, Source, read_source
+from isolation.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from isolation.model.recipe import Step
 
-_LARGEST_SOURCE_BYTES = 4 * 2**20
+_LARGEST_SOURCE_BYTES = 2**20
+_LARGEST_SOURCES_BYTES = 16 * 2**20
+"""Reading tokens costs some five seconds a MiB at worst: a recipe must not keep the host busy."""
+
 _IMAGE_MODULES = frozenset({"orchestrator.context", "scriptlets.framework", "src.core.logger"})
 _IMAGE_PACKAGES = frozenset({"orchestrator", "scriptlets", "src", "src.core"})
 """A user's packages of these names merge with the image's, whose ``__init__.py`` is the one that runs."""
@@ -68,6 +72,7 @@ class Modules:
         self._needed: deque[tuple[str, Import]] = deque()
         self._perhaps: deque[tuple[str, Import]] = deque()
         self._optional: set[str] = set()
+        self._size_bytes = 0
 
     def collect(self, steps: Iterable[Step]) -> tuple[str, ...]:
         """Keep all files that these steps need; returns the modules that some of them would import if they could."""
@@ -76,8 +81,8 @@ class Modules:
         # What is needed in any case comes first: whatever is left then is reached under conditions only.
         while self._needed:
             self._follow(*self._needed.popleft(), conditional=False)
-        while self._perhaps:
-            self._follow(*self._perhaps.popleft(), conditional=True)
+        while self._perhaps or self._needed:
+            self._follow(*(self._needed or self._perhaps).popleft(), conditional=True)
         return tuple(sorted(self._optional))
 
     def _need_step(self, step: Step) -> None:
@@ -169,6 +174,10 @@ class Modules:
         if place.root is None:
             return
         content = read_regular(place.root / place.relative, _LARGEST_SOURCE_BYTES, PackageError)
+        self._size_bytes += len(content)
+        if self._size_bytes > _LARGEST_SOURCES_BYTES:
+            limit = format_bytes(_LARGEST_SOURCES_BYTES)
+            raise PackageError(f"with {place.relative}, the recipe's modules are larger than {limit} together")
         source = self._sources[module] = read_source(content, place.relative)
         if module in _IMAGE_PACKAGES and source.has_code:
             raise PackageError(

@@ -14,9 +14,7 @@ import json
 import os
 import re
 import secrets
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,6 +107,8 @@ class Layers:
         return frozenset(name for name in names if name.isidentifier() and name not in {"bin", "__pycache__"})
 
     def _install(self, lock: str, into: Path) -> None:
+        import subprocess  # noqa: PLC0415 - most recipes have no requirements
+
         self._uv(
             ["pip", "install", "--target", str(into), "--require-hashes", "--no-deps", "--only-binary", ":all:",
              "--link-mode", "copy", "--python", sys.executable, "--quiet", "--requirements", "-", *self._target],
@@ -129,7 +129,10 @@ class Layers:
             )  # fmt: skip
 
     def _uv(self, command: list[str], *, given: str, names: Sequence[str]) -> str:
-        from uv import find_uv_bin  # noqa: PLC0415 - most recipes have no requirements
+        import subprocess  # noqa: PLC0415 - most recipes have no requirements
+        import tempfile  # noqa: PLC0415
+
+        from uv import find_uv_bin  # noqa: PLC0415
 
         with tempfile.TemporaryDirectory(prefix="isolation-uv-") as empty:
             # The folder is empty, so that no file of the working folder configures uv.

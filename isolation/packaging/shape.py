@@ -33,7 +33,6 @@ _EXPECTED = {
     "dict_type": "must be a mapping",
     "model_type": "must be a mapping",
     "tuple_type": "must be a list",
-    "string_pattern_mismatch": "has characters that are not allowed here, or too many",
 }
 _LONGEST_QUOTE = 60
 
@@ -73,14 +72,20 @@ def _explain(model: type[BaseModel], finding: ErrorDetails, document: Document) 
         hint = did_you_mean(str(place[-1]), known) or f"known: {', '.join(sorted(known))}"
         return f"unknown key {_quote(place[-1])}{_whereabouts(place[:-1], document)}", hint
     subject = f"{_subject(place)}{_whereabouts(_owner(place), document)}"
-    if finding["type"] == "missing":
-        return f"{subject} is missing", ""
     given = finding["input"]
-    expected = _EXPECTED.get(finding["type"])
-    if expected is None:
-        return f"{subject}: {_message(finding)}", ""
-    hint = "put it in quotes" if finding["type"] == "string_type" and isinstance(given, int | float) else ""
-    return f"{subject} {expected}, not {_quote(given)}".replace("here, or too many, not", "here, or too many:"), hint
+    match finding["type"]:
+        case "missing":
+            said, hint = " is missing", ""
+        case "too_short":
+            said, hint = " must not be empty", ""
+        case "string_pattern_mismatch":
+            said, hint = f" has characters that are not allowed here, or too many: {_quote(given)}", ""
+        case kind if kind in _EXPECTED:
+            said = f" {_EXPECTED[kind]}, not {_quote(given)}"
+            hint = "put it in quotes" if kind == "string_type" and isinstance(given, int | float) else ""
+        case _:
+            said, hint = f": {_message(finding)}", ""
+    return subject + said, hint
 
 
 def _message(finding: ErrorDetails) -> str:

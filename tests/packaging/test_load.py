@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from isolation.errors import PolicyError, RecipeError
+from isolation.model.policy import Policy
+from isolation.packaging.load import load_recipe
+from isolation.packaging.shape import shape
+from isolation.packaging.text import read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.packaging.conftest import Folder
+
+    Told = Callable[[Callable[[], object]], str]
+
+METADATA = """\
+metadata:
+  name: etl
+  version: 1.10
+  author: Ada
+  tags: [nightly]
+  requirements: ["six>=1"]
+execution: {timeout_seconds: 1m, retry_attempts: 2, parallel_execution: true}
+config: {depth: 3}
+context: {reads: ["in.*"], writes: ["out.*"]}
+files: ["data/**"]
+steps:
+  - {idx: 1, name: extract, type: python, module: extract, function: Extract}
+  - {idx: 2, name: load, module: load, function: run, args: {a: [1, null]}, depends_on: [extract],
+     success: {ctx_has_keys: [out.rows]}, timeout: 5, retry_count: 1, enabled: false}
+"""
+STEP = "  - {{name: {0}, module: m, function: f, depends_on: [{1}]}}\n"
+
+
+def test_the_metadata_dialect_is_read_whole(folder: Folder) -> None:
+    """Every key has its place; an unquoted version is what is written, not a number."""
+    recipe = load_recipe(folder.write(recipe_yaml=METADATA)).recipe
+    assert (recipe.name, recipe.version, recipe.author) == ("etl", "1.10", "Ada")
+    assert (recipe.tags, recipe.requirements, recipe.files) == (("nightly",), ("six>=1",), ("data/**",))
+    assert (recipe.execution.timeout_s, recipe.execution.retry_attempts) == (60.0, 2)
+    assert (recipe.config, recipe.context.reads, recipe.context.writes) == ({"depth": 3}, ("in.*",), ("out.*",))
+    load = recipe.steps[1]
+    assert (load.args, load.depends_on, load.timeout_s, load.enabled) == ({"a": [1, None]}, ("extract",), 5.0, False)
+    assert load.success.ctx_has_keys == ("out.rows",)
+
+
+def test_the_test_meta_dialect_is_read_too(folder: Folder) -> None:
+    """Real recipes come in both."""
+    text = "test_meta: {test_id: 42, tester: Ada, description: d}\nsteps:\n" + STEP.format("a", "")
+    recipe = load_recipe(folder.write(recipe_yml=text)).recipe
+    assert (recipe.name, recipe.author, recipe.description) == ("42", "Ada", "d")
+
+
+def test_json_recipes_are_read(folder: Folder) -> None:
+    """As FRAMEWORK0 promises."""
+    path = folder.put("x.json", '{"steps": [{"name": "a", "module": "m", "function": "f"}]}')
+    loaded = load_recipe(path)
+    assert (loaded.recipe.name, loaded.path, loaded.folder) == ("etl", path, folder.path)
+    assert loaded.text == path.read_bytes()
+
+
+CURE = "take one of them out of a 'depends_on'"
+
+REFUSED = {
+    "an unknown key": (
+        "steps:\n  - name: load\n    modul: m\n    function: f\n",
+        "recipe.yaml:3: unknown key 'modul' in step 'load'\ndid you mean 'module'?",
+    ),
+    "an unknown key of the file": (
+        "privileged: true\nsteps:\n" + STEP.format("a", ""),
+        "recipe.yaml:1: unknown key 'privileged'\nknown: config, context, execution, files, metadata, steps, test_meta",
+    ),
+    "a missing key": ("steps:\n  - name: load\n    module: m\n", "recipe.yaml:2: 'function' in step 'load' is missing"),
+    "a wrong type": (
+        "steps:\n" + STEP.format("a", "").replace("}", ", enabled: yes}"),
+        "recipe.yaml:2: 'enabled' in step 'a' must be true or false, not 'yes'",
+    ),
+    "a number for a name": (
+        "steps:\n" + STEP.format("a", "").replace("module: m", "module: 1"),
+        "recipe.yaml:2: 'module' in step 'a' must be text, not 1\nput it in quotes",
+    ),
+    "a key deep inside": (
+        "steps:\n" + STEP.format("a", "").replace("}", ", success: {ctx_has_key: [x]}}"),
+        "recipe.yaml:2: unknown key 'ctx_has_key' in 'success' of step 'a'\ndid you mean 'ctx_has_keys'?",
+    ),
+    "an item of a list": (
+        "steps:\n" + STEP.format("a", "3"),
+        "recipe.yaml:2: item 1 of 'depends_on' in step 'a' must be text, not 3\nput it in quotes",
+    ),
+    "a duration without sense": (
+        "steps:\n" + STEP.format("a", "").replace("}", ", timeout: 5 parsecs}"),
+        "recipe.yaml:2: 'timeout' in step 'a': '5 parsecs' has the unknown unit 'parsecs'; known: ms, s, m, min, h, d",
+    ),
+    "a name that is a path": (
+        "metadata: {name: ../../x}\nsteps:\n" + STEP.format("a", ""),
+        "recipe.yaml:1: 'name' in 'metadata' has characters that are not allowed here, or too many: '../../x'",
+    ),
+    "another type of step": (
+        "steps:\n" + STEP.format("a", "").replace("}", ", type: shell}"),
+        "recipe.yaml:2: 'type' in step 'a': should be 'python'",
+    ),
+    "no steps": ("steps: []\n", "recipe.yaml:1: 'steps' must not be empty"),
+    "no mapping": ("- 1\n", "recipe.yaml:1: the file must hold a mapping, not a list"),
+    "nothing": ("", "recipe.yaml:1: the file must hold a mapping, not nothing"),
+    "both heads": (
+        "metadata: {name: a}\ntest_meta: {test_id: a}\nsteps:\n" + STEP.format("a", ""),
+        "recipe.yaml:2: 'metadata' and 'test_meta' are both there\nkeep one",
+    ),
+    "one name twice": (
+        "steps:\n" + STEP.format("a", "") + STEP.format("a", ""),
+        "recipe.yaml:3: two steps are named 'a'\nline 2 has the first",
+    ),
+    "an unknown dependency": (
+        "steps:\n" + STEP.format("extract", "") + STEP.format("load", "extrakt"),
+        "recipe.yaml:3: step 'load' depends on 'extrakt', which is no step of this recipe\ndid you mean 'extract'?",
+    ),
+    "a circle": (
+        "steps:\n" + STEP.format("z", "a") + STEP.format("a", "b") + STEP.format("b", "a"),
+        "recipe.yaml:3: the steps depend on each other in a circle: a -> b -> a\n" + CURE,
+    ),
+    "a circle of one": (
+        "steps:\n" + STEP.format("a", "a"),
+        "recipe.yaml:2: the steps depend on each other in a circle: a -> a\ntake one of them out of a 'depends_on'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), REFUSED.values(), ids=REFUSED)
+def test_a_mistake_is_told_with_its_place_and_its_cure(folder: Folder, told: Told, text: str, expected: str) -> None:
+    """People read these; every word is a promise."""
+    folder.write(recipe_yaml=text)
+    assert told(lambda: load_recipe(folder.path)).replace(f"{folder.path}/", "") == expected
+
+
+def test_a_file_that_is_none_is_refused(folder: Folder) -> None:
+    """A FIFO would hold us for ever, and a device has no end (row 132)."""
+    fifo = folder.path / "recipe.yaml"
+    os.mkfifo(fifo)
+    with pytest.raises(RecipeError, match="not a regular file"):
+        load_recipe(folder.path)
+    fifo.unlink()
+    with pytest.raises(RecipeError, match="there is no recipe in this folder"):
+        load_recipe(folder.path)
+    with pytest.raises(RecipeError, match="there is no such file"):
+        load_recipe(folder.path / "nothing.yaml")
+    folder.put("recipe.yaml", "x" * (2**20 + 1))
+    with pytest.raises(RecipeError, match="larger than 1 MiB"):
+        load_recipe(folder.path)
+
+
+def test_two_recipes_in_one_folder_are_refused(folder: Folder, told: Told) -> None:
+    """Guessing which was meant is pretending."""
+    folder.put("recipe.yaml")
+    folder.put("recipe.json")
+    expected = f"{folder.path}: recipe.yaml and recipe.json are both in this folder\nname the one that you mean"
+    assert told(lambda: load_recipe(folder.path)) == expected
+
+
+def test_policies_tell_their_mistakes_alike(told: Told) -> None:
+    """One reader, one way to tell: also for a value deep in a mapping."""
+    document = read(b"name: p\nretry:\n  out_of_memory:\n    attempt: 2\n", "p.yaml", PolicyError)
+    assert told(lambda: shape(Policy, document, "p.yaml", PolicyError)) == (
+        "p.yaml:4: unknown key 'attempt' in 'retry.out_of_memory'\ndid you mean 'attempts'?"
+    )
