@@ -13,7 +13,6 @@ from contract import ANSWER, RECORD, Malformed, check_json, dumps, frame
 LIBRARY = "/opt/runner/library"
 PACKAGE = "/package"
 LAYER = "/layer"
-SCRATCH = "/scratch"
 
 _MESSAGE_CHARS = 4_000
 _TRACEBACK_CHARS = 16_000
@@ -28,7 +27,7 @@ def live(step: dict, values: dict, config: dict, answer_fd: int) -> int:
     """
     os.setsid()
     walls.show()
-    os.chdir(SCRATCH)
+    os.chdir(PACKAGE)  # relative names find the data files; what is written there would be lost, and is refused
     sys.path[:] = [LIBRARY, PACKAGE, *(path for path in sys.path if path != "/opt/runner"), LAYER]
     sys.argv = [step["module"]]
     _send_logs_to(answer_fd)

@@ -21,13 +21,14 @@ def _positive(seconds: float) -> float:
 
 Seconds = Annotated[float, BeforeValidator(parse_seconds), AfterValidator(_positive)]
 Name = Annotated[str, Field(pattern=_NAME)]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
 Dotted = Annotated[str, Field(pattern=_DOTTED, max_length=200)]
 
 
 class Strict(BaseModel):
     """What all models of outside text share: unknown keys are refused, values are frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 class Success(Strict):
@@ -44,7 +45,7 @@ class Step(Strict):
     type: Literal["python"] = "python"
     description: str = ""
     module: Dotted
-    function: Dotted
+    function: Identifier
     args: dict[str, JsonValue] = Field(default_factory=dict)
     depends_on: tuple[str, ...] = Field(default=(), strict=False)
     success: Success = Success()

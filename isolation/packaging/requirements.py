@@ -53,10 +53,11 @@ class Layers:
 
     def lock(self, requirements: Sequence[str], lock_text: str | None = None) -> str:
         """
-        Resolve requirements to exact wheels, or take ``lock_text`` if it was made from just these.
+        Find exact wheels for requirements, or take ``lock_text`` if it was made from just these.
 
-        The text begins with a line that records the requirements. Raises PackageError for a requirement that
-        nothing fulfils, and for a lock that was made from others.
+        What was once resolved here stays so: the same recipe has the same digest tomorrow, and needs no index. The
+        text begins with a line that records the requirements. Raises PackageError for a requirement that nothing
+        fulfils, and for a lock that was made from others.
         """
         wanted = _checked(requirements)
         if lock_text is not None:
@@ -67,6 +68,21 @@ class Layers:
                     hint="make it again: isolation package RECIPE --lock",
                 )
             return lock_text
+        kept = self._folder / "locks" / f"{digest_of(canonical([wanted, *self._target]))}.txt"
+        if not kept.is_file():
+            text = self.resolve(wanted)
+            building = kept.with_suffix(f".{secrets.token_hex(8)}")
+            try:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                building.write_text(text, encoding="utf-8")
+                building.replace(kept)
+            except OSError as error:
+                raise StorageError(f"the lock cannot be kept: {error.strerror or error}") from error
+        return kept.read_text(encoding="utf-8")
+
+    def resolve(self, requirements: Sequence[str]) -> str:
+        """Resolve requirements to what the index has today. Raises PackageError for what nothing fulfils."""
+        wanted = _checked(requirements)
         resolved = self._uv(
             ["pip", "compile", "-", "--generate-hashes", "--no-header", "--no-annotate", "--no-emit-index-url",
              "--no-emit-find-links", "--only-binary", ":all:", "--quiet", *self._target],
@@ -178,7 +194,7 @@ def write_lock(loaded: LoadedRecipe, layers: Layers) -> Path:
     if not loaded.recipe.requirements:
         raise PackageError(f"{loaded.recipe.name!r} has no requirements to lock", path=loaded.path)
     path = loaded.folder / LOCK_NAME
-    text = layers.lock(loaded.recipe.requirements)
+    text = layers.resolve(loaded.recipe.requirements)
     temporary = path.with_name(f".{LOCK_NAME}-{secrets.token_hex(4)}")
     try:
         temporary.write_text(text, "utf-8")
