@@ -60,6 +60,7 @@ _RANDOM = "getrandom"
 _NAMESPACE_FLAGS = 0x7E020000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET: clone(2)."""
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
+_OTHER_FAMILIES = tuple(family for family in range(_AF_INET6) if family not in {_AF_UNIX, _AF_INET})
 
 
 @functools.cache
@@ -70,14 +71,15 @@ def profile_text() -> str:
 
 def profile() -> dict[str, Any]:
     """Build the profile for x86_64 and arm64; names that an architecture lacks are ignored by the runtime."""
-    plain = sorted(
-        {*" ".join((_FILES, _MEMORY, _PROCESSES, _TIME, _WAITING, _SOCKETS, _IPC, _LANDLOCK, _RANDOM)).split()}
-    )
+    groups = (_FILES, _MEMORY, _PROCESSES, _TIME, _WAITING, _SOCKETS, _IPC, _LANDLOCK, _RANDOM)
+    plain = sorted({name for group in groups for name in group.split()})
     rules: list[dict[str, Any]] = [_allow(plain)]
     rules += [_allow(["socket"], _equals(0, family)) for family in (_AF_UNIX, _AF_INET, _AF_INET6)]
-    rules.append(_refuse(["socket"], errno.EAFNOSUPPORT, _not_among(0, (_AF_UNIX, _AF_INET, _AF_INET6))))
+    # One comparison a rule: libseccomp takes several of one argument as alternatives, so "none of these" is any.
+    rules += [_refuse(["socket"], errno.EAFNOSUPPORT, _equals(0, family)) for family in _OTHER_FAMILIES]
+    rules.append(_refuse(["socket"], errno.EAFNOSUPPORT, [_compare(0, "SCMP_CMP_GT", _AF_INET6)]))
     rules.append(_allow(["socketpair"], _equals(0, _AF_UNIX)))
-    rules.append(_allow(["clone"], [{"index": 0, "value": _NAMESPACE_FLAGS, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}]))
+    rules.append(_allow(["clone"], [_compare(0, "SCMP_CMP_MASKED_EQ", _NAMESPACE_FLAGS)]))
     rules.append(_refuse(["clone3"], errno.ENOSYS, []))  # its flags lie in memory, where a filter cannot look
     rules.append(_allow(["personality"], _equals(0, 0)))
     return {
@@ -97,8 +99,8 @@ def _refuse(names: list[str], number: int, arguments: list[dict[str, Any]]) -> d
 
 
 def _equals(index: int, value: int) -> list[dict[str, Any]]:
-    return [{"index": index, "value": value, "valueTwo": 0, "op": "SCMP_CMP_EQ"}]
+    return [_compare(index, "SCMP_CMP_EQ", value)]
 
 
-def _not_among(index: int, values: tuple[int, ...]) -> list[dict[str, Any]]:
-    return [{"index": index, "value": value, "valueTwo": 0, "op": "SCMP_CMP_NE"} for value in values]
+def _compare(index: int, how: str, value: int) -> dict[str, Any]:
+    return {"index": index, "value": value, "valueTwo": 0, "op": how}
