@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import struct
 
 CONTRACT_VERSION = 1
@@ -56,6 +57,10 @@ MAX_KEY_BYTES = 256
 MAX_STRING_BYTES = 65_536
 MAX_INTEGER = 2**53
 
+_LONGEST_INTEGER = len(str(-MAX_INTEGER))
+_NAME_PART = re.compile(r"[A-Za-z0-9_()+=@, \-][A-Za-z0-9_()+=@, .\-]{0,99}", re.ASCII)
+_MOST_NAME_PARTS = 8
+
 
 class Malformed(ValueError):  # noqa: N818 - a word for people: "the frame is malformed"
     """Bytes or a value that the contract does not allow; the text says why, for people."""
@@ -76,7 +81,7 @@ class Tally:
             self.size_bytes += len(piece)
             self._hash.update(piece)
 
-    def end(self, nonce: bytes) -> bytes:
+    def end(self, nonce: bytes | bytearray) -> bytes:
         """Write the payload of END."""
         return END_BODY.pack(bytes(nonce), self.frames, self.size_bytes, self._hash.digest())
 
@@ -97,9 +102,27 @@ def dumps(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
-def loads(content: bytes | str) -> object:
+def check_artifact_name(name: str) -> None:
     """
-    Read I-JSON (RFC 7493), strictly.
+    Check that a file may be kept under a name: at most eight plain parts, none hidden, no way up or out.
+
+    >>> check_artifact_name("plots/by year.png")
+    >>> check_artifact_name("../etc/passwd")
+    Traceback (most recent call last):
+    isolation.contract.Malformed: not a plain name: letters, digits and -_.,+=@() in at most 8 parts, none hidden
+    """
+    parts = name.split("/")
+    if len(parts) > _MOST_NAME_PARTS or not all(_NAME_PART.fullmatch(part) for part in parts):
+        raise Malformed(
+            f"not a plain name: letters, digits and -_.,+=@() in at most {_MOST_NAME_PARTS} parts, none hidden"
+        )
+
+
+def loads(content: bytes | str, *, spare: int = 0) -> object:
+    """
+    Read I-JSON (RFC 7493), strictly. Raises Malformed and nothing else.
+
+    ``spare`` values fewer than usual are let through, for who must say them again with something around them.
 
     Refused, each with a sentence: not UTF-8, a byte order mark, duplicate keys, NaN and infinities, numbers and
     sizes beyond the bounds above, lone surrogates, NUL, more than one document.
@@ -123,11 +146,11 @@ def loads(content: bytes | str) -> object:
         raise Malformed(f"nested more than {MAX_DEPTH} deep") from error
     except ValueError as error:
         raise Malformed(f"not JSON: {error}") from error
-    check_json(value)
+    check_json(value, spare=spare)
     return value
 
 
-def check_json(value: object) -> None:
+def check_json(value: object, *, spare: int = 0) -> None:
     """
     Check that a value can be said in I-JSON within our bounds.
 
@@ -137,23 +160,25 @@ def check_json(value: object) -> None:
     Traceback (most recent call last):
     isolation.contract.Malformed: nan at $.a[0] is not a finite number
     """
-    nodes = 0
+    most = MAX_NODES - spare
+    nodes = 1
     stack: list[tuple[object, str, int]] = [(value, "$", 1)]
     while stack:
         node, place, depth = stack.pop()
-        nodes += 1
-        if nodes > MAX_NODES:
-            raise Malformed(f"more than {MAX_NODES} values")
         if depth > MAX_DEPTH:
             raise Malformed(f"nested more than {MAX_DEPTH} deep")
+        if not isinstance(node, dict | list | tuple):
+            _check_scalar(node, place)
+            continue
+        nodes += len(node)  # counted before they are looked at: a short text can hold very many
+        if nodes > most:
+            raise Malformed(f"more than {MAX_NODES} values")
         if isinstance(node, dict):
             for key, item in node.items():
                 _check_key(key, place)
                 stack.append((item, f"{place}.{key}"[:200], depth + 1))
-        elif isinstance(node, list | tuple):
-            stack.extend((item, f"{place}[{index}]"[:200], depth + 1) for index, item in enumerate(node))
         else:
-            _check_scalar(node, place)
+            stack.extend((item, f"{place}[{index}]"[:200], depth + 1) for index, item in enumerate(node))
 
 
 def _check_key(key: object, place: str) -> None:
@@ -204,7 +229,7 @@ def _constant(name: str) -> object:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > 17:
+    if len(digits) > _LONGEST_INTEGER:
         raise Malformed(f"the integer {digits[:20]}… is beyond 2**53; say it as a string")
     return int(digits)
 

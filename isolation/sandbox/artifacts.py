@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from typing import TYPE_CHECKING, Protocol
 
-from isolation.contract import Malformed
+from isolation.contract import Malformed, check_artifact_name
 from isolation.model.run import Artifact
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
-
-_PART = re.compile(r"[A-Za-z0-9_()+=@, \-][A-Za-z0-9_()+=@, .\-]{0,99}", re.ASCII)
-_MOST_PARTS = 8
 
 
 class LimitReachedError(Exception):
@@ -57,10 +53,11 @@ class ArtifactIntake:
 
     def begin(self, name: str, size_bytes: int) -> None:
         """Begin a file. Raises Malformed for a name that may not be, LimitReachedError for too much."""
-        self._check_whole()
-        parts = name.split("/")
-        if len(parts) > _MOST_PARTS or not all(_PART.fullmatch(part) for part in parts):
-            raise Malformed(f"an artifact of the name {name[:200]!r}: plain names of letters, digits and -_.,+=@() only")
+        self.check_whole()
+        try:
+            check_artifact_name(name)
+        except Malformed as error:
+            raise Malformed(f"the artifact {name[:200]!r}: {error}") from error
         if name in self._kept:
             raise Malformed(f"two artifacts of the name {name!r}")
         self._taken_bytes += size_bytes
@@ -78,13 +75,14 @@ class ArtifactIntake:
         self._left -= len(chunk)
         self._finish_if_whole()
 
+    def check_whole(self) -> None:
+        """Raise Malformed if a file was begun and its last chunk has not come."""
+        if self._current is not None:
+            raise Malformed(f"the artifact {self._current[0]!r} was cut off")
+
     def close(self) -> None:
         """Discard what is not whole."""
         self._open.close()
-
-    def _check_whole(self) -> None:
-        if self._current is not None:
-            raise Malformed(f"the artifact {self._current[0]!r} was cut off")
 
     def _finish_if_whole(self) -> None:
         if self._left == 0 and self._current is not None:

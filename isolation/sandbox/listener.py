@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from typing import TYPE_CHECKING
 
 from isolation import contract
-from isolation.contract import Malformed, dumps, frame
+from isolation.contract import Malformed, frame
 from isolation.errors import EngineError
 from isolation.model.event import Sampled
 from isolation.model.evidence import Evidence, Stop
 from isolation.sandbox.artifacts import ArtifactIntake, LimitReachedError
 from isolation.sandbox.meter import Meter
-from isolation.sandbox.transcript import Transcript
 
 if TYPE_CHECKING:
     import threading
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from isolation.sandbox.cell import Cell
     from isolation.sandbox.engine import Ended, Engine
     from isolation.sandbox.plan import Deadlines
+    from isolation.sandbox.transcript import Transcript
 
 _SAMPLE_EVERY_S = 0.1
 _SAMPLE_ENGINE_EVERY_S = 1.0
@@ -69,16 +70,24 @@ class Listener:
         self._lost = ""
 
     def deliver(self, plan: dict[str, object]) -> None:
-        """Send the nonce and the plan. A container that does not take them is found out by ``listen``."""
+        """
+        Send the nonce and the plan.
+
+        A container that is gone already has no answer, which ``listen`` finds out; one that does not take them in
+        time holds nothing yet but our own runner, and so is lost.
+        """
+        content = json.dumps(plan, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
         try:
-            self._cell.channel.send(self._nonce + frame(contract.PLAN, dumps(plan)), _SEND_TIMEOUT_S)
-        except OSError as error:
-            self._problem = f"the plan was not taken: {error}"
+            self._cell.channel.send(self._nonce + frame(contract.PLAN, content), _SEND_TIMEOUT_S)
+        except TimeoutError:
+            self._lost = f"the container did not take the plan within {_SEND_TIMEOUT_S:g} s"
+        except OSError:
+            return
 
     def listen(self) -> None:
         """Take in what the container says until it has ended properly, breaks the contract, or must be stopped."""
         self._started_s = self._clock.monotonic_s()
-        while not (self._complete or self._stopped or self._problem or self._cell.channel.closed):
+        while not (self._complete or self._stopped or self._problem or self._lost or self._cell.channel.closed):
             try:
                 for kind, payload in self._cell.channel.receive(self._patience_s()):
                     self._take(kind, payload)
@@ -135,12 +144,15 @@ class Listener:
     def _take(self, kind: int, payload: bytes) -> None:
         if kind == contract.END:
             self._transcript.check_complete()
+            self._artifacts.check_whole()
             self._cell.channel.check_end(payload, self._nonce)
             self._complete = True
             return
         self._transcript.take(kind, payload)
         if self._transcript.log_bytes > self._limits.log_bytes:
             self._stopped = "limits.log"
+        elif self._transcript.result_bytes > self._limits.result_bytes:
+            self._stopped = "limits.result"
 
     def _patience_s(self) -> float:
         now_s = self._clock.monotonic_s()

@@ -29,7 +29,9 @@ class Channel:
 
     def __init__(self, stream: socket.socket, result_bytes: int) -> None:
         self._socket = stream
-        self._packets = bytearray()
+        self._header = bytearray()
+        self._source = 0
+        self._left = 0
         self._frames = bytearray()
         self._diagnostics = bytearray()
         self._tally = Tally()
@@ -83,21 +85,28 @@ class Channel:
         self._socket.close()
 
     def _unpack(self, content: bytes) -> None:
-        self._packets += content
+        """Take packets apart as they come; nothing waits for the rest of one, whatever length it claims."""
         position = 0
-        while len(self._packets) - position >= _PACKET.size:
-            stream, length = _PACKET.unpack_from(self._packets, position)
-            start, end = position + _PACKET.size, position + _PACKET.size + length
-            if len(self._packets) < end:
-                break
-            if stream == _STDOUT:
-                self._frames += self._packets[start:end]
-                self.received_bytes += length
-            elif stream == _STDERR:
-                self._diagnostics += self._packets[start:end]
+        while position < len(content):
+            if not self._left:
+                header = content[position : position + _PACKET.size - len(self._header)]
+                self._header += header
+                position += len(header)
+                if len(self._header) == _PACKET.size:
+                    self._source, self._left = _PACKET.unpack(self._header)
+                    self._header.clear()
+                continue
+            piece = content[position : position + self._left]
+            position += len(piece)
+            self._left -= len(piece)
+            if self._source == _STDOUT:
+                self._frames += piece
+                self.received_bytes += len(piece)
+            elif self._source == _STDERR:
+                self._diagnostics += piece
                 del self._diagnostics[:-_DIAGNOSTIC_BYTES]
-            position = end
-        del self._packets[:position]
+            else:
+                raise Malformed(f"a packet of the unknown stream {self._source}")
 
     def _take_frames(self) -> Iterator[tuple[int, bytes]]:
         while len(self._frames) >= HEADER.size:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from isolation import contract
 from isolation.contract import CONTRACT_VERSION, Malformed
-from isolation.errors import ImageError
+from isolation.errors import ContextError, ImageError
 from isolation.model.changes import Changes
 from isolation.model.event import StepEnded, StepStarted
 from isolation.model.outcome import StepOutcome
@@ -34,6 +34,12 @@ if TYPE_CHECKING:
 
     from isolation.clock import Clock
     from isolation.model.event import Event
+
+
+_LINE_BYTES = 32
+"""What a line or a record counts beyond its text, roughly what it costs to keep; else empty ones would be free."""
+_REPORT_BYTES = 4096
+"""How much of a step's end is not counted as its result: the frame's own words."""
 
 
 class LogKeeper(Protocol):
@@ -81,10 +87,12 @@ class Transcript:
         self._set: dict[str, JsonValue] = {}
         self._deleted: set[str] = set()
         self._writers: dict[str, str] = {}
+        self._tries: dict[int, int] = {}
         self.running: dict[int, float] = {}
         """Steps under way, with the moment (monotonic) at which their present try began."""
         self.greeted = False
         self.log_bytes = 0
+        self.result_bytes = 0
         self.reading: ReadingFrame | None = None
 
     def take(self, kind: int, payload: bytes) -> None:
@@ -93,15 +101,16 @@ class Transcript:
             self._greet(kind, payload)
         elif kind == contract.LOG:
             index, stream, content = read_log(payload)
-            self.log_bytes += len(content)
+            self.log_bytes += len(content) + _LINE_BYTES * (1 + content.count(b"\n"))
             self._logs.write(self._name_running(index), stream, content)
         elif kind == contract.RECORD:
             record = read_frame(RecordFrame, payload)
-            self.log_bytes += len(record.record.message.encode())
+            self.log_bytes += len(record.record.message.encode()) + _LINE_BYTES
             self._logs.record(self._name_running(record.step), record.record.level, record.record.message)
         elif kind == contract.STEP_STARTED:
             self._start(read_frame(StepStartedFrame, payload))
         elif kind == contract.STEP_ENDED:
+            self.result_bytes += max(0, len(payload) - _REPORT_BYTES)
             self._end(read_frame(StepEndedFrame, payload))
         else:
             self._take_after_steps(kind, payload)
@@ -139,6 +148,9 @@ class Transcript:
         name = self._name(frame.step)
         if frame.step in self._reports:
             raise Malformed(f"the step {name!r} started after its end")
+        if frame.number != self._tries.get(frame.step, 0) + 1:
+            raise Malformed(f"try {frame.number} of the step {name!r} out of turn")
+        self._tries[frame.step] = frame.number
         self.running[frame.step] = self._clock.monotonic_s()
         if frame.number == 1:
             self._tell(StepStarted(step=name))
@@ -175,7 +187,7 @@ class Transcript:
         for key in (*frame.set, *frame.deleted):
             try:
                 self._check_key(key)
-            except Exception as error:
+            except ContextError as error:
                 raise Malformed(f"the step {name!r} wrote a key that cannot be: {error}") from error
             if not all(any(fnmatchcase(key, glob) for glob in globs) for globs in self._scope):
                 raise Malformed(f"the step {name!r} wrote {key!r}, which it may not, and its runner let it")
