@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isolation.errors import UnenforceableError
+from isolation.errors import EngineError, UnenforceableError
 from isolation.owner import this_process
 from isolation.sandbox.counters import make_group
 from isolation.sandbox.engine import LABEL, OWNER_LABEL, Engine
@@ -68,9 +68,7 @@ class Cell:
         """Take a uid: before anything else, as it is given back after all else."""
         self._uid = self._leases.take(self.name)
 
-    def create(
-        self, policy: Policy, group: Group, *, image_id: str, mounts: Mounts, labels: dict[str, str]
-    ) -> None:
+    def create(self, policy: Policy, group: Group, *, image_id: str, mounts: Mounts, labels: dict[str, str]) -> None:
         """Create the container and attach to it; nothing runs yet."""
         self._group = group
         body = create_body(
@@ -141,7 +139,7 @@ class Cells:
                 "this engine cannot filter system calls (seccomp)", hint="Use a kernel and an engine built with it."
             )
         for warning in facts.warnings:
-            lacking = _lacking_limit(warning, limits)
+            lacking = next((limit for words, limit in _WARNINGS.items() if words in warning.lower()), "")
             if lacking:
                 raise UnenforceableError(
                     f"{lacking} of policy {policy.name!r} cannot be held here: the engine says {warning!r}",
@@ -160,8 +158,11 @@ class Cells:
                 cell.create(policy, group, image_id=image_id, mounts=mounts, labels=labels)
             with watch.phase("start"):
                 cell.start()
-        except BaseException:
-            cell.destroy()
+        except BaseException as error:
+            try:
+                cell.destroy()
+            except EngineError as second:  # what came first says more; the lease stays, so `isolation clean` finds it
+                error.add_note(f"and its cell could not be taken back: {second}")
             raise
         return cell
 
@@ -177,7 +178,7 @@ class Cells:
 
 def is_local(address: str) -> bool:
     """Tell whether an engine's address is this host's own."""
-    return address.startswith("unix://") and os.path.exists(address.removeprefix("unix://"))  # noqa: PTH110
+    return address.startswith("unix://") and Path(address.removeprefix("unix://")).exists()
 
 
 def cell_name(run_id: str, attempt: int) -> str:
@@ -207,8 +208,3 @@ _WARNINGS = {
     "no pids limit support": "limits.pids",
     "no cpu cfs quota support": "limits.cpus",
 }
-
-
-def _lacking_limit(warning: str, limits: Limits) -> str:
-    del limits
-    return next((limit for words, limit in _WARNINGS.items() if words in warning.lower()), "")

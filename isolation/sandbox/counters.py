@@ -14,9 +14,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from isolation.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +30,9 @@ CGROUP_ROOT = Path("/sys/fs/cgroup")
 _V1_CONTROLLERS = ("memory", "cpu", "cpuacct", "pids", "blkio")
 _V1_SLACK_BYTES = 4 * 2**20
 _PERIOD_US = 100_000
+_CGROUP_V2 = 2
+_BUSY_FOR_S = 2.0
+"""How long the kernel may need to let go of a dead container's group."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +73,7 @@ class Group(Protocol):
         """Read everything now; works until ``remove``, also after the container is gone."""
 
     def remove(self) -> None:
-        """Remove the group; its container is gone."""
+        """Remove the group; its container is gone. Can be called again. Raises EngineError if something lives in it."""
 
 
 class GroupV1:
@@ -85,20 +91,26 @@ class GroupV1:
         self._root = root
         self._cell = cell
         self._container: str | None = None
-        self._refused_before = 0
-        self._kills_before = 0
+        self._refused: int | None = None
+        self._kills = 0
         self._folders = {name: root / name / "isolation" / cell for name in _V1_CONTROLLERS if (root / name).is_dir()}
         for folder in self._folders.values():
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
+        if _number(self._folders["memory"] / "memory.use_hierarchy") == 0:  # else our limit would not bind those below
+            self._write("memory", "memory.use_hierarchy", 1)
         self._write("memory", "memory.limit_in_bytes", limits.memory_bytes)
         with contextlib.suppress(FileNotFoundError):  # a kernel without swap accounting has no swap limit to set
             self._write("memory", "memory.memsw.limit_in_bytes", limits.memory_bytes)
         self._write("pids", "pids.max", limits.pids)
         self._write("cpu", "cpu.cfs_period_us", _PERIOD_US)
         self._write("cpu", "cpu.cfs_quota_us", max(1000, round(limits.cpus * _PERIOD_US)))
-        self._ooms = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        with (self._folders["memory"] / "memory.oom_control").open("rb") as control:
-            self._write("memory", "cgroup.event_control", f"{self._ooms} {control.fileno()}")
+        self._ooms: int | None = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        try:
+            with (self._folders["memory"] / "memory.oom_control").open("rb") as control:
+                self._write("memory", "cgroup.event_control", f"{self._ooms} {control.fileno()}")
+        except OSError:
+            self._close()
+            raise
 
     def cell_memory_bytes(self, limits: Limits) -> int:
         """Return a little more than the policy's limit, so that this group is the one that runs out."""
@@ -112,9 +124,10 @@ class GroupV1:
         """Read everything now."""
         stat = _keyed(self._folders["memory"] / "memory.stat")
         own = _keyed(self._own("memory") / "memory.oom_control")
-        self._kills_before = max(self._kills_before, own.get("oom_kill", 0), self._ran_out())
-        refused = _keyed(self._own("pids") / "pids.events").get("max", 0)
-        self._refused_before = max(self._refused_before, refused)
+        self._kills = max(self._kills, own.get("oom_kill", 0), self._ran_out())
+        refused = _keyed(self._own("pids") / "pids.events").get("max")
+        if refused is not None:  # of a container that is gone, the last that was seen stays
+            self._refused = max(self._refused or 0, refused)
         cpu = self._folders["cpuacct"]
         return Reading(
             cpu_s=_scaled(_number(cpu / "cpuacct.usage"), 1e-9),
@@ -129,37 +142,39 @@ class GroupV1:
             pids=_number(self._folders["pids"] / "pids.current"),
             pids_peak=_number(self._folders["pids"] / "pids.peak"),
             **self._io(),
-            oom_kills=self._kills_before,
-            forks_refused=self._refused_before,
+            oom_kills=self._kills,
+            forks_refused=self._refused,
         )
 
     def remove(self) -> None:
         """Remove the group in every hierarchy."""
-        os.close(self._ooms)
+        self._close()
         for folder in self._folders.values():
-            with contextlib.suppress(FileNotFoundError):
-                folder.rmdir()
+            _remove(folder)
+
+    def _close(self) -> None:
+        if self._ooms is not None:
+            os.close(self._ooms)
+            self._ooms = None
 
     def _own(self, controller: str) -> Path:
         return self._folders[controller] / (self._container or "")
 
     def _ran_out(self) -> int:
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._ooms)
-            return 1
+        if self._ooms is not None:
+            with contextlib.suppress(BlockingIOError):
+                return min(1, os.eventfd_read(self._ooms))
         return 0
 
     def _io(self) -> dict[str, int | None]:
         folder = self._folders.get("blkio")
         if folder is None:
             return {}
+        found = {"Read": 0, "Write": 0}
         lines = list(_lines(folder / "blkio.throttle.io_service_bytes_recursive"))
-        if not lines:
-            return {"io_read_bytes": None, "io_write_bytes": None}
-        return {
-            "io_read_bytes": sum(int(words[2]) for words in lines if len(words) == 3 and words[1] == "Read"),
-            "io_write_bytes": sum(int(words[2]) for words in lines if len(words) == 3 and words[1] == "Write"),
-        }
+        for _, direction, count in (words for words in lines if len(words) == len(("device", "direction", "bytes"))):
+            found[direction] = found.get(direction, 0) + int(count)
+        return {"io_read_bytes": found["Read"], "io_write_bytes": found["Write"]} if lines else {}
 
     def _write(self, controller: str, name: str, value: object) -> None:
         (self._folders[controller] / name).write_text(str(value))
@@ -174,8 +189,9 @@ class GroupV2:
 
     def __init__(self, root: Path, cell: str, *, systemd: bool) -> None:
         self.source = "cgroup v2"
+        self._throttled: float | None = None
         if systemd:
-            slice_name = f"isolation-{cell.replace('-', '_')}.slice"
+            slice_name = _slice_of(cell)
             self.parent: str | None = slice_name
             self._folder = root / "isolation.slice" / slice_name
         else:
@@ -193,7 +209,9 @@ class GroupV2:
         """Read everything now."""
         cpu = _keyed(self._folder / "cpu.stat")
         memory = _keyed(self._folder / "memory.stat")
-        io = [dict(word.split("=", 1) for word in words[1:] if "=" in word) for words in _lines(self._folder / "io.stat")]
+        devices = [
+            dict(word.split("=", 1) for word in words if "=" in word) for words in _lines(self._folder / "io.stat")
+        ]
         known = (self._folder / "io.stat").exists()
         return Reading(
             cpu_s=_scaled(cpu.get("usage_usec"), 1e-6),
@@ -207,22 +225,22 @@ class GroupV2:
             memory_kernel_bytes=memory.get("kernel"),
             pids=_number(self._folder / "pids.current"),
             pids_peak=_number(self._folder / "pids.peak"),
-            io_read_bytes=sum(int(device.get("rbytes", 0)) for device in io) if known else None,
-            io_write_bytes=sum(int(device.get("wbytes", 0)) for device in io) if known else None,
+            io_read_bytes=sum(int(device.get("rbytes", 0)) for device in devices) if known else None,
+            io_write_bytes=sum(int(device.get("wbytes", 0)) for device in devices) if known else None,
             oom_kills=_keyed(self._folder / "memory.events").get("oom_kill"),
             forks_refused=_keyed(self._folder / "pids.events").get("max"),
         )
 
     def remove(self) -> None:
         """Remove the group, if systemd has not already."""
-        with contextlib.suppress(FileNotFoundError):
-            self._folder.rmdir()
+        _remove(self._folder)
 
     def _throttled_s(self) -> float | None:
         # Throttling is counted where the quota stands, on the container's own group; it is read while that lives.
         found = [_keyed(path).get("throttled_usec") for path in self._folder.glob("*/cpu.stat")]
         known = [value for value in found if value is not None]
-        self._throttled = _scaled(sum(known), 1e-6) if known else getattr(self, "_throttled", None)
+        if known:
+            self._throttled = sum(known) * 1e-6
         return self._throttled
 
 
@@ -237,7 +255,7 @@ def make_group(
     if not local or os.geteuid() != 0:
         return None
     try:
-        if version == 2:
+        if version == _CGROUP_V2:
             return GroupV2(root, cell, systemd=driver == "systemd") if driver in {"systemd", "cgroupfs"} else None
         if driver == "cgroupfs" and all((root / name).is_dir() for name in ("memory", "cpu", "cpuacct", "pids")):
             return GroupV1(root, cell, limits)
@@ -249,14 +267,42 @@ def make_group(
 def leftover_groups(root: Path = CGROUP_ROOT) -> tuple[str, ...]:
     """Name the groups of ours that are still there, by cell."""
     folders = [root / "isolation", *(root / name / "isolation" for name in _V1_CONTROLLERS)]
-    return tuple(sorted({path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()}))
+    found = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()}
+    slices = {_cell_of(path.name) for path in (root / "isolation.slice").glob("isolation-*.slice")}
+    return tuple(sorted(found | slices))
 
 
 def remove_leftover(cell: str, root: Path = CGROUP_ROOT) -> None:
     """Remove a dead controller's group; one that still holds a process stays."""
-    for folder in (root / "isolation", *(root / name / "isolation" for name in _V1_CONTROLLERS)):
+    folders = [root / "isolation", *(root / name / "isolation" for name in _V1_CONTROLLERS)]
+    for path in (root / "isolation.slice" / _slice_of(cell), *(folder / cell for folder in folders)):
         with contextlib.suppress(OSError):  # it holds a process, or another controller's clean-up was first
-            (folder / cell).rmdir()
+            path.rmdir()
+
+
+def _slice_of(cell: str) -> str:
+    # In the name of a slice a dash means "within", systemd.slice(5); names of cells have no underscore.
+    return f"isolation-{cell.replace('-', '_')}.slice"
+
+
+def _cell_of(slice_name: str) -> str:
+    return slice_name.removeprefix("isolation-").removesuffix(".slice").replace("_", "-")
+
+
+def _remove(folder: Path) -> None:
+    until_s = time.monotonic() + _BUSY_FOR_S
+    while True:
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if time.monotonic() >= until_s:
+                hint = "Its container was removed, its processes were not; see the engine's log."
+                raise EngineError(f"the group {folder} cannot be removed: {error.strerror}", hint=hint) from error
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _lines(path: Path) -> Iterator[list[str]]:
@@ -267,12 +313,13 @@ def _lines(path: Path) -> Iterator[list[str]]:
 
 
 def _keyed(path: Path) -> dict[str, int]:
-    return {words[0]: int(words[1]) for words in _lines(path) if len(words) == 2 and words[1].isdigit()}
+    pairs = (words for words in _lines(path) if len(words) == len(("key", "value")))
+    return {key: int(value) for key, value in pairs if value.isdecimal()}
 
 
 def _number(path: Path) -> int | None:
     for words in _lines(path):
-        return int(words[0]) if words and words[0].isdigit() else None
+        return int(words[0]) if words and words[0].isdecimal() else None
     return None
 
 

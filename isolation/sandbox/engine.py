@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
 import docker
@@ -24,7 +25,8 @@ OWNER_LABEL = "isolation.owner"
 """Names the process that runs it, so that nobody takes away what a living controller uses."""
 
 _OLDEST_API = "1.41"
-_API_TIMEOUT_S = 60.0
+_API_TIMEOUT_S = 60
+_REMOVED_WITHIN_S = 20.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,7 +87,7 @@ class Engine(Protocol):
         """Wait until it has stopped; None if it has not within the time, or nobody knows it any more."""
 
     def remove(self, container_id: str) -> None:
-        """Remove it by force; one that is gone already is no error."""
+        """Remove it by force, and return when it is gone; one that is gone already is no error."""
 
     def leftovers(self) -> tuple[Leftover, ...]:
         """List all containers that carry our label."""
@@ -140,7 +142,8 @@ class DockerEngine:
         with self._errors("attach to a container"):
             params = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
             stream = self._client.attach_socket(container_id, params=params)
-            return getattr(stream, "_sock", stream)
+            raw: socket.socket = getattr(stream, "_sock", stream)
+            return raw
 
     def start(self, container_id: str) -> None:
         """Start it; returns when its first process has been started."""
@@ -153,7 +156,7 @@ class DockerEngine:
             try:
                 self._client.kill(container_id, signal="KILL")
             except APIError as error:
-                if error.status_code not in {404, 409}:
+                if error.status_code not in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
                     raise
 
     def wait(self, container_id: str, timeout_s: float) -> Ended | None:
@@ -172,12 +175,14 @@ class DockerEngine:
 
     def remove(self, container_id: str) -> None:
         """Remove it by force; one that is gone already is no error."""
-        with self._errors("remove a container"):
+        with self._errors("remove a container"), contextlib.suppress(NotFound):
             try:
                 self._client.remove_container(container_id, force=True, v=True)
             except APIError as error:
-                if error.status_code != 404 and "already in progress" not in str(error):
+                if "already in progress" not in str(error):
                     raise
+                # By another hand; only when that has done it is the container gone.
+                self._client.wait(container_id, timeout=_REMOVED_WITHIN_S, condition="removed")
 
     def leftovers(self) -> tuple[Leftover, ...]:
         """List all containers that carry our label."""
@@ -199,7 +204,7 @@ class DockerEngine:
             answer: dict[str, Any] = self._client.stats(container_id, stream=False, one_shot=True)
             return answer
 
-    def _connect(self, version: str) -> docker.APIClient:
+    def _connect(self, version: str) -> Any:  # noqa: ANN401 - the published stubs of docker are wrong in places
         with self._errors("answer"):
             return docker.APIClient(base_url=self.address, version=version, timeout=_API_TIMEOUT_S)
 
@@ -207,7 +212,7 @@ class DockerEngine:
         try:
             info: dict[str, Any] = self._client.info()
         except APIError as error:
-            if error.status_code != 400 or "too old" not in str(error):
+            if error.status_code != HTTPStatus.BAD_REQUEST or "too old" not in str(error):
                 raise
             self._client = self._connect("auto")
             info = self._client.info()

@@ -71,6 +71,6 @@ def _seconds(nanoseconds: int | None) -> float | None:
 
 
 def _total(blocks: list[dict[str, Any]] | None, direction: str) -> int | None:
-    if blocks is None:
+    if not blocks:  # no reading and no device look the same
         return None
     return sum(int(block["value"]) for block in blocks if block["op"].lower() == direction)

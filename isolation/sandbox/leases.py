@@ -24,7 +24,8 @@ def leases_folder() -> Path:
     """Return the folder of this host's leases, gone after a reboot as the containers are."""
     if os.geteuid() == 0:
         return Path("/run/isolation/uids")
-    return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/isolation-{os.geteuid()}") / "isolation" / "uids"  # noqa: S108 - made 0700 below
+    own = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/isolation-{os.geteuid()}"  # noqa: S108 - made 0700 below
+    return Path(own) / "isolation" / "uids"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,18 +49,17 @@ class Leases:
         self._folder = folder
 
     def take(self, cell: str) -> int:
-        """Lease a uid to a cell of this process. Raises EngineError where none is free."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for _ in range(_TRIES):
-            uid = FIRST_UID + secrets.randbelow(UIDS)
-            try:
-                fd = os.open(self._folder / str(uid), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            except FileExistsError:
-                continue
-            with open(fd, "w", encoding="utf-8") as file:
-                file.write(f"{cell}\n{this_process().text()}\n")
-            return uid
-        raise EngineError(f"no free uid found for a run in {_TRIES} tries", hint="`isolation clean` frees stale leases.")
+        """Lease a uid to a cell of this process. Raises EngineError where none is free, or none can be written down."""
+        hint = "`isolation clean` frees stale leases."
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for _ in range(_TRIES):
+                uid = FIRST_UID + secrets.randbelow(UIDS)
+                if self._write_down(uid, f"{cell}\n{this_process().text()}\n"):
+                    return uid
+        except OSError as error:
+            raise EngineError(f"no uid can be leased in {self._folder}: {error.strerror}", hint=hint) from error
+        raise EngineError(f"no free uid found for a run in {_TRIES} tries", hint=hint)
 
     def release(self, uid: int) -> None:
         """Give a uid back: only after its container is proven gone."""
@@ -69,8 +69,21 @@ class Leases:
         """List the leases that are held."""
         return tuple(self._held()) if self._folder.is_dir() else ()
 
+    def _write_down(self, uid: int, text: str) -> bool:
+        """Write a lease; tells whether the uid was free."""
+        path = self._folder / str(uid)
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError:
+            return False
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        return True
+
     def _held(self) -> Iterator[Lease]:
-        for path in sorted(self._folder.iterdir()):
+        for path in sorted(path for path in self._folder.iterdir() if path.name.isdecimal()):
             with contextlib.suppress(FileNotFoundError):
                 cell, _, owner = path.read_text(encoding="utf-8").strip().partition("\n")
                 yield Lease(uid=int(path.name), cell=cell, owner=Owner.read(owner))

@@ -51,7 +51,10 @@ class Meter:
         if self._fullest is None or (reading.memory_bytes or 0) > (self._fullest.memory_bytes or 0):
             self._fullest = reading
         sample = Sample(
-            at_s=round(now_s - self._started_s, 4), cpu_s=reading.cpu_s, memory_bytes=reading.memory_bytes, pids=reading.pids
+            at_s=round(now_s - self._started_s, 4),
+            cpu_s=reading.cpu_s,
+            memory_bytes=reading.memory_bytes,
+            pids=reading.pids,
         )
         self._series.append(sample)
         if len(self._series) >= _MOST_SAMPLES:
@@ -92,7 +95,7 @@ class Meter:
 
 def read_host() -> HostReading:
     """Read the host's own state."""
-    import psutil
+    import psutil  # noqa: PLC0415 - slow to import
 
     return HostReading(
         load_1m=round(psutil.getloadavg()[0], 3),
