@@ -6,7 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from contract import ARTIFACT, CHUNK, PIECE_BYTES
+from contract import ARTIFACT, CHUNK, PIECE_BYTES, Malformed, check_artifact_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,40 +14,51 @@ if TYPE_CHECKING:
     from channel import Channel
 
 FOLDER = "/scratch/artifacts"
+_NAME_CHARS = 1_000
 
 
 def send_artifacts(channel: Channel, limits: dict) -> None:
     """Send every regular file, in the order of its name; what is not one is named, not sent."""
-    for count, (name, path) in enumerate(sorted(_walk())):
-        if count > limits["artifact_count"]:
+    sent = 0
+    for name, path in sorted(_walk()):
+        sent += _send(channel, name, path)
+        if sent > limits["artifact_count"]:  # one more than may be: the host has seen it, and stops us
             return
-        _send(channel, name, path)
 
 
 def _walk() -> Iterator[tuple[str, str]]:
+    if os.path.islink(FOLDER):  # os.walk follows its first step
+        return
     for folder, folders, names in os.walk(FOLDER):
-        folders.sort()
-        for name in names:
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        for name in (*names, *links):
             path = os.path.join(folder, name)
             yield os.fsencode(os.path.relpath(path, FOLDER)).decode("utf-8", "backslashreplace"), path
 
 
-def _send(channel: Channel, name: str, path: str) -> None:
+def _send(channel: Channel, name: str, path: str) -> bool:
     try:
+        check_artifact_name(name)
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except Malformed as error:
+        return _refuse(channel, name, str(error))
     except OSError as error:
-        channel.send_json(ARTIFACT, {"name": name, "size": None, "refused": error.strerror})
-        return
+        return _refuse(channel, name, str(error.strerror))
     with open(fd, "rb", buffering=0) as file:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
-            channel.send_json(ARTIFACT, {"name": name, "size": None, "refused": "not a regular file"})
-            return
+            return _refuse(channel, name, "not a regular file")
         channel.send_json(ARTIFACT, {"name": name, "size": found.st_size, "refused": None})
         left = found.st_size
         while left:
             piece = file.read(min(left, PIECE_BYTES))
             if not piece:
-                break
+                raise Malformed(f"the artifact {name!r} became shorter while it was read")
             channel.send(CHUNK, piece)
             left -= len(piece)
+    return True
+
+
+def _refuse(channel: Channel, name: str, why: str) -> bool:
+    channel.send_json(ARTIFACT, {"name": name[:_NAME_CHARS], "size": None, "refused": why})
+    return False

@@ -14,14 +14,14 @@ import time
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from contract import Malformed, loads
+from answers import read_answer
+from contract import Malformed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from process import Process
 
-_ANSWER_KEYS = {"set", "deleted", "writers", "reads", "outputs", "problem"}
 _TMPFS = ("/tmp", "/scratch")  # noqa: S108 - the container's own
 
 
@@ -100,25 +100,17 @@ class Plan:
             "outputs": changes.get("outputs"),
         }, again
 
-    def settle_unstarted(self, step: dict, why: str) -> dict:
+    def settle_unstarted(self, step: dict, number: int, why: str) -> dict:
         """Report a step whose process the kernel refused."""
         self._state[step["name"]] = "failed"
         error = {"type": "BlockingIOError", "message": why, "traceback": ""}
-        return {"step": step["index"], "outcome": "failed", "tries": 1, "cause": "not_started", "error": error}
+        return {"step": step["index"], "outcome": "failed", "tries": number, "cause": "not_started", "error": error}
 
     def _judge(self, process: Process) -> tuple[str, dict | None, dict]:
-        step = process.step
-        if process.timed_out:
-            return "timed_out", _error("timeout", "TimeoutError", f"stopped after {step['timeout_s']:g} s"), {}
-        if process.too_large:
-            said = f"the step's answer is larger than {self.answer_bytes} bytes"
-            return "failed", _error("answer_too_large", "OverflowError", said), {}
-        if process.rubbish:
-            return "bad_answer", _error("bad_answer", "Malformed", f"the step sent {process.rubbish}"), {}
-        if process.answer is None:
-            return (*_silent(process), {})
+        if process.answer is None or process.timed_out or process.rubbish:
+            return (*self._why_no_answer(process), {})
         try:
-            answer = _read_answer(process.answer)
+            answer = read_answer(process.answer)
         except Malformed as malformed:
             return "bad_answer", _error("bad_answer", "Malformed", f"the step's answer: {malformed}"), {}
         problem = answer["problem"]
@@ -127,8 +119,18 @@ class Plan:
             if problem["cause"] == "exception" and _disk_is_full():
                 problem["cause"] = "disk_full"
             return outcome, problem, answer
-        error = self._refuse(step, answer)
+        error = self._refuse(process.step, answer)
         return ("failed", error, answer) if error else ("succeeded", None, answer)
+
+    def _why_no_answer(self, process: Process) -> tuple[str, dict]:
+        if process.timed_out:
+            return "timed_out", _error("timeout", "TimeoutError", f"stopped after {process.step['timeout_s']:g} s")
+        if process.too_large:
+            said = f"the step's answer is larger than {self.answer_bytes} bytes"
+            return "failed", _error("answer_too_large", "OverflowError", said)
+        if process.rubbish:
+            return "bad_answer", _error("bad_answer", "Malformed", f"the step sent {process.rubbish}")
+        return _silent(process)
 
     def _refuse(self, step: dict, answer: dict) -> dict | None:
         for key in (*answer["set"], *answer["deleted"]):
@@ -141,7 +143,8 @@ class Plan:
         here = {*self._values, *answer["set"]} - {*answer["deleted"]}
         missing = [key for key in step["ctx_has_keys"] if key not in here]
         if missing:
-            return _error("missing_keys", "LookupError", f"success.ctx_has_keys: the context has no {', '.join(missing)}")
+            said = f"success.ctx_has_keys: the context has no {', '.join(missing)}"
+            return _error("missing_keys", "LookupError", said)
         return None
 
     def _differs(self, key: str, answer: dict) -> bool:
@@ -181,30 +184,6 @@ def _silent(process: Process) -> tuple[str, dict]:
 
 def _error(cause: str, kind: str, message: str) -> dict:
     return {"cause": cause, "type": kind, "message": message, "traceback": ""}
-
-
-def _read_answer(content: bytes) -> dict:
-    answer = loads(content)
-    if not isinstance(answer, dict) or set(answer) != _ANSWER_KEYS:
-        raise Malformed("not an answer")
-    texts = ("cause", "type", "message", "traceback")
-    problem = answer["problem"]
-    good = (
-        isinstance(answer["set"], dict)
-        and _is_texts(answer["deleted"])
-        and _is_texts(answer["reads"])
-        and isinstance(answer["writers"], dict)
-        and _is_texts([*answer["writers"].values()])
-        and (answer["outputs"] is None or isinstance(answer["outputs"], dict))
-        and (problem is None or (isinstance(problem, dict) and all(isinstance(problem.get(t), str) for t in texts)))
-    )
-    if not good:
-        raise Malformed("not an answer")
-    return answer
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _disk_is_full() -> bool:

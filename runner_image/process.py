@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 
 _ANSWER_FD = 3
+_WRAPPING_BYTES = 100
+"""What a record needs more on its way to the host, where its step is named."""
+_DRAINS = 64
+"""Reads that empty the largest pipe there is; who writes on after its step's end is not listened to for ever."""
 
 
 class Process:
@@ -73,17 +77,21 @@ class Process:
             self._buffer += content
         return content
 
-    def has_more(self, fd: int) -> bool:
-        """Tell whether a read would give something now, be it the end."""
-        return bool(select.select([fd], [], [], 0)[0])
+    def rest(self, fd: int) -> Iterator[None]:
+        """Come back for as long as a read would give something now, be it the end; bounded."""
+        for _ in range(_DRAINS):
+            if fd not in self.fds or not select.select([fd], [], [], 0)[0]:
+                return
+            yield
 
     def take_records(self) -> Iterator[bytes]:
         """Yield the log records that have arrived whole, and keep the answer."""
         while len(self._buffer) >= HEADER.size and not self.rubbish:
             kind, length = HEADER.unpack_from(self._buffer)
-            if kind not in {RECORD, ANSWER} or (kind == RECORD and length > SMALL_FRAME_BYTES) or self.answer is not None:
+            most = {RECORD: SMALL_FRAME_BYTES - _WRAPPING_BYTES, ANSWER: self._answer_bytes}.get(kind, 0)
+            if not most or self.answer is not None or (kind == RECORD and length > most):
                 self.rubbish = "bytes that are no frame"
-            elif length > self._answer_bytes:
+            elif length > most:
                 self.too_large = True
                 self._buffer.clear()
             elif len(self._buffer) >= HEADER.size + length:
@@ -146,4 +154,3 @@ def _become(step: dict, values: dict, config: dict, pipes: list[tuple[int, int]]
         sys.excepthook(*sys.exc_info())
     finally:
         os._exit(code)
-

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
 import sys
 import time
 
 import walls
+from answers import LONGEST, RECORD_CHARS
 from contract import ANSWER, RECORD, Malformed, check_json, dumps, frame
 
 LIBRARY = "/opt/runner/library"
 PACKAGE = "/package"
 LAYER = "/layer"
+SCRATCH = "/scratch"
 
-_MESSAGE_CHARS = 4_000
-_TRACEBACK_CHARS = 16_000
+_MOST_READS = 1_000
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -27,32 +29,68 @@ def live(step: dict, values: dict, config: dict, answer_fd: int) -> int:
     """
     os.setsid()
     walls.show()
-    os.chdir(PACKAGE)  # relative names find the data files; what is written there would be lost, and is refused
+    os.chdir(SCRATCH)
     sys.path[:] = [LIBRARY, PACKAGE, *(path for path in sys.path if path != "/opt/runner"), LAYER]
     sys.argv = [step["module"]]
-    _send_logs_to(answer_fd)
+    outlet = Outlet(answer_fd)
+    _send_logs_to(outlet)
 
     from orchestrator.context import Context
 
     context = Context(values, who=step["name"])
     context.config = config
+    own_pid = os.getpid()
     outputs, problem = None, None
     try:
         outputs = _call(step, context)
         problem = _judge_outputs(outputs)
     except BaseException as error:  # noqa: BLE001 - whatever a step raises is its result; SystemExit too
         problem = _describe(error)
+    _flush()
+    if os.getpid() != own_pid:  # a child that the step forked came back here: it has no answer to give
+        return 1 if problem else 0
     answer = {
-        "set": {key: context._values[key] for key in context._changed if key in context._values},
-        "deleted": sorted(key for key in context._changed if key not in context._values),
-        "writers": context._changed,
-        "reads": sorted(key for key in context._read if isinstance(key, str)),
+        **context.changes(),
+        "reads": context.reads()[:_MOST_READS],
         "outputs": outputs if isinstance(outputs, dict) and not problem else None,
         "problem": problem,
     }
-    _flush()
-    _write(answer_fd, frame(ANSWER, dumps(answer)))
+    outlet.end(_said(answer))
     return 1 if problem else 0
+
+
+class Outlet:
+    """The step's way to the runner: whole frames, whichever thread writes them, and nothing after the answer."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._lock = _thread.allocate_lock()  # what threading.Lock is; that module's import is not free
+        self._ended = False
+
+    def record(self, content: bytes) -> None:
+        """Write a log record; one that comes after the answer is lost."""
+        with self._lock:
+            if not self._ended:
+                self._write(frame(RECORD, content))
+
+    def end(self, answer: bytes) -> None:
+        """Write the answer."""
+        with self._lock:
+            self._ended = True
+            self._write(frame(ANSWER, answer))
+
+    def _write(self, content: bytes) -> None:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+
+def _said(answer: dict) -> bytes:
+    try:
+        return dumps(answer)
+    except Malformed as error:  # each value can be said; all together cannot
+        problem = _problem("answer_too_large", "OverflowError", f"the step's changes and outputs together: {error}")
+        return dumps({"set": {}, "deleted": [], "writers": {}, "reads": [], "outputs": None, "problem": problem})
 
 
 def _call(step: dict, context: object) -> object:
@@ -88,7 +126,7 @@ def _judge_outputs(outputs: object) -> dict | None:
 
 def _describe(error: BaseException) -> dict | None:
     if isinstance(error, SystemExit):
-        if error.code in {None, 0}:
+        if error.code is None or error.code == 0:
             return None
         return _problem("exit_code", "SystemExit", f"the step called exit({error.code!r})")
     import traceback  # only a step that fails pays for it
@@ -97,7 +135,7 @@ def _describe(error: BaseException) -> dict | None:
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     cause = "disk_full" if _is_full(error) else "exception"
-    return _problem(cause, name, _say(error), _without_us(text)[-_TRACEBACK_CHARS:])
+    return _problem(cause, name, _say(error), _without_us(text)[-LONGEST["traceback"] :])
 
 
 def _say(error: BaseException) -> str:
@@ -108,8 +146,12 @@ def _say(error: BaseException) -> str:
 
 
 def _problem(cause: str, kind: str, message: str, trace: str = "") -> dict:
-    clean = {"cause": cause, "type": kind[:200], "message": message[:_MESSAGE_CHARS], "traceback": trace}
-    return {key: text.replace("\0", "�").encode("utf-8", "replace").decode() for key, text in clean.items()}
+    texts = {"cause": cause, "type": kind, "message": message, "traceback": trace}
+    return {key: _clean(text)[: LONGEST[key]] for key, text in texts.items()}
+
+
+def _clean(text: str) -> str:
+    return text.replace("\0", "�").encode("utf-8", "replace").decode()
 
 
 def _without_us(text: str) -> str:
@@ -135,14 +177,18 @@ def _is_full(error: BaseException | None) -> bool:
     return False
 
 
-def _send_logs_to(answer_fd: int) -> None:
+def _send_logs_to(outlet: Outlet) -> None:
     def sink(level: str, logger: str, message: str) -> None:
-        text = message[:_TRACEBACK_CHARS].replace("\0", "�").encode("utf-8", "replace").decode()
-        record = {"level": level, "logger": logger[:200], "message": text, "at": time.time()}
-        _write(answer_fd, frame(RECORD, dumps(record)))
+        record = {
+            "level": _clean(level)[: LONGEST["level"]],
+            "logger": _clean(logger)[: LONGEST["logger"]],
+            "message": _clean(message)[:RECORD_CHARS],
+            "at": time.time(),
+        }
+        outlet.record(dumps(record))
 
     # Its module imports logging, which costs more than a small step does: only a step that logs pays for it.
-    def find(name: str, path: object = None, target: object = None) -> None:
+    def find(name: str, *_: object) -> None:
         if name == "src.core.logger":
             sys.meta_path.remove(finder)
             from src.core import logger
@@ -157,11 +203,5 @@ def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError):  # closed, or full, by the step itself: what it lost was its own
-            pass
-
-
-def _write(fd: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(fd, view) :]
+        except Exception:  # noqa: BLE001, S112 - closed, replaced or full by the step itself: what it lost was its own
+            continue

@@ -7,6 +7,7 @@ It is the only process here that holds the channel and the nonce, and it is not 
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import selectors
@@ -16,10 +17,21 @@ import time
 from importlib import import_module
 
 import walls
+from answers import read_record
 from artifacts import send_artifacts
 from channel import Channel
-from contract import CONTRACT_VERSION, HELLO, LOG, LOG_HEADER, PIECE_BYTES, READING, RECORD, STEP_ENDED, STEP_STARTED
-from contract import Malformed, loads
+from contract import (
+    CONTRACT_VERSION,
+    HELLO,
+    LOG,
+    LOG_HEADER,
+    PIECE_BYTES,
+    READING,
+    RECORD,
+    STEP_ENDED,
+    STEP_STARTED,
+    Malformed,
+)
 from plan import Plan
 from process import Process
 from step import LIBRARY
@@ -35,7 +47,7 @@ def main() -> int:
     _prepare_steps()
     document = channel.receive_plan()
     with open(SNAPSHOT, "rb") as file:
-        snapshot = loads(file.read())
+        snapshot = json.load(file)  # our own host wrote it, of any size
     plan = Plan(document, snapshot["values"])
     supervisor = Supervisor(channel, plan)
     supervisor.run()
@@ -92,7 +104,9 @@ class Supervisor:
         try:
             process = Process.start(step, self._plan, number, self._channel.forget)
         except OSError as error:
-            report = self._plan.settle_unstarted(step, f"{error.strerror}: the step's process could not be started")
+            report = self._plan.settle_unstarted(
+                step, number, f"{error.strerror}: the step's process could not be started"
+            )
             self._channel.send_json(STEP_ENDED, report)
             return
         self._running[process.pid] = process
@@ -124,15 +138,15 @@ class Supervisor:
 
     def _pass_on(self, process: Process, record: bytes) -> None:
         try:
-            document = loads(record)
+            document = read_record(record)
         except Malformed:
-            process.rubbish = process.rubbish or "a log record that is not JSON"
+            process.rubbish = process.rubbish or "a log record that is none"
             return
         self._channel.send_json(RECORD, {"step": process.step["index"], "record": document})
 
     def _finish(self, process: Process) -> None:
         for fd in [*process.fds]:
-            while fd in process.fds and process.has_more(fd):
+            for _ in process.rest(fd):
                 self._pump(process, fd)
         for fd in [*process.fds]:
             self._selector.unregister(fd)

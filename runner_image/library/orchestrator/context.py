@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from contract import check_json
+from contract import check_artifact_name, check_json
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 ARTIFACTS = "/scratch/artifacts"
+_KEY_BYTES = 256
 
 
 class Context:
@@ -26,7 +27,7 @@ class Context:
         self._who = who
         self._history: list[dict] = []
         self._changed: dict[str, str] = {}
-        self._read: set[str] = set()
+        self._read: set[object] = set()
         self.config: dict = {}
 
     def get(self, key: str, default: object = None) -> object:
@@ -54,7 +55,7 @@ class Context:
         return sorted(self._values)
 
     def __contains__(self, key: object) -> bool:
-        self._read.add(str(key))
+        self._read.add(key)
         return key in self._values
 
     def to_dict(self) -> dict:
@@ -91,14 +92,25 @@ class Context:
             self.set(key, value)
 
     def artifact(self, name: str) -> Path:
-        """Return the path below which a file must be written to be kept as an artifact of the run."""
+        """Return the path where a file must be written to be kept as an artifact. Raises ValueError for other names."""
         from pathlib import Path  # few steps need it, and each pays for what it imports
 
+        check_artifact_name(name)
         path = Path(ARTIFACTS, name)
-        if ".." in Path(name).parts or Path(name).is_absolute():
-            raise ValueError(f"{name!r} is not a name below the artifacts folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+    def changes(self) -> dict:
+        """Return what was changed, for the answer of a step: ``set``, ``deleted``, and the ``writers`` of both."""
+        return {
+            "set": {key: self._values[key] for key in self._changed if key in self._values},
+            "deleted": sorted(key for key in self._changed if key not in self._values),
+            "writers": dict(self._changed),
+        }
+
+    def reads(self) -> list[str]:
+        """Return the keys that were asked for, sorted; not what could never be a key."""
+        return sorted(str(key) for key in self._read if _is_key(key))
 
     def _record(self, key: str, after: object, who: str | None, *, deleted: bool) -> None:
         writer = who or self._who
@@ -109,8 +121,12 @@ class Context:
 
 
 def _check_key(key: object) -> None:
-    if not isinstance(key, str) or not key or key != key.strip() or not key.isprintable() or len(key.encode()) > 256:
+    if not _is_key(key):
         raise ValueError(f"{key!r} is not a context key: 1 to 256 printable bytes, no space at either end")
+
+
+def _is_key(key: object) -> bool:
+    return isinstance(key, str) and key == key.strip() != "" and key.isprintable() and len(key.encode()) <= _KEY_BYTES
 
 
 def _copy(value: object) -> object:

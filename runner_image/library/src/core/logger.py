@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import TYPE_CHECKING
 
-_sink = None
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_sink: Callable[[str, str, str], None] | None = None
 
 
 def get_logger(name: str, debug: bool = False) -> logging.Logger:  # noqa: FBT001, FBT002 - Framework0's signature
@@ -14,22 +18,26 @@ def get_logger(name: str, debug: bool = False) -> logging.Logger:  # noqa: FBT00
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
     root = logging.getLogger()
     if not root.handlers:
-        root.addHandler(_Sink() if _sink else logging.StreamHandler(sys.stderr))
+        root.addHandler(_Sink(_sink) if _sink else logging.StreamHandler(sys.stderr))
     return logger
 
 
-def send_records_to(sink: object) -> None:
+def send_records_to(sink: Callable[[str, str, str], None]) -> None:
     """Send every record to ``sink(level, logger, message)`` from now on; the runner calls this once a step."""
     global _sink  # noqa: PLW0603 - one sink a process, set before any step's code is imported
     _sink = sink
 
 
 class _Sink(logging.Handler):
+    def __init__(self, sink: Callable[[str, str, str], None]) -> None:
+        super().__init__()
+        self._sink = sink
+
     def emit(self, record: logging.LogRecord) -> None:
         try:
             message = record.getMessage()
             if record.exc_info:
                 message += "\n" + logging.Formatter().formatException(record.exc_info)
-            _sink(record.levelname, record.name, message)
+            self._sink(record.levelname, record.name, message)
         except Exception:  # noqa: BLE001 - a record that cannot be formatted must not fail the step; logging says so
             self.handleError(record)

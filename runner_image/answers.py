@@ -1,0 +1,66 @@
+"""What a step sent, checked: its word on its own work, and nothing that could break ours."""
+
+from __future__ import annotations
+
+from contract import Malformed, loads
+
+_ANSWER_KEYS = {"set", "deleted", "writers", "reads", "outputs", "problem"}
+_RECORD_KEYS = {"level", "logger", "message", "at"}
+_SPARE = 64
+"""Values that the report around an answer may need, so that who checks it again does not find it too large."""
+
+LONGEST = {"cause": 100, "type": 200, "message": 4_000, "traceback": 16_000, "level": 50, "logger": 200}
+"""In characters; a record's message is bounded by its frame."""
+RECORD_CHARS = 8_000
+"""The longest message of a log record: six bytes each at worst, and all within one small frame."""
+
+
+def read_answer(content: bytes) -> dict:
+    """Read what a step answered. Raises Malformed."""
+    answer = loads(content, spare=_SPARE)
+    if not isinstance(answer, dict) or set(answer) != _ANSWER_KEYS:
+        raise Malformed("not an answer")
+    good = (
+        isinstance(answer["set"], dict)
+        and _is_texts(answer["deleted"])
+        and _is_texts(answer["reads"])
+        and isinstance(answer["writers"], dict)
+        and _is_texts([*answer["writers"].values()])
+        and isinstance(answer["outputs"], dict | None)
+        and _is_problem(answer["problem"])
+    )
+    if not good:
+        raise Malformed("not an answer")
+    return answer
+
+
+def read_record(content: bytes) -> dict:
+    """Read a log record of a step. Raises Malformed."""
+    record = loads(content)
+    if not isinstance(record, dict) or set(record) != _RECORD_KEYS:
+        raise Malformed("not a log record")
+    good = (
+        _is_short(record, "level", "logger")
+        and isinstance(record["message"], str)
+        and len(record["message"]) <= RECORD_CHARS
+        and isinstance(record["at"], int | float)
+        and not isinstance(record["at"], bool)
+    )
+    if not good:
+        raise Malformed("not a log record")
+    return record
+
+
+def _is_problem(problem: object) -> bool:
+    if problem is None:
+        return True
+    keys = ("cause", "type", "message", "traceback")
+    return isinstance(problem, dict) and set(problem) == {*keys} and _is_short(problem, *keys)
+
+
+def _is_short(document: dict, *keys: str) -> bool:
+    return all(isinstance(document[key], str) and len(document[key]) <= LONGEST[key] for key in keys)
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
