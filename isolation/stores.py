@@ -1,5 +1,7 @@
 """
-All that is kept, in one folder::
+All that is kept, in one folder.
+
+Below it::
 
     <state>/isolation.db      the ledger of runs, and the context
     <state>/blobs/            packages' files, manifests, snapshots, policies, artifacts, by digest

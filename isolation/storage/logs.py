@@ -1,5 +1,7 @@
 """
-What the recipes wrote, as it came, one JSON object a line::
+What the recipes wrote, as it came.
+
+One JSON object a line::
 
     <state>/runs/<run id>/attempt-<n>.jsonl     {"at", "step", "stream", "text"[, "level"]}
 
@@ -47,7 +49,7 @@ class LogWriter:
         self.truncated = False
         with storage_faults(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._file = open(path, "x", encoding="utf-8", opener=_private)  # noqa: PTH123, SIM115 - Path.open takes no opener
+            self._file = open(path, "x", encoding="utf-8", opener=_private)  # noqa: SIM115 - Path.open takes no opener
 
     def write(self, step: str, stream: str, content: bytes) -> None:
         """Take a piece of output."""
@@ -57,12 +59,12 @@ class LogWriter:
         partial += content
         *lines, rest = partial.split(b"\n")
         for line in lines:
-            self._emit(step, kind, bytes(line))
-        while len(rest) > _LONGEST_LINE_BYTES:
-            self._emit(step, kind, bytes(rest[:_LONGEST_LINE_BYTES]))
-            del rest[:_LONGEST_LINE_BYTES]
-        self._partial[step, kind] = rest
-        self._file.flush()
+            self._emit(step, kind, line)
+        whole = max(0, len(rest) - 1) // _LONGEST_LINE_BYTES * _LONGEST_LINE_BYTES
+        if whole:
+            self._emit(step, kind, rest[:whole])
+        self._partial[step, kind] = rest[whole:]
+        self._flush()
 
     def record(self, step: str, level: str, message: str) -> None:
         """Take a log record."""
@@ -71,13 +73,13 @@ class LogWriter:
             self._keep(
                 LogLine(step=step, stream="log", text=kept.decode("utf-8", "replace"), at=self._now(), level=level)
             )
-            self._file.flush()
+            self._flush()
 
     def close(self) -> None:
         """Write what has no line end yet, and close."""
         for (step, kind), rest in self._partial.items():
             if rest:
-                self._emit(step, kind, bytes(rest))
+                self._emit(step, kind, rest)
         self._partial.clear()
         with storage_faults(self._folder):
             self._file.close()
@@ -89,8 +91,10 @@ class LogWriter:
         self.kept_bytes += len(kept)
         return kept
 
-    def _emit(self, step: str, kind: Literal["stdout", "stderr"], line: bytes) -> None:
-        self._keep(LogLine(step=step, stream=kind, text=line.decode("utf-8", "backslashreplace"), at=self._now()))
+    def _emit(self, step: str, kind: Literal["stdout", "stderr"], line: bytearray) -> None:
+        for start in range(0, len(line) or 1, _LONGEST_LINE_BYTES):
+            text = line[start : start + _LONGEST_LINE_BYTES].decode("utf-8", "backslashreplace")
+            self._keep(LogLine(step=step, stream=kind, text=text, at=self._now()))
 
     def _keep(self, line: LogLine) -> None:
         document = {"at": line.at, "step": line.step, "stream": line.stream, "text": line.text}
@@ -99,6 +103,10 @@ class LogWriter:
         with storage_faults(self._folder):
             self._file.write(json.dumps(document, ensure_ascii=True) + "\n")
         self._tell(line)
+
+    def _flush(self) -> None:
+        with storage_faults(self._folder):
+            self._file.flush()
 
     def _now(self) -> str:
         return timestamp(self._clock.now())

@@ -43,8 +43,9 @@ class Slots:
         with storage_faults(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             slot.path.mkdir()
-            slot.path.chmod(0o755)  # as above
         try:
+            with storage_faults(self._folder):
+                slot.path.chmod(0o755)  # the mode at creation is subject to the umask
             yield slot
         finally:
             self.remove(cell)
