@@ -11,7 +11,7 @@ import secrets
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from isolation.attempt import Attempting, Laid
 from isolation.clock import timestamp
@@ -150,7 +150,7 @@ class Controller:
         """Close the stores."""
         self.stores.close()
 
-    def __enter__(self) -> Controller:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -160,9 +160,7 @@ class Controller:
         self.cells.check(policy)
         return self.engine.image_id(self._image)
 
-    def _execute(
-        self, wanted: Order, watch: Stopwatch, watcher: Watcher | None, cancel: threading.Event
-    ) -> Result:
+    def _execute(self, wanted: Order, watch: Stopwatch, watcher: Watcher | None, cancel: threading.Event) -> Result:
         """Give the order an id, and take it through its attempts to a recorded end."""
         run = _Run(self, wanted, watch, watcher.on_event if watcher else _ignore, cancel)
         try:
@@ -222,8 +220,8 @@ class _Run:
                 break
             self._wait(attempts[-1], delay_s)
             self._watch = Stopwatch(self._clock)
-        if attempting.interrupted:
-            hint = f"Its container is gone and nothing was merged; `isolation show {self.run_id}` shows how far it came."
+        if attempting.interrupted and not result.succeeded:  # an end that came first stands, and is merged
+            hint = f"Its container is gone, nothing was merged; `isolation show {self.run_id}` shows how far it came."
             raise InterruptedRunError(f"the run {self.run_id} was interrupted", hint=hint)
         return result
 
