@@ -44,4 +44,15 @@ def next_delay(rule: RetryRule, outcomes: Sequence[Outcome]) -> float | None:
     same = sum(1 for outcome in outcomes if outcome is outcomes[-1])
     if same >= rule.attempts:
         return None
-    return min(rule.wait_s * rule.backoff ** (same - 1), rule.longest_wait_s)
+    if rule.wait_s == 0:
+        return 0.0
+    return _wait_s(rule, same)
+
+
+def _wait_s(rule: RetryRule, attempts: int) -> float:
+    from tenacity import RetryCallState, Retrying, wait_exponential  # noqa: PLC0415 - slow to import, rarely needed
+
+    state = RetryCallState(Retrying(), None, (), {})
+    state.attempt_number = attempts
+    wait = wait_exponential(multiplier=rule.wait_s, exp_base=rule.backoff, max=rule.longest_wait_s)
+    return float(wait(state))
