@@ -98,8 +98,8 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
 def _checked(path: Path, found: dict[str, Any]) -> dict[str, Any]:
     for name, value in found.items():
         if name not in _NAMES:
-            hint = did_you_mean(name, _NAMES) or f"known: {', '.join(_NAMES)}"
-            raise SettingsError(f"{path}: the setting {name!r} is unknown", hint=f"{hint[0].upper()}{hint[1:]}")
+            hint = did_you_mean(name, _NAMES) or f"Known: {', '.join(_NAMES)}."
+            raise SettingsError(f"{path}: the setting {name!r} is unknown", hint=hint)
         wanted = "a list of texts" if name == "paths" else "a text"
         texts = value if name == "paths" and isinstance(value, list) else [None if name == "paths" else value]
         if not all(isinstance(text, str) and text for text in texts):

@@ -1,9 +1,9 @@
 """
-What the live list shows: the run so far, kept from its events, and written as lines of painted pieces. No terminal here.
+What the live list shows: the run so far, kept from its events, written as lines of painted pieces; no terminal here.
 
 ::
 
-    sales  attempt 1, run  1.2 s  memory 31 MiB  CPU 0.8 s
+    sales  attempt 1, run  1.2 s  memory 31 MiB of 512 MiB  CPU 0.8 s
     ✓ extract     12 ms   9 ms
     ▸ transform  1.1 s
     · load
@@ -25,6 +25,7 @@ from isolation.units import format_bytes, format_seconds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from isolation.model.policy import Limits
     from isolation.model.run import StepReport
     from isolation.model.usage import Sample
 
@@ -46,6 +47,7 @@ class _Row:
 class Board:
     """The state of the live list. One thread changes it, another reads it: each field is replaced whole."""
 
+    limits: Limits | None = None
     monotonic_s: Callable[[], float] = time.monotonic
     recipe: str = ""
     phase: str = "starting"
@@ -88,18 +90,22 @@ class Board:
     def _header(self) -> list[Piece]:
         now = [f"attempt {self.attempt}, {clip(self.phase, 40)}", format_seconds(self.monotonic_s() - self.began_s)]
         if self.sample is not None:
-            now += [f"memory {format_bytes(self.sample.memory_bytes)}", f"CPU {format_seconds(self.sample.cpu_s)}"]
+            most = f" of {format_bytes(self.limits.memory_bytes)}" if self.limits else ""
+            now += [
+                f"memory {format_bytes(self.sample.memory_bytes)}{most}",
+                f"CPU {format_seconds(self.sample.cpu_s)}",
+            ]
         return [("bold", clip(self.recipe, 60)), ("dim", ("  " if self.recipe else "") + "  ".join(now))]
 
     def _step(self, row: _Row, widest: int) -> list[Piece]:
-        name = clip(row.name, 40)
-        name += " " * (widest - width(name))
+        shown = clip(row.name, 40)
+        name = shown + " " * (widest - width(shown))
         if row.report is not None:
             spent = f"  {format_seconds(row.report.wall_s):>8}  {format_seconds(row.report.cpu_s):>8}"
             return [(STYLES[row.report.outcome], MARKS[row.report.outcome]), ("", f" {name}"), ("dim", spent)]
         if row.began_s is not None:
             return [("bold", "▸"), ("", f" {name}  {format_seconds(self.monotonic_s() - row.began_s):>8}")]
-        return [("dim", f"· {name}")]
+        return [("dim", f"· {shown}")]
 
     def _enter(self, event: PhaseStarted) -> None:
         if event.attempt > self.attempt:

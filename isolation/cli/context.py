@@ -8,7 +8,7 @@ from getpass import getuser
 from typing import TYPE_CHECKING
 
 from isolation.cli.escape import escape
-from isolation.cli.parser import capitalised, positive
+from isolation.cli.parser import positive
 from isolation.cli.runs import moment
 from isolation.cli.session import print_json, say, settings_of, takes_json
 from isolation.cli.table import table
@@ -39,7 +39,11 @@ def register(parser: Parser) -> None:
         examples=("isolation context list 'sales.*'", "isolation context set sales.limit 100"),
     )
     added = group.add(
-        "get", get, "Print a value: a text as it is, all else as JSON.", notes="Exit code 1: no such key."
+        "get",
+        get,
+        "Print a value: a text as it is, all else as JSON.",
+        examples=("isolation context get sales.total", "isolation context get sales.total --json"),
+        notes="Exit code 1: there is no such key.",
     )
     _takes_key(added)
     added = group.add(
@@ -84,7 +88,7 @@ def get(given: Namespace) -> int:
         near = "" if entry else did_you_mean(given.key, (known.key for known in stores.contexts.list()))
     if entry is None:
         raise NoSuchKeyError(
-            f"the context has no key {given.key!r}", hint=capitalised(near) or "`isolation context list` shows all."
+            f"the context has no key {given.key!r}", hint=near or "`isolation context list` shows all."
         )
     if given.json:
         print_json(asdict(entry))

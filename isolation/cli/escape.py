@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from unicodedata import category
 
+_ONE_BYTE, _TWO_BYTES = 0xFF, 0xFFFF
 _SHORT = {"\t": "\\t", "\r": "\\r", "\n": "\\n"}
 _UNUSUAL = re.compile(r"[^ -~]")
 _UNUSUAL_OF_LINES = re.compile(r"[^ -~\n]")
@@ -42,9 +43,9 @@ def _shown(character: str) -> str:
     if _prints(character):
         return character
     number = ord(character)
-    if number < 0x100:
+    if number <= _ONE_BYTE:
         return _SHORT.get(character) or f"\\x{number:02x}"
-    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+    return f"\\u{number:04x}" if number <= _TWO_BYTES else f"\\U{number:08x}"
 
 
 def _in_json(character: str) -> str:

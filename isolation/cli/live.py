@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
     from isolation.cli.board import Piece
     from isolation.model.event import Watcher
+    from isolation.model.policy import Limits
 
 _REFRESHES_PER_S = 8.0
 
 
 @contextmanager
-def live_progress(console: Console | None = None) -> Iterator[Watcher]:
+def live_progress(limits: Limits | None = None, console: Console | None = None) -> Iterator[Watcher]:
     """Show the run live on stderr; after that the terminal looks as before, for the summary."""
-    board = Board()
+    board = Board(limits)
     # Text, never markup: what a recipe says in square brackets means nothing to us.
     console = console or Console(stderr=True, markup=False, highlight=False, emoji=False)
     with Live(

@@ -34,14 +34,14 @@ def register(parser: Parser) -> None:
         ),
     )
     takes_recipe(added)
-    added.add_argument("--lock", action="store_true", help="print the locked requirements instead")
+    added.add_argument("--lock", action="store_true", help="resolve the requirements anew, and print their lock")
     added.add_argument("--output", "-o", type=Path, metavar="FILE", help="write the lock, or the manifest, to a file")
     takes_json(added)
 
 
 def package(given: Namespace) -> int:
     """Show what a recipe needs."""
-    packed = pack(settings_of(given), Path(given.recipe))
+    packed = pack(settings_of(given), Path(given.recipe), relock=given.lock)
     if given.output is not None:
         _write(given.output, packed.lock if given.lock else packed.manifest().decode())
         say(f"{escape(str(given.output))}: {'the locked requirements' if given.lock else 'the manifest'}")

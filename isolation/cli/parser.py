@@ -60,14 +60,14 @@ class Parser(argparse.ArgumentParser):
         if not word.startswith("-"):
             raise InputError(f"what is {word!r} for? It is one argument too many", hint=self._help())
         option = word.partition("=")[0]
-        raise InputError(f"there is no option {option!r}", hint=_meant(option, self.options()) or self._help())
+        raise InputError(f"there is no option {option!r}", hint=did_you_mean(option, self.options()) or self._help())
 
     def error(self, message: str) -> NoReturn:
         """Put argparse's words into ours."""
         wrong = _CHOICE.search(message)
         if wrong and self.commands:
             word = wrong["word"]
-            hint = _meant(word, self.commands) or self._help()
+            hint = did_you_mean(word, self.commands) or self._help()
             raise InputError(f"there is no command {f'{self.prog} {word}'!r}", hint=hint)
         message = message.replace("the following arguments are required: ", "missing: ")
         raise InputError(message.removeprefix("argument "), hint=self._help())
@@ -94,20 +94,11 @@ def positive(text: str) -> int:
     return number
 
 
-def capitalised(text: str) -> str:
-    """Begin a sentence with a capital letter."""
-    return text[:1].upper() + text[1:]
-
-
 class _Help(argparse.RawDescriptionHelpFormatter):
     """Keeps lines as they are written, and has room for the longest option."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=30, width=_COLUMNS)
-
-
-def _meant(word: str, known: Iterable[str]) -> str:
-    return capitalised(did_you_mean(word, known))
 
 
 def _examples(lines: Sequence[str]) -> str | None:

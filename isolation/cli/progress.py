@@ -28,19 +28,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from isolation.model.event import Watcher
+    from isolation.model.policy import Limits
     from isolation.model.run import StepReport
 
 
 @contextmanager
-def watching(*, as_json: bool, quiet: bool) -> Iterator[Watcher | None]:
-    """Choose who watches the run."""
+def watching(*, as_json: bool, quiet: bool, limits: Limits | None = None) -> Iterator[Watcher | None]:
+    """Choose who watches the run; ``limits`` are the policy's, where they are known by now."""
     terminal = sys.stderr.isatty()
     if quiet or (as_json and not terminal):
         yield None
     elif terminal and not as_json and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         from isolation.cli.live import live_progress  # noqa: PLC0415 - rich is heavy
 
-        with live_progress() as watcher:
+        with live_progress(limits) as watcher:
             yield watcher
     else:
         yield Lines(sys.stderr, Paint.for_stream(sys.stderr))

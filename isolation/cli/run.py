@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from isolation.cli.parser import Parser
     from isolation.controller import Controller
     from isolation.model.event import Watcher
+    from isolation.model.policy import Limits
     from isolation.model.run import Artifact, Result
+    from isolation.settings import Settings
     from isolation.stores import Stores
 
 
@@ -69,24 +71,29 @@ Exit codes: 0 succeeded; 1 the recipe failed, hit a limit or met a conflict; 2 b
 def run(given: Namespace) -> int:
     """Run a recipe."""
     overlay = parse_assignments(given.set or ())
+    settings = settings_of(given)
+    from isolation.packaging.policy import load_policy  # noqa: PLC0415 - slow to import
+
+    policy = load_policy(given.policy or settings.policy)
 
     def start(controller: Controller, watcher: Watcher | None) -> Result:
         return controller.run(
             given.recipe,
-            policy=given.policy,
+            policy=policy,
             context=overlay,
             only=names(given.only),
             skip=names(given.skip),
             watcher=watcher,
         )
 
-    return _watched(given, start)
+    return _watched(given, settings, start, policy.limits)
 
 
 def rerun(given: Namespace) -> int:
     """Run a recorded run again."""
     return _watched(
         given,
+        settings_of(given),
         lambda controller, watcher: controller.rerun(given.run_id, fresh_context=given.fresh_context, watcher=watcher),
     )
 
@@ -111,14 +118,18 @@ def _takes_output(parser: Parser) -> None:
     parser.add_argument("--quiet", "-q", action="store_true", help="show no progress, only what came of it")
 
 
-def _watched(given: Namespace, start: Callable[[Controller, Watcher | None], Result]) -> int:
+def _watched(
+    given: Namespace,
+    settings: Settings,
+    start: Callable[[Controller, Watcher | None], Result],
+    limits: Limits | None = None,
+) -> int:
     """Run with whoever watches, and show what came of it."""
-    settings = settings_of(given)
     folder = _prepare(given.artifacts)
     from isolation.wiring import open_controller  # noqa: PLC0415 - slow to import
 
     with _stoppable(), open_controller(settings) as controller:
-        with watching(as_json=given.json, quiet=given.quiet) as watcher:
+        with watching(as_json=given.json, quiet=given.quiet, limits=limits) as watcher:
             result = start(controller, watcher)
         refused = folder.copy(result.artifacts, controller.stores.blobs) if folder else None
         show_result(controller.stores, result, as_json=given.json, folder=folder)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from isolation.cli.escape import escape
 from isolation.cli.paint import Paint
-from isolation.cli.parser import capitalised, positive
+from isolation.cli.parser import positive
 from isolation.cli.run import show_result
 from isolation.cli.session import print_json, say, settings_of, takes_json, takes_run
 from isolation.cli.table import table
@@ -179,7 +179,7 @@ def line_text(line: LogLine, paint: Paint) -> str:
 def _outcome(name: str) -> Outcome:
     names = [outcome.value for outcome in Outcome]
     if name not in names:
-        hint = capitalised(did_you_mean(name, names)) or f"Known: {', '.join(names)}."
+        hint = did_you_mean(name, names) or f"Known: {', '.join(names)}."
         raise InputError(f"{name!r} is no outcome", hint=hint)
     return Outcome(name)
 

@@ -1,5 +1,7 @@
 """
-Shows a finished run to a person::
+Shows a finished run to a person.
+
+::
 
     sales  succeeded in 212 ms
     ...steps, usage, changes, conflicts, errors, artifacts: whichever there are...
@@ -107,7 +109,8 @@ def _error_lines(result: Result, paint: Paint) -> list[str]:
         if len(told) > _LINES_OF_TRACEBACK:
             left_out = f"... {len(told) - _LINES_OF_TRACEBACK} lines left out ..."
             told = [*told[: _LINES_OF_TRACEBACK // 2], left_out, *told[-_LINES_OF_TRACEBACK // 2 :]]
-        lines += [f"error in step {paint('bold', clip(error.step, 100))}", *(f"  {line}" for line in told)]
+        whose = f"error in step {paint('bold', clip(error.step, 100))}" if error.step else "error outside of the steps"
+        lines += [whose, *(f"  {line}" for line in told)]
     return lines
 
 

@@ -28,12 +28,12 @@ def table(
     indent: str = "  ",
     paint: Callable[[int, int, str], str] = lambda _row, _column, cell: cell,
 ) -> list[str]:
-    """
+    r"""
     Lay out rows of the same length; the columns in ``right`` are flush right.
 
     ``paint`` is asked for each cell after the widths are known: (row, column, padded cell).
 
-    >>> print(*table([["step", "wall"], ["a", "12 ms"]], right=[1]), sep="\\n")
+    >>> print(*table([["step", "wall"], ["a", "12 ms"]], right=[1]), sep="\n")
       step   wall
       a     12 ms
     """

@@ -144,8 +144,10 @@ def _bad_answer(case: _Case) -> Words:
 
 
 def _lost(case: _Case) -> Words:
+    why = next((error.message for error in case.result.errors if error.type == "Lost"), "")
+    told = f" ({clip(why, _MESSAGE_CHARS)})" if why else ""
     return Words(
-        "lost: the engine lost the container, so nothing that it did can be believed",
+        f"lost: the engine lost the container, so nothing that it did can be believed{told}",
         f"Run it again: `isolation rerun {case.result.run_id}`. If it stays so, see `isolation doctor`.",
     )
 

@@ -115,7 +115,9 @@ def _engine(connect: Callable[[], Patient], host: Host, image: str) -> list[Chec
             status="ok" if facts.cgroup_driver != "none" else "missing",
             found=f"v{facts.cgroup_version}, {facts.cgroup_driver} driver",
             meaning="limits hold in the kernel" if facts.cgroup_driver != "none" else "no limit can hold",
-            mend="" if facts.cgroup_driver != "none" else "Give the engine a cgroup driver (rootless: cgroup v2, systemd).",
+            mend=""
+            if facts.cgroup_driver != "none"
+            else "Give the engine a cgroup driver (rootless: cgroup v2, systemd).",
         ),
         _groups(facts, host),
         _seccomp(facts),
@@ -160,13 +162,17 @@ def _image(engine: Patient, image: str, project: Path) -> Check:
             meaning="built from other sources than the ones here",
             mend="Build it again with scripts/image.",
         )
-    return Check(name="runner image", status="ok", found=f"{image} {short}", meaning="of these sources" if wanted else "")
+    return Check(
+        name="runner image", status="ok", found=f"{image} {short}", meaning="of these sources" if wanted else ""
+    )
 
 
 def _groups(facts: EngineFacts, host: Host) -> Check:
     root = host.cgroup / "memory" if facts.cgroup_version == 1 else host.cgroup
     if host.is_root and os.access(root, os.W_OK):
-        return Check(name="cgroups of our own", status="ok", found="root, writable", meaning="usage is exact after the end")
+        return Check(
+            name="cgroups of our own", status="ok", found="root, writable", meaning="usage is exact after the end"
+        )
     why = f"{root} is not writable" if host.is_root else "not root"
     return Check(
         name="cgroups of our own",
