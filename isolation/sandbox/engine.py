@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,7 +16,6 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from isolation.errors import EngineError, EngineUnreachableError, ImageError
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator
 
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
@@ -141,9 +141,7 @@ class DockerEngine:
         """Attach to its three standard streams, before it is started, so that no byte is lost."""
         with self._errors("attach to a container"):
             params = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-            stream = self._client.attach_socket(container_id, params=params)
-            raw: socket.socket = getattr(stream, "_sock", stream)
-            return raw
+            return _take_socket(self._client.attach_socket(container_id, params=params))
 
     def start(self, container_id: str) -> None:
         """Start it; returns when its first process has been started."""
@@ -256,6 +254,18 @@ def _is_caused_by(error: BaseException | None, kind: type[BaseException]) -> boo
         pending += [found.__cause__, found.__context__]
         pending += [item for item in found.args if isinstance(item, BaseException)]
     return False
+
+
+def _take_socket(stream: Any) -> socket.socket:
+    """
+    Take the connection out of the HTTP response that it began as, so that closing it closes it.
+
+    The response's own reader holds the socket open beyond our ``close``, and an engine whose output nobody takes
+    can neither stop nor remove the container.
+    """
+    taken = socket.socket(fileno=os.dup(stream.fileno()))
+    stream._response.close()  # noqa: SLF001 - the client keeps it there
+    return taken
 
 
 def _facts(info: dict[str, Any]) -> EngineFacts:
