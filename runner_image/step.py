@@ -15,7 +15,6 @@ from contract import ANSWER, RECORD, Malformed, check_json, dumps, frame
 LIBRARY = "/opt/runner/library"
 PACKAGE = "/package"
 LAYER = "/layer"
-SCRATCH = "/scratch"
 
 _MOST_READS = 1_000
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -29,7 +28,7 @@ def live(step: dict, values: dict, config: dict, answer_fd: int) -> int:
     """
     os.setsid()
     walls.show()
-    os.chdir(SCRATCH)
+    os.chdir(PACKAGE)  # relative names find the data files; what is written there would be lost, and is refused
     sys.path[:] = [LIBRARY, PACKAGE, *(path for path in sys.path if path != "/opt/runner"), LAYER]
     sys.argv = [step["module"]]
     outlet = Outlet(answer_fd)
