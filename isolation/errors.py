@@ -36,12 +36,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     Write the hint for a word that nobody knows: the nearest that somebody does, or nothing.
 
     >>> did_you_mean("modul", ["name", "module"])
-    "did you mean 'module'?"
+    "Did you mean 'module'?"
     """
     from difflib import get_close_matches  # noqa: PLC0415 - only a mistake pays for it
 
     near = get_close_matches(word, list(known), n=1)
-    return f"did you mean {near[0]!r}?" if near else ""
+    return f"Did you mean {near[0]!r}?" if near else ""
 
 
 class IsolationError(Exception):

@@ -17,10 +17,10 @@ _QUANTITY = re.compile(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*([A-Za-z]*)\s*", re.ASCII
 
 def _parse(text: object, factors: dict[str, float] | dict[str, int], example: str) -> float:
     if isinstance(text, bool) or not isinstance(text, str | int | float):
-        raise ValueError(f"{text!r} is not a quantity such as {example}")
+        raise ValueError(f"{text!r} is no quantity; write one such as {example}")
     match = _QUANTITY.fullmatch(str(text))
     if match is None:
-        raise ValueError(f"{text!r} is not a quantity such as {example}")
+        raise ValueError(f"{text!r} is no quantity; write one such as {example}")
     number, unit = match.groups()
     factor = factors.get(unit.lower())
     if factor is None:
@@ -52,7 +52,7 @@ def parse_seconds(text: object) -> float:
     """
     seconds = _parse(text, _SECONDS, "30s")
     if not math.isfinite(seconds):
-        raise ValueError(f"{text!r} is not a duration such as 30s")
+        raise ValueError(f"{text!r} is no duration; write one such as 30s")
     return seconds
 
 

@@ -22,15 +22,16 @@ def open_stores(settings: Settings) -> Stores:
     return Stores(settings.state)
 
 
-def pack(settings: Settings, recipe: Path, *, paths: Sequence[Path] = ()) -> Package:
-    """Pack a recipe without running it; no engine is asked."""
+def pack(settings: Settings, recipe: Path, *, paths: Sequence[Path] = (), relock: bool = False) -> Package:
+    """Pack a recipe without running it; no engine is asked. ``relock`` resolves its requirements anew."""
     from isolation.packaging.load import load_recipe  # noqa: PLC0415 - slow to import
     from isolation.packaging.pack import pack as pack_loaded  # noqa: PLC0415 - slow to import
     from isolation.packaging.requirements import Layers  # noqa: PLC0415 - slow to import
 
     with open_stores(settings) as stores:
         layers = Layers(stores.layers)
-        return pack_loaded(load_recipe(recipe), paths=[*paths, *settings.paths], blobs=stores.blobs, layers=layers)
+        loaded, searched = load_recipe(recipe), [*paths, *settings.paths]
+        return pack_loaded(loaded, paths=searched, blobs=stores.blobs, layers=layers, relock=relock)
 
 
 def open_controller(settings: Settings) -> Controller:

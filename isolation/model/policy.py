@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
 from isolation.model.outcome import Outcome
 from isolation.model.package import canonical
@@ -16,13 +16,20 @@ Bytes = Annotated[int, BeforeValidator(parse_bytes), Field(ge=0, le=2**50)]
 Wait = Annotated[float, BeforeValidator(parse_seconds), Field(ge=0, le=86400)]
 
 
-def _outcome(name: Outcome) -> Outcome:
-    if name in {Outcome.SUCCEEDED, Outcome.CANCELLED}:
-        raise ValueError(f"{name.value!r} is never retried")
-    return name
+_FINAL = (Outcome.SUCCEEDED, Outcome.CANCELLED)
 
 
-RetryCause = Annotated[Outcome, BeforeValidator(Outcome), AfterValidator(_outcome)]
+def _outcome(name: object) -> Outcome:
+    known = {outcome.value: outcome for outcome in Outcome}
+    outcome = name if isinstance(name, Outcome) else known.get(str(name))
+    if outcome is None:
+        raise ValueError(f"{name!r} is no outcome; known: {', '.join(known)}")
+    if outcome in _FINAL:
+        raise ValueError(f"{outcome.value!r} is never retried; take it out")
+    return outcome
+
+
+RetryCause = Annotated[Outcome, BeforeValidator(_outcome)]
 
 
 class Limits(Strict):

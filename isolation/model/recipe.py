@@ -8,21 +8,21 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from isolation.units import parse_seconds
 
-_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.\- ]{0,99}$"
-_DOTTED = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
+NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.\- ]{0,99}$"
+DOTTED = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
 _LARGEST_DURATION_S = 30 * 86400.0
 
 
 def _positive(seconds: float) -> float:
     if not 0 < seconds <= _LARGEST_DURATION_S:
-        raise ValueError(f"{seconds} s is not between 0 and 30 days")
+        raise ValueError(f"{seconds} s is not between 0 and 30 days; write one such as 30s")
     return seconds
 
 
 Seconds = Annotated[float, BeforeValidator(parse_seconds), AfterValidator(_positive)]
-Name = Annotated[str, Field(pattern=_NAME)]
+Name = Annotated[str, Field(pattern=NAME)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
-Dotted = Annotated[str, Field(pattern=_DOTTED, max_length=200)]
+Dotted = Annotated[str, Field(pattern=DOTTED, max_length=200)]
 
 
 class Strict(BaseModel):

@@ -14,23 +14,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from isolation.model.recipe import Recipe
+    from isolation.packaging.load import LoadedRecipe
 
 _LONGEST_PATH = 1024
 _MOST_ENTRIES = 100_000
 _MAGIC = frozenset("*?[")
 
 
-def data_files(recipe: Recipe, folder: Path) -> tuple[str, ...]:
+def data_files(recipe: Recipe, loaded: LoadedRecipe) -> tuple[str, ...]:
     """
-    Find the data files below a resolved folder, as relative paths.
+    Find the data files of a recipe, as paths relative to the folder that it was loaded from.
 
     ``*`` and ``?`` stay within a name and do not match a leading dot, ``**`` spans folders. Raises PackageError for
     a glob that matches nothing or leads out of the folder: a file that is left out is a run that fails later.
     """
     found: dict[str, None] = {}
     below: list[str] | None = None
-    for glob in recipe.files:
-        parts = _parts(glob)
+    folder = loaded.folder
+    for index, glob in enumerate(recipe.files):
+        line = loaded.document.line(("files", index))
+        parts = _parts(glob, loaded.path, line)
         if _MAGIC.isdisjoint(glob):
             matched = ["/".join(parts)] if is_regular_below(folder, "/".join(parts), PackageError) else []
         else:
@@ -41,7 +44,7 @@ def data_files(recipe: Recipe, folder: Path) -> tuple[str, ...]:
                 if _matches(path.split("/"), parts) and is_regular_below(folder, path, PackageError)
             ]
         if not matched:
-            raise _unmatched(glob, folder)
+            raise _unmatched(glob, folder, loaded.path, line)
         found.update(dict.fromkeys(matched))
     for step in recipe.steps:
         if step.enabled:
@@ -49,10 +52,15 @@ def data_files(recipe: Recipe, folder: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _parts(glob: str) -> list[str]:
+def _parts(glob: str, recipe: Path, line: int) -> list[str]:
     path = PurePosixPath(glob)
     if not glob or len(glob) > _LONGEST_PATH or "\0" in glob or path.is_absolute() or ".." in path.parts:
-        raise PackageError(f"{glob[:60]!r} under files is not a path below the recipe's folder")
+        raise PackageError(
+            f"{glob[:60]!r} under files is not a path below the recipe's folder",
+            hint="Copy what is needed into the folder, and name it by its path from there.",
+            path=recipe,
+            line=line,
+        )
     return list(path.parts)
 
 
@@ -66,7 +74,7 @@ def _walk(folder: Path) -> list[str]:
         if len(paths) > _MOST_ENTRIES:
             raise PackageError(
                 f"the recipe's folder holds more than {_MOST_ENTRIES} files",
-                hint="give the recipe a folder of its own",
+                hint="Give the recipe a folder of its own.",
                 path=folder,
             )
     return paths
@@ -97,13 +105,13 @@ def _matches(path: list[str], glob: list[str]) -> bool:
     return len(glob) in reached or (len(glob) - 1 in reached and glob[-1] == "**")
 
 
-def _unmatched(glob: str, folder: Path) -> PackageError:
+def _unmatched(glob: str, folder: Path, recipe: Path, line: int) -> PackageError:
     path = folder / glob
     if path.is_dir():
-        hint = f"{glob!r} is a folder; write {glob.rstrip('/')}/** for all files in it"
+        hint = f"It is a folder: write {glob.rstrip('/')}/** for all files in it."
     else:
-        hint = did_you_mean(glob, _walk(folder))
-    return PackageError(f"{glob!r} under files matches no file of {folder.name!r}", hint=hint)
+        hint = did_you_mean(glob, _walk(folder)) or "Correct it, or put the file there."
+    return PackageError(f"{glob!r} under files matches no file of {folder.name!r}", hint=hint, path=recipe, line=line)
 
 
 def _named(args: object, folder: Path) -> Iterator[str]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 """O_NONBLOCK: a FIFO under a file's name would else hold us until somebody writes (open(2))."""
+_READABLE = "Check that it is a file that this user may read."
 
 
 def read_regular(path: Path, limit_bytes: int, error: type[FileError] = RecipeError) -> bytes:
@@ -25,18 +26,24 @@ def read_regular(path: Path, limit_bytes: int, error: type[FileError] = RecipeEr
     try:
         descriptor = os.open(path, _FLAGS)
     except FileNotFoundError as cause:
-        raise error("there is no such file", path=path) from cause
+        raise error("there is no such file", hint="Check its name, and that of its folder.", path=path) from cause
     except (OSError, ValueError) as cause:
-        raise error(f"the file cannot be opened: {_reason(cause)}", path=path) from cause
+        raise error(f"the file cannot be opened: {_reason(cause)}", hint=_READABLE, path=path) from cause
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise error("this is not a regular file", path=path)
+            raise error(
+                "this is not a regular file", hint="Name a plain file: no folder, pipe, socket or device.", path=path
+            )
         try:
             content = file.read(limit_bytes + 1)
         except OSError as cause:
-            raise error(f"the file cannot be read: {_reason(cause)}", path=path) from cause
+            raise error(f"the file cannot be read: {_reason(cause)}", hint=_READABLE, path=path) from cause
     if len(content) > limit_bytes:
-        raise error(f"the file is larger than {format_bytes(limit_bytes)}", path=path)
+        raise error(
+            f"the file is larger than {format_bytes(limit_bytes)}",
+            hint="Make it smaller, or check that it is the one that you mean.",
+            path=path,
+        )
     return content
 
 
@@ -56,7 +63,7 @@ def is_regular_below(folder: Path, relative: str, error: type[FileError] = Recip
     if not resolved.is_relative_to(folder):
         raise error(
             f"{relative!r} is a symbolic link that leads out of {folder.name!r}",
-            hint="copy the file into the folder",
+            hint="Copy the file into the folder.",
             path=path,
         )
     return True

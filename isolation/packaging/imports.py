@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tokenize import TokenInfo
 
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", re.ASCII)
+_AS_UTF_8 = "Save the file as plain text, in UTF-8."
+_CORRECT = "Correct it: Python would refuse it, too."
 _BLANK = re.compile(rb"^[ \t\f]*(?:#.*)?$")
 _CODECS = {
     "utf-8": "utf-8", "utf8": "utf-8", "ascii": "ascii", "us-ascii": "ascii",
@@ -89,9 +91,7 @@ def _decode(content: bytes, path: Path | str) -> str:
         if cookie:
             name = cookie[1].decode().lower().replace("_", "-")
             if name not in _CODECS:
-                raise PackageError(
-                    f"the source is written in {name[:40]!r}", hint="save the file as UTF-8", path=path, line=1
-                )
+                raise PackageError(f"the source is written in {name[:40]!r}", hint=_AS_UTF_8, path=path, line=1)
             codec = _CODECS[name] if name not in {"utf-8", "utf8"} else "utf-8-sig"
             break
         if not _BLANK.match(line):
@@ -100,12 +100,10 @@ def _decode(content: bytes, path: Path | str) -> str:
         text = content.decode(codec)
     except UnicodeDecodeError as cause:
         line_number = content.count(b"\n", 0, cause.start) + 1
-        raise PackageError(
-            "the source is not UTF-8 text", hint="save the file as UTF-8", path=path, line=line_number
-        ) from cause
+        raise PackageError("the source is not UTF-8 text", hint=_AS_UTF_8, path=path, line=line_number) from cause
     if "\0" in text:
         line_number = text.count("\n", 0, text.index("\0")) + 1
-        raise PackageError("the source holds a NUL character", path=path, line=line_number)
+        raise PackageError("the source holds a NUL character", hint=_AS_UTF_8, path=path, line=line_number)
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -124,9 +122,11 @@ def _logical_lines(text: str, path: Path | str) -> Iterator[list[TokenInfo]]:
                 line.append(token)
     except tokenize.TokenError as cause:
         sentence, (number, _) = cause.args
-        raise PackageError(f"the source is not Python: {sentence}", path=path, line=number) from cause
+        raise PackageError(f"the source is not Python: {sentence}", hint=_CORRECT, path=path, line=number) from cause
     except SyntaxError as cause:
-        raise PackageError(f"the source is not Python: {cause.msg}", path=path, line=cause.lineno) from cause
+        raise PackageError(
+            f"the source is not Python: {cause.msg}", hint=_CORRECT, path=path, line=cause.lineno
+        ) from cause
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,16 @@ class LoadedRecipe:
     path: Path
     folder: Path
     text: bytes
+    document: Document
+
+    def step_line(self, name: str, key: str) -> int:
+        """Find the line of one of a step's keys, or else that of the step."""
+        index = next(index for index, step in enumerate(self.recipe.steps) if step.name == name)
+        return self.document.line(("steps", index, key))
+
+    def requirements_line(self) -> int:
+        """Find the line of the requirements, in whichever head they stand."""
+        return max(self.document.line((head, "requirements")) for head in _HEADS)
 
 
 def load_recipe(path: Path) -> LoadedRecipe:
@@ -82,7 +92,7 @@ def load_recipe(path: Path) -> LoadedRecipe:
     written = shape(_File, document, file)
     if written.metadata and written.test_meta:
         line = document.line(("test_meta",))
-        raise RecipeError("'metadata' and 'test_meta' are both there", hint="keep one", path=file, line=line)
+        raise RecipeError("'metadata' and 'test_meta' are both there", hint="Keep one.", path=file, line=line)
     _check_steps(written.steps, document, file)
     recipe = Recipe(
         **_head(written, folder),
@@ -92,7 +102,7 @@ def load_recipe(path: Path) -> LoadedRecipe:
         files=written.files,
         steps=written.steps,
     )
-    return LoadedRecipe(recipe=recipe, path=file, folder=folder, text=text)
+    return LoadedRecipe(recipe=recipe, path=file, folder=folder, text=text, document=document)
 
 
 def _find(path: Path) -> Path:
@@ -100,10 +110,10 @@ def _find(path: Path) -> Path:
         return path
     found = [path / name for name in FILE_NAMES if (path / name).exists()]
     if not found:
-        raise RecipeError("there is no recipe in this folder", hint=f"put a {FILE_NAMES[0]} in it", path=path)
+        raise RecipeError("there is no recipe in this folder", hint=f"Put a {FILE_NAMES[0]} in it.", path=path)
     if len(found) > 1:
         names = " and ".join(file.name for file in found)
-        raise RecipeError(f"{names} are both in this folder", hint="name the one that you mean", path=path)
+        raise RecipeError(f"{names} are both in this folder", hint="Name the one that you mean.", path=path)
     return found[0]
 
 
@@ -132,7 +142,7 @@ def _check_steps(steps: tuple[Step, ...], document: Document, path: Path) -> Non
     for index, step in enumerate(steps):
         line = document.line(("steps", index, "name"))
         if step.name in first:
-            hint = f"line {first[step.name]} has the first"
+            hint = f"Rename one: line {first[step.name]} has the first."
             raise RecipeError(f"two steps are named {step.name!r}", hint=hint, path=path, line=line)
         first[step.name] = line
     for index, step in enumerate(steps):
@@ -141,14 +151,14 @@ def _check_steps(steps: tuple[Step, ...], document: Document, path: Path) -> Non
                 line = document.line(("steps", index, "depends_on", number))
                 raise RecipeError(
                     f"step {step.name!r} depends on {name!r}, which is no step of this recipe",
-                    hint=did_you_mean(name, first),
+                    hint=did_you_mean(name, first) or f"The steps are: {', '.join(list(first)[:20])}.",
                     path=path,
                     line=line,
                 )
     if cycle := find_cycle(steps):
         raise RecipeError(
             f"the steps depend on each other in a circle: {' -> '.join(cycle)}",
-            hint="take one of them out of a 'depends_on'",
+            hint="Take one of them out of a 'depends_on'.",
             path=path,
             line=first[cycle[0]],
         )

@@ -59,13 +59,20 @@ class Modules:
     Collects what steps need; ``keep`` is given each file once, by its relative path.
 
     ``roots`` are resolved folders, in the order in which they are searched; ``layer`` are the top-level names that
-    the requirements provide.
+    the requirements provide. ``place`` tells the file and line of one of a step's keys.
     """
 
-    def __init__(self, roots: Sequence[Path], layer: frozenset[str], keep: Callable[[str, bytes], None]) -> None:
+    def __init__(
+        self,
+        roots: Sequence[Path],
+        layer: frozenset[str],
+        keep: Callable[[str, bytes], None],
+        place: Callable[[Step, str], tuple[Path, int]],
+    ) -> None:
         self._roots = tuple(roots)
         self._layer = layer
         self._keep = keep
+        self._place = place
         self._places: dict[str, _Place | None] = {}
         self._origins: dict[str, _Origin] = {}
         self._sources: dict[str, Source] = {}
@@ -93,19 +100,28 @@ class Modules:
                 return
             missing = step.module
         if missing is not None or place is None or place.root is None:
+            path, line = self._place(step, "module")
             names = [path.stem for root in self._roots for path in root.glob("*.py")]
             raise PackageError(
                 f"module {step.module!r} of step {step.name!r} is not found",
                 hint=did_you_mean(step.module, names)
-                or f"put {step.module.replace('.', '/')}.py beside the recipe, or name its folder with --path",
+                or f"Put {step.module.replace('.', '/')}.py beside the recipe, or name its folder with --path.",
+                path=path,
+                line=line,
             )
         source = self._sources[step.module]
         wanted = step.function.partition(".")[0]
         if wanted not in source.names and not source.open_ended:
             hint = did_you_mean(wanted, source.names)
             if not hint and source.names:
-                hint = f"it defines: {', '.join(sorted(source.names)[:20])}"
-            raise PackageError(f"{place.relative} defines no {wanted!r}, which step {step.name!r} calls", hint=hint)
+                hint = f"It defines: {', '.join(sorted(source.names)[:20])}."
+            path, line = self._place(step, "function")
+            raise PackageError(
+                f"{place.relative} defines no {wanted!r}, which step {step.name!r} calls",
+                hint=hint or f"Define it there: def {wanted}(context, params).",
+                path=path,
+                line=line,
+            )
 
     def _follow(self, importer: str, found: Import, *, conditional: bool) -> None:
         """Need what one import names; a module that is missing then is an error, unless ``conditional``."""
@@ -116,7 +132,10 @@ class Modules:
         if base is None:
             if not conditional:
                 raise PackageError(
-                    "this relative import leads out of its top-level package", path=relative, line=found.line
+                    "this relative import leads out of its top-level package",
+                    hint="Take dots away, or import the module by its full name.",
+                    path=relative,
+                    line=found.line,
                 )
             return
         missing = self._need(base, origin)
@@ -177,12 +196,15 @@ class Modules:
         self._size_bytes += len(content)
         if self._size_bytes > _LARGEST_SOURCES_BYTES:
             limit = format_bytes(_LARGEST_SOURCES_BYTES)
-            raise PackageError(f"with {place.relative}, the recipe's modules are larger than {limit} together")
+            raise PackageError(
+                f"with {place.relative}, the recipe's modules are larger than {limit} together",
+                hint="Put what is large into data files, or into a distribution under requirements.",
+            )
         source = self._sources[module] = read_source(content, place.relative)
         if module in _IMAGE_PACKAGES and source.has_code:
             raise PackageError(
                 f"{module!r} is also a package of the runner image, so this file would not run",
-                hint="leave it empty, and move its code into a module of its own",
+                hint="Leave it empty, and move its code into a module of its own.",
                 path=place.relative,
             )
         self._keep(place.relative, content)
@@ -209,7 +231,7 @@ class Modules:
         if place is not None and place.root is not None:
             raise PackageError(
                 f"{place.relative} has the name of a module of Python's standard library",
-                hint="rename it: which of the two an import means would depend on what was imported before",
+                hint="Rename it: which of the two an import means would depend on what was imported before.",
             )
 
     def _refuse(self, missing: str, origin: _Origin) -> None:
@@ -222,7 +244,7 @@ class Modules:
         top = missing.replace(".", "/")
         raise PackageError(
             f"{steps[0]}; {', '.join(steps[1:])}",
-            hint=f"put {top}.py beside the recipe, or list its distribution under requirements",
+            hint=f"Put {top}.py beside the recipe, or list its distribution under requirements.",
         )
 
 

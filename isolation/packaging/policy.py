@@ -22,17 +22,18 @@ def load_policy(name_or_path: str | Path) -> Policy:
     Raises PolicyError, with file and line where there are any.
     """
     path = policy_path(name_or_path)
-    return shape(Policy, read(read_regular(path, LARGEST_TEXT_BYTES, PolicyError), path, PolicyError), path, PolicyError)
+    content = read_regular(path, LARGEST_TEXT_BYTES, PolicyError)
+    return shape(Policy, read(content, path, PolicyError), path, PolicyError)
 
 
 def policy_path(name_or_path: str | Path) -> Path:
-    """Return the file of a policy; what looks like a path (a slash, a suffix) is one. Raises PolicyError for an unknown name."""
+    """Find the file of a policy: a text with a slash or a suffix is its path. PolicyError for an unknown name."""
     text = str(name_or_path)
     if "/" in text or text.endswith((".yaml", ".yml", ".json")):
         return Path(text)
     known = _files()
     if text not in known:
-        hint = did_you_mean(text, known) or f"known: {', '.join(sorted(known))}; or name a file"
+        hint = did_you_mean(text, known) or f"Known: {', '.join(sorted(known))}; or name a file."
         raise PolicyError(f"there is no policy {text!r}", hint=hint)
     return known[text]
 

@@ -51,7 +51,7 @@ class Layers:
         self._target = ["--python-version", python_version, "--python-platform", _platform()]
         self._python_version = python_version
 
-    def lock(self, requirements: Sequence[str], lock_text: str | None = None) -> str:
+    def lock(self, requirements: Sequence[str], lock_text: str | None = None, path: Path | str = LOCK_NAME) -> str:
         """
         Find exact wheels for requirements, or take ``lock_text`` if it was made from just these.
 
@@ -61,11 +61,12 @@ class Layers:
         """
         wanted = _checked(requirements)
         if lock_text is not None:
-            _check_lock(lock_text)
+            _check_lock(lock_text, path)
             if recorded_requirements(lock_text) != wanted:
                 raise PackageError(
-                    f"{LOCK_NAME} was made from other requirements than the recipe has now",
-                    hint="make it again: isolation package RECIPE --lock",
+                    "this lock was made from other requirements than the recipe has now",
+                    hint=_make_again(path),
+                    path=path,
                 )
             return lock_text
         kept = self._folder / "locks" / f"{digest_of(canonical([wanted, *self._target]))}.txt"
@@ -77,7 +78,10 @@ class Layers:
                 building.write_text(text, encoding="utf-8")
                 building.replace(kept)
             except OSError as error:
-                raise StorageError(f"the lock cannot be kept: {error.strerror or error}") from error
+                raise StorageError(
+                    f"the lock cannot be kept: {error.strerror or error}",
+                    hint="Free some space, or check the permissions of the state folder.",
+                ) from error
         return kept.read_text(encoding="utf-8")
 
     def resolve(self, requirements: Sequence[str]) -> str:
@@ -107,7 +111,10 @@ class Layers:
             os.sync()  # after a power cut, a layer is whole or is not there
             publish(building, layer)
         except OSError as error:
-            raise StorageError(f"the requirements cannot be installed: {error.strerror or error}") from error
+            raise StorageError(
+                f"the requirements cannot be installed: {error.strerror or error}",
+                hint="Free some space, or check the permissions of the state folder.",
+            ) from error
         finally:
             discard(building)
         return layer
@@ -159,7 +166,7 @@ class Layers:
                 )  # fmt: skip
             except subprocess.TimeoutExpired as error:
                 raise PackageError(
-                    f"the package index did not answer within {_INSTALL_S} s", hint="check the network, and try again"
+                    f"the package index did not answer within {_INSTALL_S} s", hint="Check the network, and try again."
                 ) from error
         if done.returncode != 0:
             raise _explain(done.stderr, names)
@@ -174,7 +181,7 @@ def recorded_lock(folder: Path) -> str | None:
     try:
         return read_regular(path, _LARGEST_LOCK_BYTES, PackageError).decode()
     except UnicodeDecodeError as error:
-        raise PackageError("the lock is not UTF-8 text", path=path) from error
+        raise PackageError("the lock is not UTF-8 text", hint=_make_again(path), path=path) from error
 
 
 def recorded_requirements(lock: str) -> list[str] | None:
@@ -192,7 +199,11 @@ def recorded_requirements(lock: str) -> list[str] | None:
 def write_lock(loaded: LoadedRecipe, layers: Layers) -> Path:
     """Resolve a recipe's requirements anew and write them beside it, for every later run to use."""
     if not loaded.recipe.requirements:
-        raise PackageError(f"{loaded.recipe.name!r} has no requirements to lock", path=loaded.path)
+        raise PackageError(
+            f"{loaded.recipe.name!r} has no requirements to lock",
+            hint="List them under `requirements` in its head.",
+            path=loaded.path,
+        )
     path = loaded.folder / LOCK_NAME
     text = layers.resolve(loaded.recipe.requirements)
     temporary = path.with_name(f".{LOCK_NAME}-{secrets.token_hex(4)}")
@@ -201,7 +212,9 @@ def write_lock(loaded: LoadedRecipe, layers: Layers) -> Path:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise PackageError(f"the lock cannot be written: {error.strerror}", path=path) from error
+        raise PackageError(
+            f"the lock cannot be written: {error.strerror}", hint="Check the permissions of its folder.", path=path
+        ) from error
     return path
 
 
@@ -210,33 +223,40 @@ def _checked(requirements: Sequence[str]) -> list[str]:
     from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - as uv
 
     if len(requirements) > _MOST_REQUIREMENTS:
-        raise PackageError(f"the recipe has more than {_MOST_REQUIREMENTS} requirements")
+        raise PackageError(
+            f"the recipe has more than {_MOST_REQUIREMENTS} requirements",
+            hint="List those that its modules import; what these need comes along.",
+        )
     for text in requirements:
         try:
             parsed = Requirement(text)
         except InvalidRequirement as error:
             raise PackageError(
-                f"{text[:80]!r} is not a requirement", hint="write a name and versions, such as: requests>=2.31,<3"
+                f"{text[:80]!r} is not a requirement", hint="Write a name and versions, such as requests>=2.31,<3."
             ) from error
         if parsed.url is not None or not text.isprintable():
             raise PackageError(
                 f"{text[:80]!r} names an address",
-                hint="requirements come from the package index: write a name and versions",
+                hint="Requirements come from the package index: write a name and versions.",
             )
     return list(requirements)
 
 
-def _check_lock(lock: str) -> None:
+def _check_lock(lock: str, path: Path | str = LOCK_NAME) -> None:
     """Refuse whatever is not a pin with its hashes, before uv takes a line for an option or an address."""
     for number, line in enumerate(lock.splitlines(), 1):
         text = line.strip().removesuffix("\\").strip()
         if text and not text.startswith("#") and not _PIN.fullmatch(text) and not _HASH.fullmatch(text):
             raise PackageError(
                 f"this is neither a pinned name nor a hash: {text[:60]!r}",
-                hint="make the lock again: isolation package RECIPE --lock",
-                path=LOCK_NAME,
+                hint=_make_again(path),
+                path=path,
                 line=number,
             )
+
+
+def _make_again(path: Path | str) -> str:
+    return f"Make it again: `isolation package {Path(path).parent} --lock -o {path}`."
 
 
 def _platform() -> str:
@@ -269,7 +289,7 @@ def _pip_configuration() -> dict[str, str]:
     try:
         parser.read(files, "utf-8")
     except (Error, UnicodeDecodeError) as error:
-        raise PackageError("pip's configuration cannot be read", hint="see: pip config debug") from error
+        raise PackageError("pip's configuration cannot be read", hint="See `pip config debug`.") from error
     if parser.has_section("global"):
         found.update(parser.items("global"))
     for key in _PLACES:
@@ -288,9 +308,9 @@ def _explain(stderr: str, names: Sequence[str]) -> PackageError:
     reason = reason[:500].rstrip(".")
     lowered = stderr.lower()
     if any(sign in lowered for sign in _WITHOUT_WHEELS):
-        hint = "requirements are installed from wheels only, since building one would run its code on this machine"
+        hint = "Choose versions that have wheels: building one would run its code on this machine."
     elif any(sign in lowered for sign in _WITHOUT_NETWORK):
-        hint = "the package index cannot be reached; with a recipe.lock and a warm cache it is not needed"
+        hint = "Check the network, and where pip looks for packages; a recipe.lock and a warm cache do without."
     else:
-        hint = "check the names and versions under requirements"
+        hint = "Check the names and versions under requirements."
     return PackageError(f"the requirements ({', '.join(names)}) cannot be resolved: {reason}", hint=hint)

@@ -4,16 +4,18 @@ From plain data to a model: the only module that turns pydantic's findings into 
 Recipes and policies are both read through here, so that both tell their mistakes alike::
 
     recipes/etl/recipe.yaml:7: unknown key 'modul' in step 'load'
-    did you mean 'module'?
+    Did you mean 'module'?
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from isolation.errors import FileError, RecipeError, did_you_mean
+from isolation.model.recipe import DOTTED, NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,14 +28,27 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound=BaseModel)
 
 _EXPECTED = {
-    "string_type": "must be text",
-    "bool_type": "must be true or false",
-    "int_type": "must be a whole number",
-    "float_type": "must be a number",
-    "dict_type": "must be a mapping",
-    "model_type": "must be a mapping",
-    "tuple_type": "must be a list",
+    "string_type": ("must be text", "Put it in quotes if it is text."),
+    "bool_type": ("must be true or false", "Write true or false, without quotes."),
+    "int_type": ("must be a whole number", "Write digits alone, without quotes."),
+    "float_type": ("must be a number", "Write a number, without quotes."),
+    "dict_type": ("must be a mapping", "Write it as {key: value}, or as lines below it."),
+    "model_type": ("must be a mapping", "Write it as {key: value}, or as lines below it."),
+    "tuple_type": ("must be a list", "Write it as [a, b], or as lines below it that begin with a dash."),
 }
+_CURES = {
+    "greater_than_equal": "Raise it.",
+    "greater_than": "Raise it.",
+    "less_than_equal": "Lower it.",
+    "less_than": "Lower it.",
+    "string_too_long": "Shorten it.",
+    "too_long": "Shorten it.",
+}
+_ALLOWED = {
+    NAME: "Use at most 100 letters, digits, dots, dashes, underscores and spaces; begin with a letter or a digit.",
+    DOTTED: "Write it as Python would, such as `load` or `lib.load`.",
+}
+_QUOTED = re.compile(r"'([^']*)'")
 _LONGEST_QUOTE = 60
 
 
@@ -66,34 +81,44 @@ def _first(findings: list[ErrorDetails], document: Document) -> ErrorDetails:
 def _explain(model: type[BaseModel], finding: ErrorDetails, document: Document) -> tuple[str, str]:
     place = tuple(part for part in finding["loc"] if part != "[key]")
     if not place:
-        return f"the file must hold a mapping, not {_quote(finding['input'])}", ""
+        return f"the file must hold a mapping, not {_quote(finding['input'])}", _known(model)
     if finding["type"] == "extra_forbidden":
-        known = _keys(_model_at(model, place[:-1]))
-        hint = did_you_mean(str(place[-1]), known) or f"known: {', '.join(sorted(known))}"
+        owner = _model_at(model, place[:-1])
+        hint = did_you_mean(str(place[-1]), _keys(owner)) or _known(owner)
         return f"unknown key {_quote(place[-1])}{_whereabouts(place[:-1], document)}", hint
     subject = f"{_subject(place)}{_whereabouts(_owner(place), document)}"
     given = finding["input"]
     match finding["type"]:
         case "missing":
-            said, hint = " is missing", ""
+            said, hint = " is missing", "Add it."
         case "too_short":
-            said, hint = " must not be empty", ""
+            said, hint = " must not be empty", "Write at least one item."
         case "string_pattern_mismatch":
-            said, hint = f" has characters that are not allowed here, or too many: {_quote(given)}", ""
+            said = f" has characters that are not allowed here, or too many: {_quote(given)}"
+            hint = _ALLOWED.get(finding["ctx"]["pattern"], "")
         case kind if kind in _EXPECTED:
-            said = f" {_EXPECTED[kind]}, not {_quote(given)}"
-            hint = "put it in quotes" if kind == "string_type" and isinstance(given, int | float) else ""
+            must_be, hint = _EXPECTED[kind]
+            said = f" {must_be}, not {_quote(given)}"
+        case "value_error":
+            return _refused(subject, finding)
         case _:
-            said, hint = f": {_message(finding)}", ""
+            message = _message(finding)
+            said = f" must be {message}, not {_quote(given)}"
+            hint = did_you_mean(str(given), _QUOTED.findall(message)) or _CURES.get(
+                finding["type"], f"Write {message}."
+            )
     return subject + said, hint
 
 
+def _refused(subject: str, finding: ErrorDetails) -> tuple[str, str]:
+    """Tell what a validator of ours said; what follows its semicolon is the hint."""
+    said, _, hint = str(finding["ctx"]["error"]).partition("; ")
+    return f"{subject}: {said}", f"{hint[:1].upper()}{hint[1:]}." if hint else "Write another."
+
+
 def _message(finding: ErrorDetails) -> str:
-    raised = finding.get("ctx", {}).get("error")
-    if isinstance(raised, Exception):
-        return str(raised)
-    message = finding["msg"].removeprefix("Input ")
-    return message[:1].lower() + message[1:]
+    """Take pydantic's words, such as "Input should be less than or equal to 100", from their verb on."""
+    return finding["msg"].removeprefix("Input ").removeprefix("should be ")
 
 
 def _quote(value: object) -> str:
@@ -159,6 +184,10 @@ def _model_in(annotation: object) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for part in get_args(annotation) if (found := _model_in(part))), None)
+
+
+def _known(model: type[BaseModel]) -> str:
+    return f"Known: {', '.join(sorted(_keys(model)))}."
 
 
 def _keys(model: type[BaseModel]) -> Mapping[str, None]:

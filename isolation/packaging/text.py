@@ -29,6 +29,11 @@ _MOST_NODES = 100_000
 _LARGEST_INT = 2**53
 _LONGEST_NUMBER = 100
 
+_AS_UTF_8 = "Save the file as plain text, in UTF-8."
+_IN_QUOTES = "Put it in quotes if it is text."
+_IN_FILES = "Keep data in files of its own, and name them under `files`."
+_LOOK = "Look at this line and the one before it: at quotes, brackets, commas, colons and tabs."
+
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WORDS = {"": None, "~": None, "null": None, "Null": None, "NULL": None} | {
     word: word.lower() == "true" for word in ("true", "True", "TRUE", "false", "False", "FALSE")
@@ -93,14 +98,14 @@ def read(content: bytes, path: Path | str, error: type[FileError] = RecipeError)
 
 def _decode(content: bytes) -> str:
     if len(content) > LARGEST_TEXT_BYTES:
-        raise _Refusal("the file is larger than 1 MiB", None)
+        raise _Refusal("the file is larger than 1 MiB", None, _IN_FILES)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as cause:
         line = content.count(b"\n", 0, cause.start) + 1
-        raise _Refusal("the text is not UTF-8", line, "save the file as UTF-8") from cause
+        raise _Refusal("the text is not UTF-8", line, _AS_UTF_8) from cause
     if "\0" in text:
-        raise _Refusal("the text holds a NUL character", text.count("\n", 0, text.index("\0")) + 1)
+        raise _Refusal("the text holds a NUL character", text.count("\n", 0, text.index("\0")) + 1, _AS_UTF_8)
     return text
 
 
@@ -112,7 +117,7 @@ def _yaml_events(text: str) -> Iterator[_Event]:
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    raise _Refusal("a second document begins here", line, "keep one document in a file")
+                    raise _Refusal("a second document begins here", line, "Keep one document in a file.")
             elif isinstance(event, yaml.NodeEvent):
                 yield _node(event, line)
             elif isinstance(event, yaml.CollectionEndEvent):
@@ -120,10 +125,10 @@ def _yaml_events(text: str) -> Iterator[_Event]:
     except yaml.MarkedYAMLError as cause:
         mark = cause.problem_mark or cause.context_mark
         problem = cause.problem or cause.context
-        raise _Refusal(f"the text is not YAML: {problem}", mark.line + 1 if mark else None) from cause
+        raise _Refusal(f"the text is not YAML: {problem}", mark.line + 1 if mark else None, _LOOK) from cause
     except (yaml.YAMLError, ValueError) as cause:
         reason = str(cause).splitlines()[0]
-        raise _Refusal(f"the text is not YAML: {reason}", None) from cause
+        raise _Refusal(f"the text is not YAML: {reason}", None, _AS_UTF_8) from cause
 
 
 def _node(event: yaml.NodeEvent, line: int) -> _Event:
@@ -132,10 +137,10 @@ def _node(event: yaml.NodeEvent, line: int) -> _Event:
         raise _Refusal(
             f"anchors and aliases are not allowed: {sign + event.anchor[:60]!r}",
             line,
-            "write the value out, or put it in quotes if it is text",
+            "Write the value out, or put it in quotes if it is text.",
         )
     if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag is not None:
-        raise _Refusal(f"tags are not allowed: {event.tag[:60]!r}", line, "put the value in quotes if it is text")
+        raise _Refusal(f"tags are not allowed: {event.tag[:60]!r}", line, _IN_QUOTES)
     if isinstance(event, yaml.ScalarEvent):
         return _Event("scalar", line, event.value, plain=not event.style)
     return _Event("{" if isinstance(event, yaml.MappingStartEvent) else "[", line)
@@ -145,9 +150,9 @@ def _json_events(text: str) -> Iterator[_Event]:
     try:
         json.loads(text, parse_int=str, parse_float=str, parse_constant=_no_constant)
     except json.JSONDecodeError as cause:
-        raise _Refusal(f"the text is not JSON: {cause.msg}", cause.lineno) from cause
+        raise _Refusal(f"the text is not JSON: {cause.msg}", cause.lineno, _LOOK) from cause
     except RecursionError as cause:
-        raise _Refusal(f"values are nested deeper than {_DEEPEST}", None) from cause
+        raise _Refusal(f"values are nested deeper than {_DEEPEST}", None, _IN_FILES) from cause
     line = 1
     for word in _JSON_WORD.findall(text):
         if word == "\n":
@@ -163,7 +168,7 @@ def _json_events(text: str) -> Iterator[_Event]:
 
 
 def _no_constant(word: str) -> None:
-    raise _Refusal(f"the number {word} is not finite", None)
+    raise _Refusal(f"the number {word} is not finite", None, _IN_QUOTES)
 
 
 @dataclass(slots=True)
@@ -193,14 +198,14 @@ class _Tree:
 
     def key(self, frame: _Frame, mapping: dict[str, Any], event: _Event) -> None:
         if event.kind != "scalar":
-            raise _Refusal("a mapping or list cannot be a key", event.line)
+            raise _Refusal("a mapping or list cannot be a key", event.line, _IN_QUOTES)
         if event.plain and event.text == "<<":
-            raise _Refusal("merge keys ('<<') are not allowed", event.line, "write the keys out")
+            raise _Refusal("merge keys ('<<') are not allowed", event.line, "Write the keys out.")
         if event.text in mapping:
             raise _Refusal(
                 f"the key {event.text[:60]!r} stands here for the second time",
                 event.line,
-                f"line {self.lines[(*frame.place, event.text)]} has the first",
+                f"Keep one: line {self.lines[(*frame.place, event.text)]} has the first.",
             )
         _check_text(event)
         frame.key = event.text
@@ -225,21 +230,21 @@ class _Tree:
             return
         self.stack.append(_Frame(value, place))
         if len(self.stack) > _DEEPEST:
-            raise _Refusal(f"values are nested deeper than {_DEEPEST}", event.line)
+            raise _Refusal(f"values are nested deeper than {_DEEPEST}", event.line, _IN_FILES)
 
 
 def _build(events: Iterator[_Event]) -> Document:
     tree = _Tree()
     for count, event in enumerate(events):
         if count > _MOST_NODES:
-            raise _Refusal(f"the text holds more than {_MOST_NODES} values", event.line)
+            raise _Refusal(f"the text holds more than {_MOST_NODES} values", event.line, _IN_FILES)
         tree.take(event)
     return Document(tree.root, tree.lines, tree.written)
 
 
 def _check_text(event: _Event) -> None:
     if _FORBIDDEN.search(event.text):
-        raise _Refusal("the text holds a character that is not allowed (NUL, or half of a pair)", event.line)
+        raise _Refusal("the text holds a character that is not allowed (NUL, or half of a pair)", event.line, _AS_UTF_8)
 
 
 def _resolve(event: _Event) -> str | float | None:
@@ -251,12 +256,12 @@ def _resolve(event: _Event) -> str | float | None:
     if text in _WORDS:
         return _WORDS[text]
     if _NOT_FINITE.fullmatch(text):
-        raise _Refusal(f"the number {text} is not finite", event.line, "put it in quotes if it is text")
+        raise _Refusal(f"the number {text} is not finite", event.line, _IN_QUOTES)
     if not _FLOAT.fullmatch(text):
         _check_text(event)
         return text
     whole = _INT.fullmatch(text) is not None
     number = math.inf if len(text) > _LONGEST_NUMBER else int(text) if whole else float(text)
     if math.isinf(number) or (whole and abs(number) > _LARGEST_INT):
-        raise _Refusal(f"the number {text[:30]} is too large", event.line, "put it in quotes if it is text")
+        raise _Refusal(f"the number {text[:30]} is too large", event.line, _IN_QUOTES)
     return number

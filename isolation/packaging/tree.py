@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _FOLDER_MODE = 0o555
 _LONGEST_NAME = 255
 _LONGEST_PATH = 4096
+_RUN_ANEW = "Run the recipe anew, from its folder."
 
 
 class Blobs(Protocol):
@@ -53,7 +54,7 @@ def materialise(package: Package, folder: Path, blobs: Blobs) -> Path:
     except OSError as error:
         raise StorageError(
             f"the package cannot be laid out at {folder}: {error.strerror or error}",
-            hint="free some space, or check the folder's permissions",
+            hint="Free some space, or check the folder's permissions.",
         ) from error
     finally:
         discard(building)
@@ -121,9 +122,9 @@ def read_manifest(content: bytes) -> Package:
             _check(file.path)
         same = package.manifest() == content
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ValidationError) as error:
-        raise StorageError("a package's manifest cannot be read") from error
+        raise StorageError("a package's manifest cannot be read", hint=_RUN_ANEW) from error
     if not same:
-        raise StorageError("a package's manifest is damaged, or was written by another version")
+        raise StorageError("a package's manifest is damaged, or was written by another version", hint=_RUN_ANEW)
     return package
 
 
@@ -134,7 +135,7 @@ def _check(path: str) -> None:
         part and part not in {".", ".."} and "\0" not in part and len(os.fsencode(part)) <= _LONGEST_NAME
         for part in parts
     ):
-        raise StorageError(f"{path[:60]!r} is not a path that a package may have")
+        raise StorageError(f"{path[:60]!r} is not a path that a package may have", hint=_RUN_ANEW)
 
 
 def _write(path: Path, content: bytes) -> None:

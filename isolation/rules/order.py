@@ -37,7 +37,10 @@ def order(steps: Sequence[Step]) -> tuple[Step, ...]:
             if waits[name] == 0:
                 heappush(ready, rank[name])
     if len(ordered) < len(steps):
-        raise RecipeError(f"the steps depend on each other in a circle: {' -> '.join(find_cycle(steps))}")
+        raise RecipeError(
+            f"the steps depend on each other in a circle: {' -> '.join(find_cycle(steps))}",
+            hint="Take one of them out of a 'depends_on'.",
+        )
     return tuple(ordered)
 
 
@@ -70,7 +73,7 @@ def select(recipe: Recipe, only: Sequence[str] = (), skip: Sequence[str] = ()) -
     for option, names in (("--only", only), ("--skip", skip)):
         for name in names:
             if name not in known:
-                hint = did_you_mean(name, known) or f"the steps are: {', '.join(known[:20])}"
+                hint = did_you_mean(name, known) or f"The steps are: {', '.join(known[:20])}."
                 raise InputError(f"{option} names {name!r}, which is no step of {recipe.name!r}", hint=hint)
     kept = set(only or known)
     steps = tuple(
@@ -90,6 +93,6 @@ def select(recipe: Recipe, only: Sequence[str] = (), skip: Sequence[str] = ()) -
     if not runs:
         raise InputError(
             f"no step of {recipe.name!r} is left to run",
-            hint="each one is disabled, skipped, or depends on one that is",
+            hint="Choose others: each one is disabled, skipped, or depends on one that is.",
         )
     return recipe.model_copy(update={"steps": steps})

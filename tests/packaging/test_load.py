@@ -64,60 +64,68 @@ def test_json_recipes_are_read(folder: Folder) -> None:
     assert loaded.text == path.read_bytes()
 
 
-CURE = "take one of them out of a 'depends_on'"
+CURE = "Take one of them out of a 'depends_on'."
+
+KNOWN = "Known: config, context, execution, files, metadata, steps, test_meta."
+
+NAMES = "Use at most 100 letters, digits, dots, dashes, underscores and spaces; begin with a letter or a digit."
 
 REFUSED = {
     "an unknown key": (
         "steps:\n  - name: load\n    modul: m\n    function: f\n",
-        "recipe.yaml:3: unknown key 'modul' in step 'load'\ndid you mean 'module'?",
+        "recipe.yaml:3: unknown key 'modul' in step 'load'\nDid you mean 'module'?",
     ),
     "an unknown key of the file": (
         "privileged: true\nsteps:\n" + STEP.format("a", ""),
-        "recipe.yaml:1: unknown key 'privileged'\nknown: config, context, execution, files, metadata, steps, test_meta",
+        f"recipe.yaml:1: unknown key 'privileged'\n{KNOWN}",
     ),
-    "a missing key": ("steps:\n  - name: load\n    module: m\n", "recipe.yaml:2: 'function' in step 'load' is missing"),
+    "a missing key": (
+        "steps:\n  - name: load\n    module: m\n",
+        "recipe.yaml:2: 'function' in step 'load' is missing\nAdd it.",
+    ),
     "a wrong type": (
         "steps:\n" + STEP.format("a", "").replace("}", ", enabled: yes}"),
-        "recipe.yaml:2: 'enabled' in step 'a' must be true or false, not 'yes'",
+        "recipe.yaml:2: 'enabled' in step 'a' must be true or false, not 'yes'\nWrite true or false, without quotes.",
     ),
     "a number for a name": (
         "steps:\n" + STEP.format("a", "").replace("module: m", "module: 1"),
-        "recipe.yaml:2: 'module' in step 'a' must be text, not 1\nput it in quotes",
+        "recipe.yaml:2: 'module' in step 'a' must be text, not 1\nPut it in quotes if it is text.",
     ),
     "a key deep inside": (
         "steps:\n" + STEP.format("a", "").replace("}", ", success: {ctx_has_key: [x]}}"),
-        "recipe.yaml:2: unknown key 'ctx_has_key' in 'success' of step 'a'\ndid you mean 'ctx_has_keys'?",
+        "recipe.yaml:2: unknown key 'ctx_has_key' in 'success' of step 'a'\nDid you mean 'ctx_has_keys'?",
     ),
     "an item of a list": (
         "steps:\n" + STEP.format("a", "3"),
-        "recipe.yaml:2: item 1 of 'depends_on' in step 'a' must be text, not 3\nput it in quotes",
+        "recipe.yaml:2: item 1 of 'depends_on' in step 'a' must be text, not 3\nPut it in quotes if it is text.",
     ),
     "a duration without sense": (
         "steps:\n" + STEP.format("a", "").replace("}", ", timeout: 5 parsecs}"),
-        "recipe.yaml:2: 'timeout' in step 'a': '5 parsecs' has the unknown unit 'parsecs'; known: ms, s, m, min, h, d",
+        "recipe.yaml:2: 'timeout' in step 'a': '5 parsecs' has the unknown unit 'parsecs'\nKnown: ms, s, m, min, h, d.",
     ),
     "a name that is a path": (
         "metadata: {name: ../../x}\nsteps:\n" + STEP.format("a", ""),
-        "recipe.yaml:1: 'name' in 'metadata' has characters that are not allowed here, or too many: '../../x'",
+        "recipe.yaml:1: 'name' in 'metadata' has characters that are not allowed here, or too many: '../../x'\n"
+        + NAMES,
     ),
     "another type of step": (
         "steps:\n" + STEP.format("a", "").replace("}", ", type: shell}"),
-        "recipe.yaml:2: 'type' in step 'a': should be 'python'",
+        "recipe.yaml:2: 'type' in step 'a' must be 'python', not 'shell'\nWrite 'python'.",
     ),
-    "no steps": ("steps: []\n", "recipe.yaml:1: 'steps' must not be empty"),
-    "no mapping": ("- 1\n", "recipe.yaml:1: the file must hold a mapping, not a list"),
-    "nothing": ("", "recipe.yaml:1: the file must hold a mapping, not nothing"),
+    "no steps": ("steps: []\n", "recipe.yaml:1: 'steps' must not be empty\nWrite at least one item."),
+    "no mapping": ("- 1\n", f"recipe.yaml:1: the file must hold a mapping, not a list\n{KNOWN}"),
+    "nothing": ("", f"recipe.yaml:1: the file must hold a mapping, not nothing\n{KNOWN}"),
     "both heads": (
         "metadata: {name: a}\ntest_meta: {test_id: a}\nsteps:\n" + STEP.format("a", ""),
-        "recipe.yaml:2: 'metadata' and 'test_meta' are both there\nkeep one",
+        "recipe.yaml:2: 'metadata' and 'test_meta' are both there\nKeep one.",
     ),
     "one name twice": (
         "steps:\n" + STEP.format("a", "") + STEP.format("a", ""),
-        "recipe.yaml:3: two steps are named 'a'\nline 2 has the first",
+        "recipe.yaml:3: two steps are named 'a'\nRename one: line 2 has the first.",
     ),
     "an unknown dependency": (
         "steps:\n" + STEP.format("extract", "") + STEP.format("load", "extrakt"),
-        "recipe.yaml:3: step 'load' depends on 'extrakt', which is no step of this recipe\ndid you mean 'extract'?",
+        "recipe.yaml:3: step 'load' depends on 'extrakt', which is no step of this recipe\nDid you mean 'extract'?",
     ),
     "a circle": (
         "steps:\n" + STEP.format("z", "a") + STEP.format("a", "b") + STEP.format("b", "a"),
@@ -125,7 +133,7 @@ REFUSED = {
     ),
     "a circle of one": (
         "steps:\n" + STEP.format("a", "a"),
-        "recipe.yaml:2: the steps depend on each other in a circle: a -> a\ntake one of them out of a 'depends_on'",
+        "recipe.yaml:2: the steps depend on each other in a circle: a -> a\nTake one of them out of a 'depends_on'.",
     ),
 }
 
@@ -157,7 +165,7 @@ def test_two_recipes_in_one_folder_are_refused(folder: Folder, told: Told) -> No
     """Guessing which was meant is pretending."""
     folder.put("recipe.yaml")
     folder.put("recipe.json")
-    expected = f"{folder.path}: recipe.yaml and recipe.json are both in this folder\nname the one that you mean"
+    expected = f"{folder.path}: recipe.yaml and recipe.json are both in this folder\nName the one that you mean."
     assert told(lambda: load_recipe(folder.path)) == expected
 
 
@@ -165,5 +173,5 @@ def test_policies_tell_their_mistakes_alike(told: Told) -> None:
     """One reader, one way to tell: also for a value deep in a mapping."""
     document = read(b"name: p\nretry:\n  out_of_memory:\n    attempt: 2\n", "p.yaml", PolicyError)
     assert told(lambda: shape(Policy, document, "p.yaml", PolicyError)) == (
-        "p.yaml:4: unknown key 'attempt' in 'retry.out_of_memory'\ndid you mean 'attempts'?"
+        "p.yaml:4: unknown key 'attempt' in 'retry.out_of_memory'\nDid you mean 'attempts'?"
     )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Told = Callable[[Callable[[], object]], str]
 
 RECIPE = "steps:\n  - {name: load, module: load, function: run, args: {}}\n"
+COPY = "Copy what is needed into the folder, and name it by its path from there."
 RUN = "def run(context, params): return {}\n"
 
 
@@ -70,7 +71,7 @@ def test_a_missing_module_is_told_with_the_way_to_it(folder: Folder, blobs: Blob
     assert told(lambda: packed(folder, blobs)) == (
         "module 'missing_thing' is not found; imported by helpers/deep.py:3, imported by load.py:1, "
         "used by step 'load'\n"
-        "put missing_thing.py beside the recipe, or list its distribution under requirements"
+        "Put missing_thing.py beside the recipe, or list its distribution under requirements."
     )
 
 
@@ -86,7 +87,8 @@ def test_a_relative_import_out_of_its_package_is_told(folder: Folder, blobs: Blo
     """Python would refuse it too, inside."""
     folder.write(recipe_yaml=RECIPE, load_py=f"import helpers.deep\n{RUN}", helpers__deep_py="\nfrom ..x import y\n")
     assert told(lambda: packed(folder, blobs)) == (
-        "helpers/deep.py:2: this relative import leads out of its top-level package"
+        "helpers/deep.py:2: this relative import leads out of its top-level package\n"
+        "Take dots away, or import the module by its full name."
     )
 
 
@@ -117,10 +119,14 @@ def test_what_is_needed_anyway_is_not_excused_by_a_condition_elsewhere(folder: F
 def test_a_missing_step_module_is_told_with_the_nearest(folder: Folder, blobs: Blobs, told: Told) -> None:
     """Upstream invents code for it."""
     folder.write(recipe_yaml=RECIPE, lod_py=RUN)
-    assert told(lambda: packed(folder, blobs)) == "module 'load' of step 'load' is not found\ndid you mean 'lod'?"
+    place = f"{folder.path}/recipe.yaml:2: "
+    assert (
+        told(lambda: packed(folder, blobs)) == f"{place}module 'load' of step 'load' is not found\nDid you mean 'lod'?"
+    )
     (folder.path / "lod.py").unlink()
     assert told(lambda: packed(folder, blobs)) == (
-        "module 'load' of step 'load' is not found\nput load.py beside the recipe, or name its folder with --path"
+        f"{place}module 'load' of step 'load' is not found\n"
+        "Put load.py beside the recipe, or name its folder with --path."
     )
 
 
@@ -128,7 +134,7 @@ def test_a_missing_function_is_told_with_the_nearest(folder: Folder, blobs: Blob
     """Before anything runs; names that are computed get the benefit of the doubt."""
     folder.write(recipe_yaml=RECIPE, load_py="def ran(context, params): ...\n")
     assert told(lambda: packed(folder, blobs)) == (
-        "load.py defines no 'run', which step 'load' calls\ndid you mean 'ran'?"
+        f"{folder.path}/recipe.yaml:2: load.py defines no 'run', which step 'load' calls\nDid you mean 'ran'?"
     )
     folder.write(load_py="from shapes import *\n", shapes_py=RUN)
     assert "shapes.py" in paths(packed(folder, blobs))
@@ -144,7 +150,7 @@ def test_modules_beside_the_recipe_come_before_those_of_other_folders(folder: Fo
     package = pack(load_recipe(folder.path), blobs=blobs, paths=[more])
     contents = {file.path: blobs.get(file.digest) for file in package.files}
     assert (contents["shared.py"], contents["other.py"]) == (b"here = 1", b"there = 1")
-    with pytest.raises(PackageError, match="not a folder"):
+    with pytest.raises(PackageError, match="no such folder"):
         pack(load_recipe(folder.path), blobs=blobs, paths=[more / "none"])
 
 
@@ -165,7 +171,7 @@ def test_packages_of_the_images_names_merge_with_it(folder: Folder, blobs: Blobs
     folder.put("scriptlets/__init__.py", "import os\n")
     assert told(lambda: packed(folder, blobs)) == (
         "scriptlets/__init__.py: 'scriptlets' is also a package of the runner image, so this file would not run\n"
-        "leave it empty, and move its code into a module of its own"
+        "Leave it empty, and move its code into a module of its own."
     )
     folder.put("scriptlets/__init__.py")
     folder.write(scriptlets__tools_py="import scriptlets.nothing")
@@ -177,7 +183,7 @@ def test_a_module_named_as_pythons_own_is_refused(folder: Folder, blobs: Blobs, 
     folder.write(recipe_yaml=RECIPE, load_py=f"import queue\n{RUN}", queue_py="")
     assert told(lambda: packed(folder, blobs)) == (
         "queue.py has the name of a module of Python's standard library\n"
-        "rename it: which of the two an import means would depend on what was imported before"
+        "Rename it: which of the two an import means would depend on what was imported before."
     )
 
 
@@ -193,11 +199,11 @@ def test_data_files_come_by_glob_and_by_name(folder: Folder, blobs: Blobs) -> No
 @pytest.mark.parametrize(
     ("glob", "expected"),
     [
-        ("data/x.cvs", "'data/x.cvs' under files matches no file of 'etl'\ndid you mean 'data/x.csv'?"),
-        ("*.sql", "'*.sql' under files matches no file of 'etl'"),
-        ("data", "'data' under files matches no file of 'etl'\n'data' is a folder; write data/** for all files in it"),
-        ("../secret", "'../secret' under files is not a path below the recipe's folder"),
-        ("/etc/passwd", "'/etc/passwd' under files is not a path below the recipe's folder"),
+        ("data/x.cvs", "'data/x.cvs' under files matches no file of 'etl'\nDid you mean 'data/x.csv'?"),
+        ("*.sql", "'*.sql' under files matches no file of 'etl'\nCorrect it, or put the file there."),
+        ("data", "'data' under files matches no file of 'etl'\nIt is a folder: write data/** for all files in it."),
+        ("../secret", f"'../secret' under files is not a path below the recipe's folder\n{COPY}"),
+        ("/etc/passwd", f"'/etc/passwd' under files is not a path below the recipe's folder\n{COPY}"),
     ],
 )
 def test_a_glob_that_gives_nothing_is_an_error(
@@ -206,7 +212,7 @@ def test_a_glob_that_gives_nothing_is_an_error(
     """A file that is left out now is a run that fails later."""
     folder.write(recipe_yaml=f'files: ["{glob}"]\n{RECIPE}', load_py=RUN)
     folder.put("data/x.csv")
-    assert told(lambda: packed(folder, blobs)) == expected
+    assert told(lambda: packed(folder, blobs)) == f"{folder.path}/recipe.yaml:1: {expected}"
 
 
 @pytest.mark.parametrize("where", ["files: ['secret.txt']\n", "files: ['*.txt']\n", "args", "module"])
@@ -238,10 +244,17 @@ def test_packages_have_an_upper_size(folder: Folder, blobs: Blobs, told: Told, m
     folder.write(recipe_yaml='files: ["big"]\n' + RECIPE, load_py=RUN)
     folder.put("big", "x" * 5000)
     monkeypatch.setattr(packing, "_LARGEST_FILE_BYTES", 4096)
-    assert told(lambda: packed(folder, blobs)) == f"{folder.path}/big: the file is larger than 4 KiB"
+    assert told(lambda: packed(folder, blobs)) == (
+        f"{folder.path}/big: the file is larger than 4 KiB\nMake it smaller, or check that it is the one that you mean."
+    )
     monkeypatch.undo()
     monkeypatch.setattr(packing, "_LARGEST_PACKAGE_BYTES", 4096)
-    assert told(lambda: packed(folder, blobs)) == "with big, the recipe's files are larger than 4 KiB together"
+    assert told(lambda: packed(folder, blobs)) == (
+        "with big, the recipe's files are larger than 4 KiB together\nTake in less under files, or make them smaller."
+    )
     monkeypatch.undo()
     monkeypatch.setattr(packing, "_MOST_FILES", 2)
-    assert told(lambda: packed(folder, blobs)) == "the recipe needs more than 2 files"
+    assert (
+        told(lambda: packed(folder, blobs))
+        == "the recipe needs more than 2 files\nPack what belongs together into one file."
+    )

@@ -37,8 +37,8 @@ def test_a_lock_made_from_the_same_requirements_is_used_as_it_is(layers: Layers)
 def test_a_lock_made_from_others_is_refused(layers: Layers, told: Told) -> None:
     """Running with what the recipe no longer asks for would be pretending."""
     assert told(lambda: layers.lock(["six>=2"], LOCK)) == (
-        "recipe.lock was made from other requirements than the recipe has now\n"
-        "make it again: isolation package RECIPE --lock"
+        "recipe.lock: this lock was made from other requirements than the recipe has now\n"
+        "Make it again: `isolation package . --lock -o recipe.lock`."
     )
 
 
@@ -53,7 +53,7 @@ def test_a_lock_holds_pins_and_hashes_alone(layers: Layers, told: Told, line: st
     """To an installer a line can be an option, an address or a path on the host."""
     expected = (
         f"recipe.lock:4: this is neither a pinned name nor a hash: {line!r}\n"
-        "make the lock again: isolation package RECIPE --lock"
+        "Make it again: `isolation package . --lock -o recipe.lock`."
     )
     assert told(lambda: layers.lock(["six>=1"], LOCK + line)) == expected
     assert told(lambda: layers.build(LOCK + line)) == expected
@@ -130,6 +130,6 @@ def test_what_cannot_be_had_is_told_by_name(layers: Layers, told: Told) -> None:
     assert told(lambda: layers.lock(["six==99"])) == (
         "the requirements (six==99) cannot be resolved: Because there is no version of six==99 "
         "and you require six==99\n"
-        "check the names and versions under requirements"
+        "Check the names and versions under requirements."
     )
-    assert "installed from wheels only" in told(lambda: layers.lock(["docopt"]))
+    assert "Choose versions that have wheels" in told(lambda: layers.lock(["docopt"]))

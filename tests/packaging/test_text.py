@@ -109,7 +109,7 @@ def test_the_error_is_the_callers_and_tells_the_place() -> None:
     with pytest.raises(PolicyError) as raised:
         read(b"a: 1\nb: *x\n", "policies/p.yaml", PolicyError)
     assert raised.value.sentence == "policies/p.yaml:2: anchors and aliases are not allowed: '*x'"
-    assert raised.value.hint == "write the value out, or put it in quotes if it is text"
+    assert raised.value.hint == "Write the value out, or put it in quotes if it is text."
     assert (raised.value.path, raised.value.line) == ("policies/p.yaml", 2)
 
 

@@ -63,7 +63,7 @@ def test_an_unknown_name_is_an_error_with_a_suggestion(option: str) -> None:
     with pytest.raises(InputError) as raised:
         select(RECIPE, **{option: ["lod"]})
     assert raised.value.sentence == f"--{option} names 'lod', which is no step of 'etl'"
-    assert raised.value.hint == "did you mean 'load'?"
+    assert raised.value.hint == "Did you mean 'load'?"
 
 
 def test_nothing_left_to_run_is_an_error() -> None:
