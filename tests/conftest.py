@@ -31,6 +31,21 @@ class ResultOf(Protocol):
         """Make a result."""
 
 
+@pytest.fixture(scope="session")
+def engine() -> None:
+    """Fail, and never skip, where the engine or the runner image is missing: a test that did not run proves nothing."""
+    # Imported here: what most tests do without is not worth its import.
+    from isolation.errors import EngineError  # noqa: PLC0415
+    from isolation.sandbox.engine import DockerEngine  # noqa: PLC0415
+    from isolation.settings import load_settings  # noqa: PLC0415
+
+    settings = load_settings()
+    try:
+        DockerEngine(settings.engine).image_id(settings.image)
+    except EngineError as error:
+        pytest.fail(f"{error}\n{error.hint}\nscripts/test sets all of it up.", pytrace=False)
+
+
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     # Imported here: SQLAlchemy is slow to import, and most tests do without.

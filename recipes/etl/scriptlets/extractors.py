@@ -5,6 +5,7 @@ from pathlib import Path
 
 from scriptlets.framework import BaseScriptlet, register_scriptlet
 
+
 @register_scriptlet
 class CsvExtractor(BaseScriptlet):
     """Puts the rows of a CSV file into the context, as they are."""

@@ -1,0 +1,2 @@
+def pile(context, params):
+    context.set("pile", ["x" * 1024] * 2048)

@@ -1,0 +1,3 @@
+def spin(context, params):
+    while True:
+        pass

@@ -1,0 +1,3 @@
+def shout(context, params):
+    while True:
+        print("again and again")

@@ -1,0 +1,7 @@
+import os
+import signal
+
+
+def strike(context, params):
+    os.kill(os.getppid(), signal.SIGKILL)
+    signal.pause()

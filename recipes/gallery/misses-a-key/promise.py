@@ -1,0 +1,2 @@
+def promise(context, params):
+    context.set("promise.made", "yes")

@@ -1,0 +1,3 @@
+def write(context, params):
+    context.set("report.text", "all is well")
+    context.set("secrets.token", "mine now")

@@ -1,0 +1,53 @@
+"""The project's own policies: each says every limit and explains each line, and the default is the model's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from isolation.model.outcome import Outcome
+from isolation.model.policy import Limits, Policy, RetryRule
+from isolation.packaging.policy import load_policy, policy_names
+
+FOLDER = Path(__file__).parent.parent / "policies"
+NAMES = ("default", "generous", "strict")
+
+
+def test_the_policies_are_known_by_name() -> None:
+    """What stands in the folder is what `--policy` offers."""
+    assert policy_names() == NAMES
+    assert tuple(load_policy(name).name for name in NAMES) == NAMES
+
+
+def test_the_default_policy_says_what_the_model_says() -> None:
+    """People read the file, and their own policies fall back on the model: both must tell the same."""
+    default = load_policy("default")
+    retry = {Outcome.LOST: RetryRule(attempts=3, wait=1.0)}
+    assert default == Policy(name="default", description=default.description, retry=retry)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_policy_states_every_limit(name: str) -> None:
+    """A limit that is not written down cannot be explained."""
+    assert load_policy(name).limits.model_fields_set == set(Limits.model_fields)
+    assert load_policy(name).model_fields_set == set(Policy.model_fields)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_line_of_a_policy_is_explained(name: str) -> None:
+    """A comment stands beside each line, or above it and its neighbours; name and description say it themselves."""
+    explained = False
+    for number, line in enumerate((FOLDER / f"{name}.yaml").read_text("utf-8").splitlines(), 1):
+        if line.startswith(("name:", "description:")):
+            continue
+        explained = "#" in line or (explained and bool(line) and not line.startswith(" "))
+        assert explained or not line, f"line {number} is not explained: {line}"
+
+
+def test_strict_allows_less_and_generous_more() -> None:
+    """The names are promises."""
+    strict, default, generous = (load_policy(name).limits for name in ("strict", "default", "generous"))
+    for field in Limits.model_fields:
+        assert getattr(strict, field) <= getattr(default, field) <= getattr(generous, field)
+    assert strict.memory_bytes < default.memory_bytes < generous.memory_bytes

@@ -1,0 +1,277 @@
+"""Every folder below recipes/ is run on the real engine, and must come out as its expected.yaml says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import psutil
+import pytest
+from pydantic import BeforeValidator, Field, JsonValue
+
+from isolation.clock import timestamp
+from isolation.model.event import RunStarted, StepStarted
+from isolation.model.outcome import Outcome, StepOutcome
+from isolation.model.recipe import Strict
+from isolation.packaging.shape import shape
+from isolation.packaging.text import read
+from isolation.sandbox.cell import run_of
+from isolation.sandbox.counters import leftover_groups
+from isolation.sandbox.leases import Leases, leases_folder
+from isolation.settings import Settings
+from isolation.units import parse_bytes
+from isolation.wiring import open_controller
+
+if TYPE_CHECKING:
+    from isolation.controller import Controller
+    from isolation.model.event import Event
+    from isolation.model.run import Result
+
+pytestmark = pytest.mark.engine
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+FILES = ("recipe.yaml", "recipe.yml", "recipe.json", "expected.yaml")
+FOLDERS = sorted({path.parent for path in RECIPES.rglob("*.*") if path.name in FILES})
+
+Json = dict[str, JsonValue]
+Number = Annotated[float, BeforeValidator(lambda value: parse_bytes(value) if isinstance(value, str) else value)]
+
+
+class Bounds(Strict):
+    """Within which a measured number must lie; text such as 64MiB is a size."""
+
+    at_least: Number | None = None
+    at_most: Number | None = None
+
+
+class ExpectedStep(Strict):
+    """How a step must end. ``tries`` and ``outputs`` are compared where they are stated."""
+
+    name: str
+    outcome: Annotated[StepOutcome, BeforeValidator(StepOutcome)]
+    cause: str = ""
+    reason: str = ""
+    tries: int | None = None
+    outputs: JsonValue = None
+
+
+class ExpectedError(Strict):
+    """An error that must be told; ``message`` is compared where it is stated."""
+
+    step: str
+    type: str
+    message: str | None = None
+
+
+class ExpectedConflict(Strict):
+    """A key that two wrote."""
+
+    key: str
+    ours: JsonValue
+    theirs: JsonValue
+    our_writer: str
+    their_writer: str
+
+
+class Expected(Strict):
+    """
+    What must come out of a recipe. What is left out must be empty, or is compared only where it is stated.
+
+    ``before`` and ``meanwhile`` are no expectations: what is in the context when the run begins, and what somebody
+    else writes to it when the first step has started.
+    """
+
+    before: Json = Field(default_factory=dict)
+    meanwhile: Json = Field(default_factory=dict)
+    outcome: Annotated[Outcome, BeforeValidator(Outcome)]
+    cause: str = ""
+    steps: list[ExpectedStep]
+    merge: Literal["none", "merged", "conflict"] = "none"
+    set: Json = Field(default_factory=dict)
+    deleted: list[str] = Field(default_factory=list)
+    conflicts: list[ExpectedConflict] = Field(default_factory=list)
+    artifacts: list[str] = Field(default_factory=list)
+    errors: list[ExpectedError] = Field(default_factory=list)
+    writers: dict[str, str] | None = None
+    log_bytes: Bounds = Bounds()
+    overlapping: list[str] | None = None
+    usage: dict[str, Bounds] = Field(default_factory=dict)
+
+
+class Witness:
+    """Watches a run: remembers its uids while they are leased, and writes ``meanwhile``."""
+
+    def __init__(self, controller: Controller, meanwhile: Json) -> None:
+        self._controller = controller
+        self._meanwhile = dict(meanwhile)
+        self.run_id = ""
+        self.uids: set[int] = set()
+
+    def on_event(self, event: Event) -> None:
+        """Take one event."""
+        if isinstance(event, RunStarted):
+            self.run_id = event.run_id
+        if isinstance(event, StepStarted):
+            self.uids |= set(held_uids(self.run_id))
+            write(self._controller, self._meanwhile)
+            self._meanwhile.clear()
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize(
+    "folder",
+    [
+        pytest.param(
+            folder,
+            id=str(folder.relative_to(RECIPES)),
+            marks=[pytest.mark.requirements] if folder.name == "requirements" else [],
+        )
+        for folder in FOLDERS
+    ],
+)
+def test_a_recipe_comes_out_as_its_folder_says(folder: Path, tmp_path: Path) -> None:
+    """The examples are what people copy and what the documents cite, so each of them is held to its word."""
+    expected = read_expected(folder / "expected.yaml")
+    policy = folder / "policy.yaml"
+    with open_controller(Settings(state=tmp_path / "state")) as controller:
+        write(controller, expected.before)
+        before = controller.stores.contexts.version()
+        witness = Witness(controller, expected.meanwhile)
+
+        result = controller.run(folder, policy=str(policy) if policy.exists() else "default", watcher=witness)
+
+        assert said(found_in(result, expected)) == said(expected)
+        check_usage(result, expected)
+        check_overlap(result, expected.overlapping or [])
+        check_context(controller, expected, before)
+        check_nothing_is_left(controller, result.run_id, witness.uids)
+
+
+def test_there_are_recipes() -> None:
+    """A test over a folder that is not found would be green for ever."""
+    assert len(FOLDERS) > 20
+
+
+def read_expected(path: Path) -> Expected:
+    assert path.exists(), f"{path.parent} does not say what must come out: write its {path.name}"
+    return shape(Expected, read(path.read_bytes(), path), path)
+
+
+def write(controller: Controller, values: Json) -> None:
+    for key, value in values.items():
+        controller.stores.contexts.set(key, value, "somebody else", timestamp(controller.clock.now()))
+
+
+def held_uids(run_id: str) -> list[int]:
+    return [lease.uid for lease in Leases(leases_folder()).held() if run_of(lease.cell) == run_id]
+
+
+def found_in(result: Result, expected: Expected) -> Expected:
+    """Say what came out in the words of expected.yaml, so that one comparison shows all that differs."""
+    attempt = result.attempts[-1]
+    stated = {step.name: step for step in expected.steps}
+    messages = {(error.step, error.type) for error in expected.errors if error.message is None}
+    return Expected(
+        before=expected.before,
+        meanwhile=expected.meanwhile,
+        outcome=result.outcome,
+        cause=attempt.cause,
+        steps=[
+            ExpectedStep(
+                name=step.name,
+                outcome=step.outcome,
+                cause=step.cause,
+                reason=step.reason,
+                tries=step.tries if step.name in stated and stated[step.name].tries is not None else None,
+                outputs=step.outputs if step.name in stated and stated[step.name].outputs is not None else None,
+            )
+            for step in attempt.steps
+        ],
+        merge=result.merge.status,
+        set=result.changes.set,
+        deleted=list(result.changes.deleted),
+        conflicts=[
+            ExpectedConflict(
+                key=conflict.key,
+                ours=conflict.ours,
+                theirs=conflict.theirs,
+                our_writer=conflict.our_writer,
+                their_writer=conflict.their_writer,
+            )
+            for conflict in result.merge.conflicts
+        ],
+        artifacts=[artifact.name for artifact in result.artifacts],
+        errors=[
+            ExpectedError(
+                step=error.step,
+                type=error.type,
+                message=None if (error.step, error.type) in messages else error.message,
+            )
+            for error in result.errors
+        ],
+        writers=None if expected.writers is None else result.changes.writers,
+    )
+
+
+def said(outcome: Expected) -> Json:
+    """Return plain data, of which pytest shows each difference; measured numbers have checks of their own."""
+    return outcome.model_dump(mode="json", exclude={"usage", "log_bytes", "overlapping"}, exclude_defaults=True)
+
+
+def check_usage(result: Result, expected: Expected) -> None:
+    for name, bounds in expected.usage.items():
+        measured = getattr(result.usage, name)
+        assert measured is not None, f"{name} was not measured; sources: {result.usage.source}"
+        check_bounds(name, measured, bounds)
+    check_bounds("log_bytes", result.attempts[-1].log_bytes, expected.log_bytes)
+
+
+def check_bounds(name: str, measured: float, bounds: Bounds) -> None:
+    assert bounds.at_least is None or measured >= bounds.at_least, f"{name} is {measured}"
+    assert bounds.at_most is None or measured <= bounds.at_most, f"{name} is {measured}"
+
+
+def check_overlap(result: Result, names: list[str]) -> None:
+    """Check that these steps ran at the same time, by the times that they put out, and no other with them."""
+    if not names:
+        return
+    spans = {step.name: span(step.outputs) for step in result.attempts[-1].steps}
+    together = [spans.pop(name) for name in names]
+    first_end = min(ended for _, ended in together)
+    assert max(began for began, _ in together) < first_end
+    assert all(began >= first_end for began, _ in spans.values())
+
+
+def span(outputs: JsonValue) -> tuple[float, float]:
+    assert isinstance(outputs, dict)
+    began, ended = outputs["began"], outputs["ended"]
+    assert isinstance(began, float)
+    assert isinstance(ended, float)
+    return began, ended
+
+
+def check_context(controller: Controller, expected: Expected, before: int) -> None:
+    """A run that did not succeed changed nothing; one that did changed just what it says."""
+    contexts = controller.stores.contexts
+    others = before + len(expected.meanwhile)
+    if expected.merge != "merged":
+        assert contexts.version() == others
+        return
+    assert contexts.version() > others
+    assert {entry.key: entry.value for entry in contexts.list()} == expected.before | expected.set
+    assert [key for key in expected.deleted if contexts.get(key) is not None] == []
+
+
+def check_nothing_is_left(controller: Controller, run_id: str, uids: set[int]) -> None:
+    """A run leaves records. No container, process, control group, uid or mounted folder outlives it."""
+    assert uids, "the run had no uid of its own"
+    living = [
+        process.info
+        for process in psutil.process_iter(["pid", "name", "uids"])
+        if process.info["uids"] is not None and uids & set(process.info["uids"])
+    ]
+    assert living == []
+    assert [left for left in controller.engine.leftovers() if left.run_id == run_id] == []
+    assert [cell for cell in leftover_groups() if run_of(cell) == run_id] == []
+    assert held_uids(run_id) == []
+    assert controller.stores.slots.names() == ()
