@@ -69,7 +69,7 @@ def package_document(packed: Package) -> dict[str, object]:
 def package_text(packed: Package) -> str:
     """Show what is in a package."""
     kinds = [("modules", True), ("files", False)]
-    lines = [f"{escape(packed.recipe.name)}  {len(packed.recipe.steps)} steps, digest {packed.digest}"]
+    lines = [f"{escape(packed.recipe.name)}  {_steps(packed)}, digest {packed.digest}"]
     for title, wanted in kinds:
         found = [file for file in packed.files if file.path.endswith(_MODULES) is wanted]
         if found:
@@ -82,6 +82,11 @@ def package_text(packed: Package) -> str:
     lines += _list("locked", tuple(line.split(" ")[0] for line in packed.lock.splitlines() if _is_pin(line)))
     lines += _list("optional imports not found (their import fails inside, too)", packed.optional_imports)
     return "\n".join(lines)
+
+
+def _steps(packed: Package) -> str:
+    count = len(packed.recipe.steps)
+    return "1 step" if count == 1 else f"{count} steps"
 
 
 def _list(title: str, items: tuple[str, ...]) -> list[str]:

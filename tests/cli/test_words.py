@@ -37,8 +37,10 @@ SENTENCES = [
     (
         Outcome.DISK_FULL,
         "step:write:disk_full",
-        "disk full: step 'write' wrote more than its policy allows (64 MiB in 4096 files), or a larger file"
-        " than 64 MiB",
+        (
+            "disk full: step 'write' wrote more than its policy allows (64 MiB in 4096 files), or a larger file"
+            " than 64 MiB"
+        ),
     ),
     (
         Outcome.OUTPUT_LIMIT,

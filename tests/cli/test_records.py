@@ -1,0 +1,157 @@
+"""What is recorded, shown again: `runs`, `show`, `logs` and `context`, on a real state folder and without an engine."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from isolation.cli import boundary
+from isolation.model.outcome import Outcome
+from isolation.stores import Stores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.cli.conftest import Make
+
+    Shown = Callable[..., tuple[int, str]]
+
+AT = "2025-01-02T03:04:05.678Z"
+RUN = "20250102-030405-abcd"
+
+
+@pytest.fixture
+def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stores]:
+    monkeypatch.setenv("ISOLATION_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    with Stores(tmp_path / "state") as stores:
+        yield stores
+
+
+@pytest.fixture
+def finished(stores: Stores, make: Make) -> Stores:
+    result = make.failed()
+    stores.ledger.start(RUN, "sales", "default", result.digests, AT)
+    with stores.ledger.settling(RUN) as settling:
+        settling.finish(result, AT)
+    folder = stores.folder / "runs" / RUN
+    folder.mkdir(parents=True)
+    lines = [
+        {"at": AT, "step": "extract", "stream": "stdout", "text": "12 rows"},
+        {"at": AT, "step": "load", "stream": "log", "text": "bad\x1b[2J", "level": "ERROR"},
+    ]
+    (folder / "attempt-1.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return stores
+
+
+@pytest.fixture
+def shown(stores: Stores, capsys: pytest.CaptureFixture[str]) -> Shown:  # noqa: ARG001 - the folder must be there
+    """Run a command; returns its exit code and what it wrote."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        code = boundary.run(arguments)
+        captured = capsys.readouterr()
+        return code, captured.out + captured.err
+
+    return run
+
+
+@pytest.mark.usefixtures("finished")
+def test_the_list_of_runs(shown: Shown) -> None:
+    """One line a run, with what one looks for."""
+    assert shown("runs") == (
+        0,
+        (
+            "run                   recipe  outcome   wall  attempts  policy   started\n"
+            "20250102-030405-abcd  sales   failed   1.2 s         1  default  2025-01-02 03:04:05Z\n"
+        ),
+    )
+    assert shown("runs", "--outcome", "succeeded") == (0, "no such runs\n")
+    assert json.loads(shown("runs", "--json")[1])[0]["outcome"] == "failed"
+
+
+def test_an_empty_list_tells_how_to_begin(shown: Shown) -> None:
+    """The first thing that a new user sees."""
+    assert shown("runs") == (0, "no runs yet; begin one: isolation run RECIPE\n")
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_finished_run_is_shown_as_it_was_when_it_ended(shown: Shown, make: Make) -> None:
+    """The summary; or the very document that `run --json` printed."""
+    code, text = shown("show", "2025")
+    assert code == 0
+    assert text.startswith("sales  failed: step 'load' raised ValueError: no column\\x1b[31m\\nsecond line\n")
+    assert json.loads(shown("show", "last", "--json")[1])["run_id"] == make.failed().run_id
+
+
+def test_a_run_without_a_result_shows_what_is_known(shown: Shown, stores: Stores, make: Make) -> None:
+    """Its controller may be at work, or dead."""
+    stores.ledger.start(RUN, "sales", "default", make.result().digests, AT)
+    assert shown("show", "last") == (
+        0,
+        (
+            f"sales  still running\n\nrun {RUN}, started 2025-01-02 03:04:05Z\n"
+            f"  isolation logs {RUN} --follow    what it wrote\n"
+        ),
+    )
+    stores.ledger.abandon(RUN, AT)
+    assert "abandoned: whoever ran it died; nothing was merged" in shown("show", "last")[1]
+    assert json.loads(shown("show", "last", "--json")[1])["state"] == "abandoned"
+
+
+@pytest.mark.usefixtures("finished")
+def test_logs_are_shown_by_step_and_escaped(shown: Shown) -> None:
+    """A log line is the easiest way for a recipe to reach a terminal."""
+    assert shown("logs", "last") == (0, "extract | 12 rows\nload | ERROR bad\\x1b[2J\n")
+    assert shown("logs", "last", "--step", "extract") == (0, "extract | 12 rows\n")
+    assert shown("logs", "last", "--attempt", "2") == (
+        2,
+        f"isolation: the run {RUN} has no log of an attempt 2\nIt has 1.\n",
+    )
+    lines = [json.loads(line) for line in shown("logs", "last", "--follow", "--json")[1].splitlines()]
+    assert [line["text"] for line in lines] == ["12 rows", "bad\x1b[2J"]
+
+
+def test_the_context_by_hand(shown: Shown) -> None:
+    """JSON where it is JSON, else text; every write stays in the history."""
+    assert shown("context", "set", "sales.total", "42", "--who", "alice") == (0, "sales.total = 42  (version 1)\n")
+    assert shown("context", "set", "zip", "01234") == (0, 'zip = "01234"  (version 2)\n')
+    assert shown("context", "set", "zip", "1234", "--string") == (0, 'zip = "1234"  (version 3)\n')
+    assert shown("context", "set", "offset", "-3") == (0, "offset = -3  (version 4)\n")
+    assert shown("context", "get", "zip") == (0, "1234\n")
+    assert json.loads(shown("context", "get", "sales.total", "--json")[1])["who"] == "alice"
+    assert shown("context", "list", "s*") == (0, "sales.total  42\n")
+    assert shown("context", "delete", "zip", "--who", "bob") == (0, "zip deleted  (version 5)\n")
+    assert json.loads(shown("context", "list", "--json")[1]) == {"offset": -3, "sales.total": 42}
+    code, text = shown("context", "history", "zip", "--limit", "1")
+    assert (code, text.split()[:5], text.split()[-3:]) == (
+        0,
+        ["version", "at", "key", "value", "who"],
+        ["(deleted)", "bob", "-"],
+    )
+
+
+def test_a_key_that_is_not_there_is_an_answer(shown: Shown) -> None:
+    """Exit code 1, so that a script can ask."""
+    shown("context", "set", "sales.total", "1")
+    assert shown("context", "get", "sales.totl") == (
+        1,
+        "isolation: the context has no key 'sales.totl'\nDid you mean 'sales.total'?\n",
+    )
+    assert shown("context", "list", "x*") == (0, "no keys match x*\n")
+
+
+def test_the_schema_is_the_published_one(shown: Shown) -> None:
+    """Programs rely on it."""
+    schema = json.loads(shown("schema")[1])
+    assert schema["$id"] == "urn:isolation:result:1"
+    assert set(schema["required"]) >= {"run_id", "outcome", "attempts"}
+
+
+def test_every_outcome_can_be_filtered_by(shown: Shown) -> None:
+    """A new outcome must not be forgotten here."""
+    for outcome in Outcome:
+        assert shown("runs", "--outcome", outcome.value)[0] == 0
