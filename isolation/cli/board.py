@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from isolation.cli.marks import MARKS, STYLES
-from isolation.cli.progress import retry_line
 from isolation.cli.table import width
 from isolation.cli.values import clip
 from isolation.model.event import Event, PhaseStarted, Retrying, RunStarted, Sampled, StepEnded, StepStarted
@@ -125,3 +124,10 @@ def _window(rows: list[_Row]) -> list[_Row]:
     first = next((number for number, row in enumerate(rows) if row.report is None), len(rows))
     start = max(0, min(first - _FINISHED_ABOVE, len(rows) - _MOST_STEPS))
     return rows[start : start + _MOST_STEPS]
+
+
+def retry_line(event: Retrying) -> str:
+    """Say that another attempt follows."""
+    how = clip(event.outcome.replace("_", " "), 40)
+    wait = f" in {format_seconds(event.wait_s)}" if event.wait_s else ""
+    return f"attempt {event.attempt} ended: {how}; trying again{wait}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,30 +11,23 @@ from rich.text import Text
 from isolation.cli.board import Board
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
 
     from isolation.cli.board import Piece
-    from isolation.model.event import Watcher
-    from isolation.model.policy import Limits
 
 _REFRESHES_PER_S = 8.0
 
 
-@contextmanager
-def live_progress(limits: Limits | None = None, console: Console | None = None) -> Iterator[Watcher]:
-    """Show the run live on stderr; after that the terminal looks as before, for the summary."""
-    board = Board(limits)
+def live_view(board: Board, console: Console | None = None) -> Live:
+    """Make the view of a board on stderr; stopped, it leaves the terminal as it was, for the summary."""
     # Text, never markup: what a recipe says in square brackets means nothing to us.
-    console = console or Console(stderr=True, markup=False, highlight=False, emoji=False)
-    with Live(
+    return Live(
         get_renderable=lambda: _text(board.lines()),
-        console=console,
+        console=console or Console(stderr=True, markup=False, highlight=False, emoji=False),
         refresh_per_second=_REFRESHES_PER_S,
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
-    ):
-        yield board
+    )
 
 
 def _text(lines: list[list[Piece]]) -> Text:

@@ -4,7 +4,7 @@ Shows a run while it goes on: a live list on a terminal, plain lines elsewhere.
 ======================  =================================  ============================
                         stderr is a terminal               stderr is none
 ======================  =================================  ============================
-stdout is a terminal    live list (rich), then summary     lines
+stdout is a terminal    live list if it lasts (rich)       lines
 stdout is none          lines                              lines
 ``--json``              lines                              nothing
 ``--quiet``             nothing                            nothing
@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
+from isolation.cli.board import Board, retry_line
 from isolation.cli.marks import STYLES
 from isolation.cli.paint import Paint
 from isolation.cli.values import clip
@@ -27,9 +29,14 @@ from isolation.units import format_seconds
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rich.live import Live
+
     from isolation.model.event import Watcher
     from isolation.model.policy import Limits
     from isolation.model.run import StepReport
+
+
+_PATIENCE_S = 0.3
 
 
 @contextmanager
@@ -39,12 +46,38 @@ def watching(*, as_json: bool, quiet: bool, limits: Limits | None = None) -> Ite
     if quiet or (as_json and not terminal):
         yield None
     elif terminal and not as_json and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
-        from isolation.cli.live import live_progress  # noqa: PLC0415 - rich is heavy
-
-        with live_progress(limits) as watcher:
-            yield watcher
+        board = Board(limits)
+        with _shown_if_it_lasts(board):
+            yield board
     else:
         yield Lines(sys.stderr, Paint.for_stream(sys.stderr))
+
+
+@contextmanager
+def _shown_if_it_lasts(board: Board) -> Iterator[None]:
+    """Show the live list of a run that lasts; one that is over at once never waits for rich to be imported."""
+    over, lock = threading.Event(), threading.Lock()
+    showing: list[Live] = []
+
+    def show() -> None:
+        if over.wait(_PATIENCE_S):
+            return
+        from isolation.cli.live import live_view  # noqa: PLC0415 - slow to import
+
+        view = live_view(board)
+        with lock:
+            if not over.is_set():
+                view.start()
+                showing.append(view)
+
+    threading.Thread(target=show, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+        with lock:
+            for view in showing:
+                view.stop()
 
 
 class Lines:
@@ -77,10 +110,3 @@ class Lines:
         spent = "" if report.wall_s is None else f" in {format_seconds(report.wall_s)}"
         reason = f": {clip(report.reason, 80)}" if report.reason else ""
         return f"step {clip(report.name, 100)} ... {outcome}{spent}{reason}"
-
-
-def retry_line(event: Retrying) -> str:
-    """Say that another attempt follows."""
-    how = clip(event.outcome.replace("_", " "), 40)
-    wait = f" in {format_seconds(event.wait_s)}" if event.wait_s else ""
-    return f"attempt {event.attempt} ended: {how}; trying again{wait}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from isolation.cli.board import Board
-from isolation.cli.live import live_progress
+from isolation.cli.live import live_view
 from isolation.cli.progress import Lines
 from isolation.model.event import (
     Event,
@@ -103,8 +103,9 @@ def test_the_terminal_gets_text_and_never_markup() -> None:
     """A step named like a markup tag is a name."""
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=80, markup=True, color_system=None)
-    with live_progress(console=console) as watcher:
-        watcher.on_event(RunStarted(run_id="r", recipe="[red]sales[/red]", steps=("[bold]x\x1b]0;t\x07",)))
+    board = Board()
+    with live_view(board, console):
+        board.on_event(RunStarted(run_id="r", recipe="[red]sales[/red]", steps=("[bold]x\x1b]0;t\x07",)))
     text = stream.getvalue()
     assert "[red]sales[/red]" in text
     assert "[bold]x\\x1b]0;t\\x07" in text

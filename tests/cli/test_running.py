@@ -113,9 +113,9 @@ def test_a_recipe_that_fails_exits_1_and_merges_nothing(shell: Shell) -> None:
     assert shell.run("context", "list")[1] == "no keys\n"
 
 
-def test_a_terminal_shows_the_run_live_and_then_the_summary(shell: Shell) -> None:
+def test_a_terminal_shows_a_run_that_lasts_live_and_then_the_summary(shell: Shell) -> None:
     """A real terminal; whatever the recipe writes, no clear-screen of its own reaches it."""
-    shell.write(COUNTS)
+    shell.write(COUNTS + "    import time; time.sleep(2)\n")
     ours, theirs = pty.openpty()
     process = shell.start("run", ".", stdout=theirs, stderr=theirs)
     os.close(theirs)
