@@ -48,7 +48,8 @@ def main() -> None:
         state = Path(folder) / "state"
         with isolation.open_controller(state=state) as controller:
             row("in a running process, result in hand", lambda: _check(controller.run(recipe)), pairs)
-        command = [str(Path(sys.executable).with_name("isolation")), "--state", str(state), "run", "--json", str(recipe)]
+        program = Path(sys.executable).with_name("isolation")
+        command = [str(program), "--state", str(state), "run", "--json", str(recipe)]
         row("the whole command `isolation run --json`", lambda: _call(command), pairs)
 
 

@@ -19,8 +19,8 @@ from isolation.errors import InputError, RunEndedError, RunNotFoundError
 from isolation.model.document import attempt_from_json, from_json, to_json
 from isolation.model.outcome import Outcome
 from isolation.model.run import Attempt, Digests, Result, RunState, RunSummary
-from isolation.state.schema import attempts, runs
 from isolation.owner import Owner, is_gone, this_process
+from isolation.state.schema import attempts, runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

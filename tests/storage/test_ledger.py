@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import update
 
+from isolation import owner
 from isolation.errors import ContextError, InputError, RunEndedError, RunNotFoundError
 from isolation.model.changes import Changes, Merge
 from isolation.model.outcome import Outcome
 from isolation.model.policy import MergeRule
 from isolation.model.run import RunSummary
-from isolation.state.schema import runs
-from isolation.storage import owner
 from isolation.owner import Owner, is_gone, this_process
+from isolation.state.schema import runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,110 @@
+"""What the documents show is what happens: every command in them is run, every snippet is the real file or runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from isolation.packaging.load import load_recipe
+from isolation.packaging.pack import pack
+from isolation.storage.blobs import BlobStore
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHOWN_FOLDER = "/tmp/quickstart"  # noqa: S108 - what the README shows; the test puts another in its place
+WHOLE_SUITE = "scripts/test"
+"""The one command that no test can run: it runs the tests. CI does."""
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return [body for found, body in BLOCK.findall(text) if found == language]
+
+
+def environment(state: Path) -> dict[str, str]:
+    return {**os.environ, "ISOLATION_STATE": str(state)}
+
+
+def call(command: str, state: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        shlex.split(command), cwd=ROOT, env=environment(state), capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+@pytest.mark.engine
+def test_every_command_of_the_readme_does_what_it_says(tmp_path: Path) -> None:
+    """In their order, in one state folder, as a newcomer would type them."""
+    commands = [line for block in blocks(README, "bash") for line in block.splitlines()]
+    assert commands[:2] == ["scripts/demo", WHOLE_SUITE]
+
+    for command in commands:
+        if command == WHOLE_SUITE:
+            continue
+        done = call(command.replace(SHOWN_FOLDER, str(tmp_path / "out")), tmp_path / "state")
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+    assert (tmp_path / "out" / "report.md").read_text(encoding="utf-8").startswith("# Temperatures\n")
+
+
+@pytest.mark.engine
+def test_a_second_demo_does_no_set_up_work(tmp_path: Path) -> None:
+    """Set-up stages speak only when they have something to do; whatever was missing, the first call has done."""
+    call("scripts/demo", tmp_path)
+    second = call("scripts/demo", tmp_path)
+
+    assert second.returncode == 0, second.stderr
+    assert [line for line in second.stderr.splitlines() if line.startswith("- ")] == []
+    assert "quickstart  succeeded" in second.stdout
+
+
+def test_the_recipe_that_the_readme_explains_is_the_real_one() -> None:
+    """A reader who opens the file must find what was explained."""
+    real = (ROOT / "recipes/quickstart/recipe.yaml").read_text(encoding="utf-8")
+    (shown,) = blocks(README, "yaml")
+    assert shown.strip() == real[real.index("metadata:") :].strip()
+
+    scriptlet, _ = blocks(README, "python")
+    assert scriptlet in (ROOT / "recipes/quickstart/report.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.engine
+def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
+    """In an interpreter of its own, as in a program of the reader's."""
+    _, program = blocks(README, "python")
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("succeeded ")
+
+
+def test_the_recipe_with_every_key_is_accepted(tmp_path: Path) -> None:
+    """The reference in docs/recipes.md lists keys that exist, with values that may be."""
+    shown = blocks((ROOT / "docs/recipes.md").read_text(encoding="utf-8"), "yaml")[0]
+    (tmp_path / "recipe.yaml").write_text(shown.replace('requirements: ["tabulate>=0.9,<1"]', "requirements: []"))
+    (tmp_path / "builder.py").write_text("class Builder:\n    def run(self, context, params):\n        return None\n")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/some.csv").write_text("a,b\n")
+
+    package = pack(load_recipe(tmp_path), blobs=BlobStore(tmp_path / "blobs"))
+
+    assert [file.path for file in package.files] == ["builder.py", "data/some.csv", "recipe.yaml"]
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/recipes.md", "docs/limits.md", "CHANGELOG.md"])
+def test_every_link_of_a_document_leads_somewhere(name: str) -> None:
+    """A dead link is a promise not kept."""
+    document = ROOT / name
+    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
+        assert (document.parent / target).exists(), target
