@@ -149,8 +149,8 @@ class GroupV1:
     def remove(self) -> None:
         """Remove the group in every hierarchy."""
         self._close()
-        for folder in self._folders.values():
-            _remove(folder)
+        for home in _homes(self._root):  # the engine removes the container's own group, and leaves what lies above it
+            _remove(home / self._cell)
 
     def _close(self) -> None:
         if self._ooms is not None:
@@ -266,18 +266,21 @@ def make_group(
 
 def leftover_groups(root: Path = CGROUP_ROOT) -> tuple[str, ...]:
     """Name the groups of ours that are still there, by cell."""
-    folders = [root / "isolation", *(root / name / "isolation" for name in _V1_CONTROLLERS)]
-    found = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()}
+    found = {path.name for folder in _homes(root) for path in folder.iterdir() if path.is_dir()}
     slices = {_cell_of(path.name) for path in (root / "isolation.slice").glob("isolation-*.slice")}
     return tuple(sorted(found | slices))
 
 
 def remove_leftover(cell: str, root: Path = CGROUP_ROOT) -> None:
     """Remove a dead controller's group; one that still holds a process stays."""
-    folders = [root / "isolation", *(root / name / "isolation" for name in _V1_CONTROLLERS)]
-    for path in (root / "isolation.slice" / _slice_of(cell), *(folder / cell for folder in folders)):
+    for path in (root / "isolation.slice" / _slice_of(cell), *(home / cell for home in _homes(root))):
         with contextlib.suppress(OSError):  # it holds a process, or another controller's clean-up was first
             path.rmdir()
+
+
+def _homes(root: Path) -> tuple[Path, ...]:
+    """Find the folders that hold our groups; on v1 the engine makes groups in every hierarchy, not only in ours."""
+    return tuple(path for path in (root / "isolation", *root.glob("*/isolation")) if path.is_dir())
 
 
 def _slice_of(cell: str) -> str:
