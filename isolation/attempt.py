@@ -112,7 +112,7 @@ class Attempting:
             steps=evidence.steps,
             exit_code=evidence.exit_code,
             log_bytes=logs.kept_bytes,
-            log_truncated=logs.truncated,
+            log_truncated=logs.truncated or evidence.stopped == "limits.log",
         )
         return attempt, evidence
 

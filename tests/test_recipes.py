@@ -94,6 +94,7 @@ class Expected(Strict):
     errors: list[ExpectedError] = Field(default_factory=list)
     writers: dict[str, str] | None = None
     log_bytes: Bounds = Bounds()
+    log_truncated: bool = False
     overlapping: list[str] | None = None
     usage: dict[str, Bounds] = Field(default_factory=dict)
 
@@ -209,6 +210,7 @@ def found_in(result: Result, expected: Expected) -> Expected:
             )
             for error in result.errors
         ],
+        log_truncated=attempt.log_truncated,
         writers=None if expected.writers is None else result.changes.writers,
     )
 
