@@ -17,6 +17,7 @@ The file is ``ISOLATION_SETTINGS``, else ``settings.toml`` in the platform's con
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +82,8 @@ def _from_file() -> dict[str, Any]:
         raise SettingsError(f"{path}: there is no such settings file", hint=hint) from error
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise SettingsError(f"{path}: the settings file cannot be read: {why}") from error
+        hint = "Check that it is a file that this user may read."
+        raise SettingsError(f"{path}: the settings file cannot be read: {why}", hint=hint) from error
     return _checked(path, _parsed(path, text))
 
 
@@ -91,8 +93,10 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        hint = 'A line of it looks like this: policy = "strict"'
-        raise SettingsError(f"{path}: the settings file is not TOML: {error}", hint=hint) from error
+        place = re.search(r" \(at line (\d+), column \d+\)$", str(error))
+        problem, where = (str(error)[: place.start()], f"{path}:{place[1]}") if place else (str(error), str(path))
+        sentence = f"{where}: the settings file is not TOML: {problem[:1].lower()}{problem[1:]}"
+        raise SettingsError(sentence, hint='Write each setting as in policy = "strict".') from error
 
 
 def _checked(path: Path, found: dict[str, Any]) -> dict[str, Any]:
@@ -103,7 +107,11 @@ def _checked(path: Path, found: dict[str, Any]) -> dict[str, Any]:
         wanted = "a list of texts" if name == "paths" else "a text"
         texts = value if name == "paths" and isinstance(value, list) else [None if name == "paths" else value]
         if not all(isinstance(text, str) and text for text in texts):
-            raise SettingsError(f"{path}: the setting {name!r} is not {wanted}", hint=f"It is {value!r}.")
+            example = '["modules"]' if name == "paths" else '"..."'
+            raise SettingsError(
+                f"{path}: the setting {name!r} must be {wanted}, not {value!r}",
+                hint=f"Write it as in {name} = {example}.",
+            )
     return found
 
 

@@ -38,12 +38,12 @@ class ArtifactFolder:
         except OSError as error:
             raise InputError(
                 f"artifacts cannot go to {path}: {_why(error)}",
-                hint="Name a folder that can be written: --artifacts DIR",
+                hint="Name a folder that this user may write with --artifacts.",
             ) from error
         if not os.access(path, os.W_OK | os.X_OK):
             raise InputError(
                 f"artifacts cannot go to {path}: it may not be written",
-                hint="Name a folder that can be written: --artifacts DIR",
+                hint="Name a folder that this user may write with --artifacts.",
             )
         return cls(path)
 

@@ -102,4 +102,4 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         why = (error.strerror or str(error)).lower()
-        raise StorageError(f"{path} cannot be written: {why}", hint="Name another file: -o FILE") from error
+        raise StorageError(f"{path} cannot be written: {why}", hint="Name another file with -o.") from error

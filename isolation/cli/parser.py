@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     Run = Callable[[argparse.Namespace], int]
 
-_CHOICE = re.compile(r"invalid choice: (['\"])(?P<word>.*?)\1 \(choose from ", re.DOTALL)
+_CHOICE = re.compile(
+    r"argument (?P<name>\S+): invalid choice: (['\"])(?P<word>.*?)\2 \(choose from (?P<known>.*)\)", re.DOTALL
+)
 _COLUMNS = 100
 
 
@@ -52,13 +54,13 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             parser.refuse(unknown[0])
         if getattr(given, "run", None) is None:
-            raise InputError("which command?", hint=f"`{parser.prog} --help` lists them.")
+            raise InputError("no command is named", hint=f"`{parser.prog} --help` lists them.")
         return given
 
     def refuse(self, word: str) -> NoReturn:
         """Refuse a word that nobody takes."""
         if not word.startswith("-"):
-            raise InputError(f"what is {word!r} for? It is one argument too many", hint=self._help())
+            raise InputError(f"{word!r} is one argument too many", hint=self._help())
         option = word.partition("=")[0]
         raise InputError(f"there is no option {option!r}", hint=did_you_mean(option, self.options()) or self._help())
 
@@ -69,7 +71,12 @@ class Parser(argparse.ArgumentParser):
             word = wrong["word"]
             hint = did_you_mean(word, self.commands) or self._help()
             raise InputError(f"there is no command {f'{self.prog} {word}'!r}", hint=hint)
-        message = message.replace("the following arguments are required: ", "missing: ")
+        if wrong:
+            known = wrong["known"].replace("'", "").split(", ")  # Python 3.12 stopped quoting them
+            hint = did_you_mean(wrong["word"], known) or f"Known: {', '.join(known)}."
+            raise InputError(f"{wrong['name']} cannot be {wrong['word']!r}", hint=hint)
+        message = message.replace("the following arguments are required: ", "an argument is missing: ")
+        message = message.replace(": expected one argument", " needs a value")
         raise InputError(message.removeprefix("argument "), hint=self._help())
 
     def _help(self) -> str:

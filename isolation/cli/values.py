@@ -18,7 +18,7 @@ _SHOWN_CHARS = 60
 
 def parse_value(text: str, *, as_string: bool = False) -> JsonValue:
     """
-    Read a value: JSON if it is JSON, else the text itself.
+    Read a value: JSON if it is JSON, else the text itself; ContextError for the numbers that are not finite.
 
     >>> parse_value("3"), parse_value("[1, 2]"), parse_value("eu west"), parse_value("3", as_string=True)
     (3, [1, 2], 'eu west', '3')
@@ -38,7 +38,7 @@ def parse_assignments(texts: Iterable[str]) -> dict[str, JsonValue]:
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise ContextError(f"{text!r} is not KEY=VALUE", hint="Write it like this: --set region=eu")
+            raise ContextError(f"{text!r} is not KEY=VALUE", hint="Write it as in `--set region=eu`.")
         if key in values:
             raise ContextError(f"the key {key!r} is given twice", hint="Give each key to --set once.")
         values[key] = parse_value(value)
@@ -63,4 +63,7 @@ def clip(text: str, chars: int) -> str:
 
 
 def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+    # Python would read it, and no other JSON reader; as a text, it would pass for the number that somebody meant.
+    raise ContextError(
+        f"{name} is no value that the context can keep", hint='Write null, or "' + name + '" for the text.'
+    )

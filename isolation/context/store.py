@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from isolation.context import entries, merging
 from isolation.context.key import check_key
 from isolation.context.value import check_value
-from isolation.errors import ContextError
+from isolation.errors import ContextError, did_you_mean
 from isolation.model.snapshot import Snapshot
 from isolation.rules.merge import Write
 from isolation.rules.scope import allows
@@ -63,8 +62,7 @@ class ContextStore:
             entry = entries.current(connection, [key]).get(key)
             if entry is not None and not entry.deleted:
                 return _append(connection, write, run_id, at)
-        near = get_close_matches(key, (entry.key for entry in self.list()), n=1)
-        hint = f"Did you mean {near[0]}?" if near else "`isolation context list` shows all."
+        hint = did_you_mean(key, (entry.key for entry in self.list())) or "`isolation context list` shows all."
         raise ContextError(f"the context has no key {key!r}", hint=hint)
 
     def history(self, glob: str = "*", limit: int = 100) -> tuple[Entry, ...]:

@@ -107,6 +107,10 @@ def load_recipe(path: Path) -> LoadedRecipe:
 
 def _find(path: Path) -> Path:
     if not path.is_dir():
+        if path.suffix == ".py":
+            raise RecipeError(
+                "a recipe is YAML or JSON, and this is Python", hint="Name the recipe that calls it.", path=path
+            )
         return path
     found = [path / name for name in FILE_NAMES if (path / name).exists()]
     if not found:

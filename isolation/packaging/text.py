@@ -140,7 +140,8 @@ def _node(event: yaml.NodeEvent, line: int) -> _Event:
             "Write the value out, or put it in quotes if it is text.",
         )
     if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag is not None:
-        raise _Refusal(f"tags are not allowed: {event.tag[:60]!r}", line, _IN_QUOTES)
+        tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+        raise _Refusal(f"tags are not allowed: {tag[:60]!r}", line, _IN_QUOTES)
     if isinstance(event, yaml.ScalarEvent):
         return _Event("scalar", line, event.value, plain=not event.style)
     return _Event("{" if isinstance(event, yaml.MappingStartEvent) else "[", line)
@@ -150,7 +151,7 @@ def _json_events(text: str) -> Iterator[_Event]:
     try:
         json.loads(text, parse_int=str, parse_float=str, parse_constant=_no_constant)
     except json.JSONDecodeError as cause:
-        raise _Refusal(f"the text is not JSON: {cause.msg}", cause.lineno, _LOOK) from cause
+        raise _Refusal(f"the text is not JSON: {_json_problem(cause)}", cause.lineno, _LOOK) from cause
     except RecursionError as cause:
         raise _Refusal(f"values are nested deeper than {_DEEPEST}", None, _IN_FILES) from cause
     line = 1
@@ -165,6 +166,16 @@ def _json_events(text: str) -> Iterator[_Event]:
             yield _Event("scalar", line, json.loads(word))
         else:
             yield _Event("scalar", line, word, plain=True)
+
+
+def _json_problem(cause: json.JSONDecodeError) -> str:
+    """Say what is wrong; of the most common mistake, versions of Python say different things."""
+    before, after = cause.doc[: cause.pos].rstrip(), cause.doc[cause.pos :].lstrip()
+    if re.match(r"[}\]]", after) and before.endswith(","):
+        return "a comma stands before the closing bracket"
+    if re.match(r",\s*[}\]]", after):
+        return "a comma stands before the closing bracket"
+    return cause.msg[:1].lower() + cause.msg[1:]
 
 
 def _no_constant(word: str) -> None:

@@ -12,6 +12,7 @@ from isolation.sandbox.engine import LABEL, OWNER_LABEL, Engine
 from isolation.sandbox.engine_counters import EngineGroup
 from isolation.sandbox.hardening import Mounts, create_body
 from isolation.sandbox.streams import Channel
+from isolation.units import format_bytes
 
 if TYPE_CHECKING:
     from isolation.model.policy import Limits, Policy
@@ -130,8 +131,8 @@ class Cells:
             )
         if facts.memory_bytes and limits.memory_bytes > facts.memory_bytes:
             raise UnenforceableError(
-                f"limits.memory of policy {policy.name!r} is {limits.memory_bytes} bytes, "
-                f"but this host has {facts.memory_bytes}",
+                f"limits.memory of policy {policy.name!r} is {format_bytes(limits.memory_bytes)}, "
+                f"but this host has {format_bytes(facts.memory_bytes)}",
                 hint="Lower it: a limit above the host's own is none.",
             )
         if not any("seccomp" in option for option in facts.security):

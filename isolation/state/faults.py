@@ -22,6 +22,7 @@ _FULL = ("is full", f"Free some space there (`isolation clean` removes what old 
 _READ_ONLY = ("is read-only", f"Mount it writable, or {_ELSEWHERE}.")
 _FORBIDDEN = ("may not be used by this user", f"Give this user the right to read and write it, or {_ELSEWHERE}.")
 _MISSING = ("is not there, or not a folder", f"Create it, or {_ELSEWHERE}.")
+_FILE = ("is a file, and no folder", "Choose another folder with --state.")
 _BROKEN = (
     "lies on a disk that reports errors",
     f"See the kernel's log (`dmesg`), copy what can be read, and {_ELSEWHERE}.",
@@ -40,6 +41,7 @@ _BY_ERRNO = {
     errno.EPERM: _FORBIDDEN,
     errno.ENOENT: _MISSING,
     errno.ENOTDIR: _MISSING,
+    errno.EEXIST: _FILE,
     errno.EIO: _BROKEN,
 }
 # Primary result codes, https://www.sqlite.org/rescode.html
@@ -74,14 +76,16 @@ def fault_of(error: BaseException, folder: Path) -> StorageError | None:
     if isinstance(code, int):
         return _sqlite_fault(error, code & 0xFF, folder)
     if isinstance(error, OSError):
-        what, hint = _BY_ERRNO.get(error.errno or 0, (f"cannot be used: {error}", f"Look into it, or {_ELSEWHERE}."))
+        what, hint = _BY_ERRNO.get(
+            error.errno or 0, (f"cannot be used: {error.strerror or error}", f"Look into it, or {_ELSEWHERE}.")
+        )
         return StorageError(f"the state folder {folder} {what}", hint=hint)
     return None
 
 
 def _sqlite_fault(error: BaseException, code: int, folder: Path) -> StorageError:
     """SQLite says "I/O error" or "cannot open" of a full or forbidden folder too: those two are looked into."""
-    what, hint = _BY_SQLITE_CODE.get(code, (f"holds a database that refuses us: {error}", f"Or {_ELSEWHERE}."))
+    what, hint = _BY_SQLITE_CODE.get(code, (f"holds a database that refuses us: {error}", f"C{_ELSEWHERE[1:]}."))
     if code in {_SQLITE_IOERR, _SQLITE_CANTOPEN}:
         what, hint = _cause_in(folder) or (what, hint)
     return StorageError(f"the state folder {folder} {what}", hint=hint)

@@ -99,7 +99,7 @@ def test_deleting_a_key_that_is_not_there_suggests_one_that_is(contexts: Context
         contexts.delete("sale.total", "ann", "t2")
 
     assert str(caught.value) == "the context has no key 'sale.total'"
-    assert caught.value.hint == "Did you mean sales.total?"
+    assert caught.value.hint == "Did you mean 'sales.total'?"
 
 
 def test_a_snapshot_holds_only_what_both_recipe_and_policy_cover(contexts: ContextStore) -> None:
