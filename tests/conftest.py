@@ -32,14 +32,14 @@ class ResultOf(Protocol):
 
 
 @pytest.fixture(scope="session")
-def engine() -> None:
+def engine(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Fail, and never skip, where the engine or the runner image is missing: a test that did not run proves nothing."""
     # Imported here: what most tests do without is not worth its import.
     from isolation.errors import EngineError  # noqa: PLC0415
     from isolation.sandbox.engine import DockerEngine  # noqa: PLC0415
-    from isolation.settings import load_settings  # noqa: PLC0415
+    from isolation.settings import Settings  # noqa: PLC0415
 
-    settings = load_settings()
+    settings = Settings(state=tmp_path_factory.getbasetemp())
     try:
         DockerEngine(settings.engine).image_id(settings.image)
     except EngineError as error:
