@@ -1,0 +1,421 @@
+"""The kernel's counters, read from trees of files as real kernels write them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from isolation.errors import EngineError
+from isolation.model.policy import Limits
+from isolation.sandbox import counters
+from isolation.sandbox.counters import (
+    CGROUP_ROOT,
+    GroupV1,
+    GroupV2,
+    Reading,
+    leftover_groups,
+    make_group,
+    remove_leftover,
+)
+from isolation.sandbox.engine_counters import EngineGroup
+from isolation.testing import FakeEngine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LIMITS = Limits.model_validate({"memory": "64MiB", "pids": 32, "cpus": 0.5})
+CELL = "isolation-20250102-030405-0a1b2c3d-1"
+ON_V1 = (CGROUP_ROOT / "memory").is_dir() and os.access(CGROUP_ROOT / "memory", os.W_OK)
+
+V1 = {
+    "memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n",
+    "memory/memory.use_hierarchy": "1\n",
+    "memory/memory.memsw.limit_in_bytes": "9223372036854771712\n",
+    "memory/memory.stat": "cache 1\nrss 2\ntotal_cache 8192\ntotal_rss 4096\n",
+    "memory/memory.usage_in_bytes": "20480\n",
+    "memory/memory.max_usage_in_bytes": "65536\n",
+    "memory/memory.kmem.usage_in_bytes": "1024\n",
+    "cpuacct/cpuacct.usage": "2500000000\n",
+    "cpuacct/cpuacct.usage_user": "2000000000\n",
+    "cpuacct/cpuacct.usage_sys": "500000000\n",
+    "cpu/cpu.stat": "nr_periods 12\nnr_throttled 3\nthrottled_time 250000000\n",
+    "pids/pids.current": "4\n",
+    "pids/pids.peak": "9\n",
+    "blkio/blkio.throttle.io_service_bytes_recursive": (
+        "254:0 Read 4096\n254:0 Write 8192\n254:0 Sync 0\n254:0 Total 12288\n"
+        "254:16 Read 1\n254:16 Write 2\nTotal 12291\n"
+    ),
+}
+V2 = {
+    "cpu.stat": "usage_usec 2500000\nuser_usec 2000000\nsystem_usec 500000\nnr_throttled 0\nthrottled_usec 0\n",
+    "memory.current": "20480\n",
+    "memory.peak": "65536\n",
+    "memory.stat": "anon 4096\nfile 8192\nkernel 1024\nkernel_stack 512\n",
+    "memory.events": "low 0\nhigh 0\nmax 3\noom 1\noom_kill 1\noom_group_kill 0\n",
+    "pids.current": "4\n",
+    "pids.peak": "9\n",
+    "pids.events": "max 2\n",
+    "io.stat": "254:0 rbytes=4096 wbytes=8192 rios=1 wios=2 dbytes=0 dios=0\n254:16 rbytes=1 wbytes=2 rios=1 wios=1\n",
+    "docker-abc.scope/cpu.stat": "usage_usec 2500000\nnr_throttled 3\nthrottled_usec 250000\n",
+}
+EXPECTED = Reading(
+    cpu_s=2.5,
+    cpu_user_s=2.0,
+    cpu_system_s=0.5,
+    throttled_s=0.25,
+    memory_bytes=20480,
+    memory_peak_bytes=65536,
+    memory_anon_bytes=4096,
+    memory_file_bytes=8192,
+    memory_kernel_bytes=1024,
+    pids=4,
+    pids_peak=9,
+    io_read_bytes=4097,
+    io_write_bytes=8194,
+)
+
+
+def lay(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+@pytest.fixture
+def v1(tmp_path: Path) -> Path:
+    """Lay out what the kernel shows of a group of ours as soon as it is made."""
+    for name in ("memory", "cpu", "cpuacct", "pids", "blkio"):
+        (tmp_path / name / "isolation" / CELL).mkdir(parents=True)
+    lay(tmp_path, {name.replace("/", f"/isolation/{CELL}/", 1): text for name, text in V1.items()})
+    return tmp_path
+
+
+@pytest.fixture
+def v2(tmp_path: Path) -> Path:
+    lay(tmp_path / "isolation" / CELL, V2)
+    return tmp_path
+
+
+def empty(folder: Path) -> None:
+    """Take the files away, which a kernel does with the group itself."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.unlink()
+
+
+def test_v1_is_read_into_the_common_schema(v1: Path) -> None:
+    """Nanoseconds, bytes and hierarchical totals; nothing happened yet, so no kill and no word on forks."""
+    group = GroupV1(v1, CELL, LIMITS)
+
+    assert group.read() == replace(EXPECTED, oom_kills=0, forks_refused=None)
+    empty(v1)
+    group.remove()
+
+
+def test_v2_is_read_into_the_same_schema(v2: Path) -> None:
+    """Microseconds, flat keys; throttling is counted where the quota stands, one level down."""
+    group = GroupV2(v2, CELL, systemd=False)
+
+    assert group.read() == replace(EXPECTED, oom_kills=1, forks_refused=2)
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - one more descriptor either way
+
+
+def as_dict(reading: Reading) -> dict[str, float | int | None]:
+    return {name: getattr(reading, name) for name in Reading.__dataclass_fields__}
+
+
+@pytest.mark.parametrize("name", sorted(set(V2) - {"docker-abc.scope/cpu.stat"}))
+def test_a_counter_that_v2_lacks_is_none_not_zero(v2: Path, name: str) -> None:
+    """Kernels before 5.19 have no memory.peak, and each file has its first kernel."""
+    (v2 / "isolation" / CELL / name).unlink()
+    fields = {
+        "cpu.stat": {"cpu_s", "cpu_user_s", "cpu_system_s"},
+        "memory.current": {"memory_bytes"},
+        "memory.peak": {"memory_peak_bytes"},
+        "memory.stat": {"memory_anon_bytes", "memory_file_bytes", "memory_kernel_bytes"},
+        "memory.events": {"oom_kills"},
+        "pids.current": {"pids"},
+        "pids.peak": {"pids_peak"},
+        "pids.events": {"forks_refused"},
+        "io.stat": {"io_read_bytes", "io_write_bytes"},
+    }[name]
+
+    reading = as_dict(GroupV2(v2, CELL, systemd=False).read())
+
+    assert {field for field, value in reading.items() if value is None} == fields
+
+
+def test_a_counter_that_v1_lacks_is_none_not_zero(v1: Path) -> None:
+    """A group without any of the optional files still reads, and says nothing."""
+    group = GroupV1(v1, CELL, LIMITS)
+    empty(v1)
+
+    reading = as_dict(group.read())
+
+    assert {field for field, value in reading.items() if value is not None} == {"oom_kills"}
+    group.remove()
+
+
+def test_an_empty_io_file_on_v2_is_zero(v2: Path) -> None:
+    """The kernel leaves out devices that were not used: no line is a measurement."""
+    (v2 / "isolation" / CELL / "io.stat").write_text("")
+
+    reading = GroupV2(v2, CELL, systemd=False).read()
+
+    assert (reading.io_read_bytes, reading.io_write_bytes) == (0, 0)
+
+
+def test_what_was_throttled_is_remembered_after_the_containers_end(v2: Path) -> None:
+    """Its own group is gone by then."""
+    group = GroupV2(v2, CELL, systemd=False)
+    group.read()
+    (v2 / "isolation" / CELL / "docker-abc.scope/cpu.stat").unlink()
+
+    assert group.read().throttled_s == 0.25
+
+
+def test_refused_forks_are_remembered_after_the_containers_end(v1: Path) -> None:
+    """v1 counts them in the container's own group, which dies first."""
+    group = GroupV1(v1, CELL, LIMITS)
+    group.watch("abc")
+    own = v1 / "pids" / "isolation" / CELL / "abc"
+    lay(own, {"pids.events": "max 5\n"})
+    assert group.read().forks_refused == 5
+    empty(own)
+    own.rmdir()
+
+    assert group.read().forks_refused == 5
+    empty(v1)
+    group.remove()
+
+
+def test_a_kill_counted_in_the_containers_own_group_counts(v1: Path) -> None:
+    """Should the signal of the parent be missed."""
+    group = GroupV1(v1, CELL, LIMITS)
+    group.watch("abc")
+    lay(v1 / "memory" / "isolation" / CELL / "abc", {"memory.oom_control": "under_oom 0\noom_kill 2\n"})
+
+    assert group.read().oom_kills == 2
+    empty(v1)
+    (v1 / "memory" / "isolation" / CELL / "abc").rmdir()
+    group.remove()
+
+
+def test_v1_limits_are_written_where_the_counters_are(v1: Path) -> None:
+    """The run's group holds the policy's limits, swap included; the container's own is a little wider."""
+    group = GroupV1(v1, CELL, LIMITS)
+    written = {
+        name: (v1 / name.split(".")[0] / "isolation" / CELL / name).read_text()
+        for name in ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "pids.max", "cpu.cfs_quota_us")
+    }
+
+    assert written == {
+        "memory.limit_in_bytes": str(64 * 2**20),
+        "memory.memsw.limit_in_bytes": str(64 * 2**20),
+        "pids.max": "32",
+        "cpu.cfs_quota_us": "50000",
+    }
+    assert group.cell_memory_bytes(LIMITS) == 68 * 2**20
+    assert group.parent == f"/isolation/{CELL}"
+    empty(v1)
+    group.remove()
+
+
+def test_a_v1_group_binds_those_below_it(v1: Path) -> None:
+    """Before kernel 5.11 a group could be told not to; then our limit would be none."""
+    hierarchy = v1 / "memory" / "isolation" / CELL / "memory.use_hierarchy"
+    hierarchy.write_text("0\n")
+    group = GroupV1(v1, CELL, LIMITS)
+
+    assert hierarchy.read_text() == "1"
+    empty(v1)
+    group.remove()
+
+
+def test_removing_a_group_twice_is_no_error_and_closes_nothing_of_others(v1: Path) -> None:
+    """A cell's destruction may be tried again; by then its descriptor's number may be somebody else's."""
+    group = GroupV1(v1, CELL, LIMITS)
+    empty(v1)
+    group.remove()
+    other = os.eventfd(0)
+    group.remove()
+
+    os.close(other)
+    assert leftover_groups(v1) == ()
+    assert group.read().oom_kills == 0
+
+
+def test_a_group_that_something_lives_in_is_an_error_of_ours(v2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What still runs may not be forgotten: the uid stays taken, and nothing is merged."""
+    monkeypatch.setattr(counters, "_BUSY_FOR_S", 0.0)
+
+    with pytest.raises(EngineError, match="cannot be removed: Directory not empty"):
+        GroupV2(v2, CELL, systemd=False).remove()
+
+
+def test_the_systemd_driver_takes_a_slice_below_ours(tmp_path: Path) -> None:
+    """A dash in a slice's name means "within": the cell's own dashes must not."""
+    group = GroupV2(tmp_path, CELL, systemd=True)
+    mangled = "isolation-isolation_20250102_030405_0a1b2c3d_1.slice"
+    lay(tmp_path / "isolation.slice" / mangled, V2)
+
+    assert group.parent == mangled
+    assert group.read().cpu_s == 2.5
+    assert leftover_groups(tmp_path) == (CELL,)
+    for folder in ("docker-abc.scope", ""):
+        empty(tmp_path / "isolation.slice" / mangled / folder)
+        (tmp_path / "isolation.slice" / mangled / folder).rmdir()
+    group.remove()
+
+
+def test_the_cgroupfs_driver_takes_a_folder_below_ours(tmp_path: Path) -> None:
+    """The engine makes it."""
+    assert GroupV2(tmp_path, CELL, systemd=False).parent == f"/isolation/{CELL}"
+
+
+def test_leftovers_are_named_once_and_removed_when_empty(v1: Path) -> None:
+    """v1 has one folder of a cell in each of five trees; one that something lives in stays."""
+    assert leftover_groups(v1) == (CELL,)
+    remove_leftover(CELL, v1)
+    assert leftover_groups(v1) == (CELL,)
+    empty(v1)
+    remove_leftover(CELL, v1)
+    remove_leftover(CELL, v1)
+
+    assert leftover_groups(v1) == ()
+
+
+@pytest.mark.parametrize(
+    ("version", "driver", "local", "uid"),
+    [(1, "cgroupfs", False, 0), (1, "cgroupfs", True, 1000), (1, "systemd", True, 0), (2, "none", True, 0)],
+    ids=["an engine elsewhere", "no rights", "v1 by systemd", "no driver"],
+)
+def test_where_we_may_not_there_is_no_group(
+    v1: Path, monkeypatch: pytest.MonkeyPatch, version: int, driver: str, *, local: bool, uid: int
+) -> None:
+    """The engine's own word is the fallback, and ``usage.source`` says so."""
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+
+    assert make_group(CELL, LIMITS, version=version, driver=driver, local=local, root=v1) is None
+
+
+def test_a_host_that_lets_us_gets_the_group_of_its_kernel(v1: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what the engine says of itself."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    first = make_group(CELL, LIMITS, version=1, driver="cgroupfs", local=True, root=v1)
+    second = make_group(CELL, LIMITS, version=2, driver="systemd", local=True, root=v1)
+
+    assert isinstance(first, GroupV1)
+    assert isinstance(second, GroupV2)
+    empty(v1)
+    first.remove()
+
+
+def test_a_group_that_cannot_be_made_whole_is_taken_back(v1: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel without the event would leave us blind to kills: then the engine's word is the better one."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    empty(v1)
+    for name in ("memory", "pids"):
+        (v1 / name / "isolation" / CELL).rmdir()
+    (v1 / "memory" / "isolation").chmod(0o755)
+    descriptors = open_descriptors()
+
+    assert make_group(CELL, LIMITS, version=1, driver="cgroupfs", local=True, root=v1) is None
+    assert open_descriptors() == descriptors
+
+
+@pytest.mark.root
+@pytest.mark.skipif(not ON_V1, reason="this host's groups are not v1, or not ours to make")
+def test_a_real_v1_group_takes_its_limits_and_goes() -> None:
+    """What the fixtures imitate, on the kernel itself."""
+    cell = f"isolation-test-{os.getpid()}"
+    group = make_group(cell, LIMITS, version=1, driver="cgroupfs", local=True)
+    assert group is not None
+    try:
+        reading = group.read()
+        limit = (CGROUP_ROOT / "memory" / "isolation" / cell / "memory.limit_in_bytes").read_text()
+        assert int(limit) == 64 * 2**20
+        assert (reading.oom_kills, reading.pids, reading.cpu_s) == (0, 0, 0)
+        assert cell in leftover_groups()
+    finally:
+        group.remove()
+    assert cell not in leftover_groups()
+
+
+STATS = {
+    "cpu_stats": {
+        "cpu_usage": {"total_usage": 2_500_000_000, "usage_in_usermode": 2_000_000_000, "usage_in_kernelmode": 5e8},
+        "throttling_data": {"throttled_time": 250_000_000},
+    },
+    "memory_stats": {"usage": 20480, "max_usage": 65536, "stats": {"total_rss": 4096, "total_cache": 8192}},
+    "pids_stats": {"current": 4},
+    "blkio_stats": {"io_service_bytes_recursive": [{"op": "Read", "value": 1}, {"op": "write", "value": 2}]},
+}
+
+
+class Stats(FakeEngine):
+    """An engine whose counters are given."""
+
+    reading: dict[str, object] = STATS
+
+    def stats(self, container_id: str) -> dict[str, object]:
+        """Return them."""
+        super().stats(container_id)
+        return self.reading
+
+
+@pytest.fixture
+def told() -> tuple[Stats, EngineGroup]:
+    engine = Stats()
+    group = EngineGroup(engine)
+    group.watch(engine.create("a", {"Image": "isolation-runner:latest"}))
+    return engine, group
+
+
+def test_the_engines_word_is_read_into_the_same_schema(told: tuple[Stats, EngineGroup]) -> None:
+    """It tells of no kill and no refused fork: None, so that the judge looks elsewhere."""
+    engine, group = told
+    reading = group.read()
+
+    assert reading == Reading(
+        cpu_s=2.5,
+        cpu_user_s=2.0,
+        cpu_system_s=0.5,
+        throttled_s=0.25,
+        memory_bytes=20480,
+        memory_peak_bytes=65536,
+        memory_anon_bytes=4096,
+        memory_file_bytes=8192,
+        pids=4,
+        io_read_bytes=1,
+        io_write_bytes=2,
+    )
+    engine.forget()
+
+
+def test_the_last_reading_stays_when_the_engine_tells_no_more(told: tuple[Stats, EngineGroup]) -> None:
+    """A stopped container reads as zeros, and an engine that is gone as an error."""
+    engine, group = told
+    before = group.read()
+    engine.reading = {"pids_stats": {}, "cpu_stats": {"cpu_usage": {"total_usage": 0}}}
+    assert group.read() == before
+    engine.vanish()
+
+    assert group.read() == before
+    engine.forget()
+
+
+def test_no_devices_of_the_engines_word_is_none(told: tuple[Stats, EngineGroup]) -> None:
+    """No reading and no device look the same in it."""
+    engine, group = told
+    engine.reading = {**STATS, "blkio_stats": {"io_service_bytes_recursive": []}}
+
+    assert group.read().io_read_bytes is None
+    engine.forget()
