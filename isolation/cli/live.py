@@ -11,7 +11,6 @@ from rich.text import Text
 from isolation.cli.board import Board
 
 if TYPE_CHECKING:
-
     from isolation.cli.board import Piece
 
 _REFRESHES_PER_S = 8.0

@@ -48,8 +48,10 @@ def register(parser: Parser) -> None:
     takes_recipe(added)
     added.add_argument("--policy", metavar="NAME|FILE", help="what the run may use, see and do")
     added.add_argument("--set", action="append", metavar="KEY=VALUE", help="a context value for this run only")
-    added.add_argument("--only", action="append", metavar="A,B", help="run these steps alone")
-    added.add_argument("--skip", action="append", metavar="A,B", help="leave these steps out")
+    added.add_argument(
+        "--only", action="append", metavar="A,B", help="run these steps alone; what they depend on counts as done"
+    )
+    added.add_argument("--skip", action="append", metavar="A,B", help="leave these steps out, and what depends on them")
     _takes_output(added)
     added = parser.add(
         "rerun",

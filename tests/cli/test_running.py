@@ -153,6 +153,30 @@ def test_whoever_interrupts_a_run_leaves_no_container(shell: Shell, number: sign
     assert run["outcome"] == "cancelled"
 
 
+def test_artifacts_are_copied_and_never_over_another_file(shell: Shell) -> None:
+    """The same file again is in order; another one stays, and the exit code says so."""
+    shell.write('def run(ctx, params=None):\n    ctx.artifact("a.txt").write_text("text")\n')
+    copied = shell.folder / "out" / "a.txt"
+    for _ in range(2):
+        assert shell.run("run", ".", "--artifacts", "out")[0] == 0
+    assert copied.read_text(encoding="utf-8") == "text"
+    copied.write_text("mine", encoding="utf-8")
+    code, out, err = shell.run("run", ".", "--artifacts", "out", "--quiet")
+    assert (code, copied.read_text(encoding="utf-8")) == (4, "mine")
+    assert out.startswith("small  succeeded in ")
+    assert "artifacts were not copied to out: a.txt: a file of that name is there already\n" in err
+
+
+def test_a_step_that_does_not_exist_is_refused(shell: Shell) -> None:
+    """`--only typo` would otherwise run nothing, and succeed."""
+    shell.write(COUNTS)
+    assert shell.run("run", ".", "--only", "cuont") == (
+        2,
+        "",
+        "isolation: --only names 'cuont', which is no step of 'small'\nDid you mean 'count'?\n",
+    )
+
+
 def test_an_engine_that_is_not_there_exits_3(shell: Shell) -> None:
     """With its address, and what to do."""
     shell.write(COUNTS)
