@@ -77,12 +77,11 @@ class LogWriter:
 
     def close(self) -> None:
         """Write what has no line end yet, and close."""
-        for (step, kind), rest in self._partial.items():
-            if rest:
-                self._emit(step, kind, rest)
-        self._partial.clear()
-        with storage_faults(self._folder):
-            self._file.close()
+        with storage_faults(self._folder), self._file:
+            for (step, kind), rest in self._partial.items():
+                if rest:
+                    self._emit(step, kind, rest)
+            self._partial.clear()
 
     def _within_limit(self, content: bytes) -> bytes:
         kept = content[: self._left]

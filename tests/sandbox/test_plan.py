@@ -1,0 +1,67 @@
+"""The plan: what the runner is told, and the deadlines that the host keeps itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from isolation.model.policy import Policy
+from isolation.model.recipe import Recipe
+from isolation.sandbox.plan import deadlines, plan_document, write_scope
+
+POLICY = Policy.model_validate(
+    {"name": "p", "limits": {"wall": 50, "step_wall": 10}, "context": {"reads": ["*"], "writes": ["sales.*"]}}
+)
+
+
+def recipe(**more: Any) -> Recipe:  # noqa: ANN401 - as its author writes it
+    steps = [
+        {"name": "load", "module": "m", "function": "f", "args": {"n": 1}, "retry_count": 2},
+        {"name": "sum", "module": "m", "function": "g", "depends_on": ["load"], "timeout": 3, "enabled": False},
+        {"name": "say", "module": "m", "function": "h", "timeout": 99, "success": {"ctx_has_keys": ["a"]}},
+    ]
+    return Recipe.model_validate({"name": "r", "steps": steps, "config": {"c": 1}, **more})
+
+
+def test_the_plan_holds_what_the_runner_needs_and_no_more() -> None:
+    """The whole document: what a hostile container learns of its own run."""
+    made = recipe()
+
+    assert plan_document(made, made.steps, POLICY) == {
+        "steps": [
+            {"name": "load", "module": "m", "function": "f", "args": {"n": 1}, "depends_on": [], "ctx_has_keys": [],
+             "timeout_s": 10.0, "retry_count": 2, "enabled": True},
+            {"name": "sum", "module": "m", "function": "g", "args": {}, "depends_on": ["load"], "ctx_has_keys": [],
+             "timeout_s": 3.0, "retry_count": 0, "enabled": False},
+            {"name": "say", "module": "m", "function": "h", "args": {}, "depends_on": [], "ctx_has_keys": ["a"],
+             "timeout_s": 10.0, "retry_count": 0, "enabled": True},
+        ],
+        "workers": 1,
+        "config": {"c": 1},
+        "writes": [["sales.*"]],
+        "limits": {"result_bytes": 2**20, "artifact_count": 64},
+    }  # fmt: skip
+
+
+def test_the_least_of_all_deadlines_holds() -> None:
+    """A recipe may ask for less time than its policy gives, never for more."""
+    short = recipe(execution={"timeout_seconds": 20})
+    long = recipe(execution={"timeout_seconds": 2000})
+
+    assert deadlines(short, short.steps, POLICY).wall_s == 20
+    assert deadlines(long, long.steps, POLICY).wall_s == 50
+    assert deadlines(long, long.steps, POLICY).steps_s == (10, 3, 10)
+
+
+def test_a_key_must_match_the_policy_and_the_recipe() -> None:
+    """Two lists: one glob of each."""
+    assert write_scope(recipe(context={"writes": ["sales.eu"]}), POLICY) == [["sales.*"], ["sales.eu"]]
+    assert write_scope(recipe(context={"writes": []}), POLICY) == [["sales.*"], []]
+
+
+def test_steps_run_side_by_side_only_when_the_recipe_says_so() -> None:
+    """And at most eight: each is a process."""
+    steps = [{"name": f"s{number}", "module": "m", "function": "f"} for number in range(20)]
+    made = recipe(execution={"parallel_execution": True}, steps=steps)
+
+    assert plan_document(made, made.steps, POLICY)["workers"] == 8
+    assert plan_document(made, made.steps[:2], POLICY)["workers"] == 2

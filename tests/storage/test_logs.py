@@ -1,0 +1,183 @@
+"""What recipes wrote, kept in lines and within limits."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from isolation.clock import SystemClock
+from isolation.errors import StorageError
+from isolation.storage.logs import Logs
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from isolation.model.event import LogLine
+    from isolation.storage.logs import LogWriter
+
+LIMIT = 2**20
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Logs:
+    return Logs(tmp_path / "runs")
+
+
+@pytest.fixture
+def told() -> list[LogLine]:
+    return []
+
+
+def opened(
+    logs: Logs, told: list[LogLine] | None = None, most_bytes: int = LIMIT, attempt: int = 1
+) -> AbstractContextManager[LogWriter]:
+    return logs.open("run", attempt, SystemClock(), most_bytes, (told if told is not None else []).append)
+
+
+def texts(logs: Logs, attempt: int | None = None) -> list[str]:
+    return [line.text for line in logs.read("run", attempt)]
+
+
+def test_lines_are_cut_where_they_end_not_where_they_came(logs: Logs, told: list[LogLine]) -> None:
+    """Pieces of a pipe have no borders of their own, and a multi-byte letter may be cut too."""
+    with opened(logs, told) as writer:
+        for byte in "één\n\ntwo\nlast".encode():
+            writer.write("load", "stdout", bytes([byte]))
+
+    assert texts(logs) == ["één", "", "two", "last"]
+    assert told == list(logs.read("run"))
+
+
+def test_streams_and_steps_do_not_mix(logs: Logs) -> None:
+    """Two halves of two lines are no line."""
+    with opened(logs) as writer:
+        writer.write("a", "stdout", b"out")
+        writer.write("a", "stderr", b"err")
+        writer.write("b", "stdout", b"other\n")
+        writer.write("a", "stdout", b"put\n")
+        writer.write("a", "stderr", b"or\n")
+
+    assert [(line.step, line.stream, line.text) for line in logs.read("run")] == [
+        ("b", "stdout", "other"),
+        ("a", "stdout", "output"),
+        ("a", "stderr", "error"),
+    ]
+
+
+@pytest.mark.parametrize("ended", [b"", b"\n"])
+@pytest.mark.parametrize("pieces", [1, 7])
+def test_a_line_that_is_too_long_is_cut(logs: Logs, ended: bytes, pieces: int) -> None:
+    """Whether it ends or not, and however it comes; nothing of it is lost, and no line is made up."""
+    content = b"x" * (2 * 16_384 + 1) + ended
+    step = -(-len(content) // pieces)
+    with opened(logs) as writer:
+        for start in range(0, len(content), step):
+            writer.write("a", "stdout", content[start : start + step])
+
+    assert [len(text) for text in texts(logs)] == [16_384, 16_384, 1]
+
+
+def test_a_line_of_exactly_the_longest_is_one_line(logs: Logs) -> None:
+    """Its end may come in the next piece."""
+    with opened(logs) as writer:
+        writer.write("a", "stdout", b"x" * 16_384)
+        writer.write("a", "stdout", b"\n")
+
+    assert [len(text) for text in texts(logs)] == [16_384]
+
+
+def test_a_flood_without_a_line_end_is_not_collected(logs: Logs) -> None:
+    """What is held in memory is less than one line a stream."""
+    with opened(logs, most_bytes=2**30) as writer:
+        for _ in range(100):
+            writer.write("a", "stdout", b"x" * 65_536)
+        held = sum(len(rest) for rest in writer._partial.values())
+
+    assert held <= 16_384
+
+
+def test_what_is_beyond_the_limit_is_dropped_and_said(logs: Logs) -> None:
+    """Up to the last byte that is allowed, records and streams together."""
+    with opened(logs, most_bytes=10) as writer:
+        writer.write("a", "stdout", b"12345\n")
+        assert not writer.truncated
+        writer.record("a", "INFO", "abcdef")
+        writer.write("a", "stdout", b"more\n")
+
+    assert texts(logs) == ["12345", "abcd"]
+    assert (writer.kept_bytes, writer.truncated) == (10, True)
+
+
+def test_exactly_the_limit_is_not_truncated(logs: Logs) -> None:
+    """A bound that refuses its own value is off by one."""
+    with opened(logs, most_bytes=6) as writer:
+        writer.write("a", "stdout", b"12345\n")
+
+    assert (writer.kept_bytes, writer.truncated) == (6, False)
+
+
+def test_bytes_that_are_no_text_stay_readable(logs: Logs) -> None:
+    """Each as what it is; control characters stay, for whoever shows them to escape."""
+    with opened(logs) as writer:
+        writer.write("a", "stdout", b"\xff\x1b[2J\r\0\n")
+        writer.record("a", "INFO", 'x"}\n{"forged": 1}')
+
+    assert texts(logs) == ["\\xff\x1b[2J\r\0", 'x"}\n{"forged": 1}']
+
+
+def test_each_attempt_has_its_own_log_and_the_last_is_shown(logs: Logs) -> None:
+    """A retry must not write over what it was retried for."""
+    for attempt in (1, 2, 10):
+        with opened(logs, attempt=attempt) as writer:
+            writer.write("a", "stdout", b"attempt %d\n" % attempt)
+
+    assert logs.attempts("run") == (1, 2, 10)
+    assert (texts(logs), texts(logs, 1)) == (["attempt 10"], ["attempt 1"])
+    with pytest.raises(StorageError), opened(logs, attempt=1):
+        pass
+
+
+def test_a_run_without_a_log_has_no_lines(logs: Logs) -> None:
+    """It may have failed before anything could write."""
+    assert (texts(logs), logs.attempts("run")) == ([], ())
+
+
+def test_following_goes_on_until_the_run_has_ended(logs: Logs) -> None:
+    """Lines that come while one looks, half of one, and those between the last look and the end."""
+    going = threading.Event()
+    going.set()
+    lines = logs.read("run", 1, follow=going.is_set)
+    with opened(logs) as writer:
+        writer.write("a", "stdout", b"first\nhalf")
+        assert next(lines).text == "first"
+        writer.write("a", "stdout", b" and half\n")
+        assert next(lines).text == "half and half"
+        writer.write("a", "stdout", b"last\n")
+        going.clear()
+
+    assert [line.text for line in lines] == ["last"]
+
+
+def test_following_a_run_that_ended_without_a_log_ends(logs: Logs) -> None:
+    """Nobody waits for what will never come."""
+    assert list(logs.read("run", 1, follow=lambda: False)) == []
+
+
+@pytest.mark.root
+def test_a_log_that_finds_the_disk_full_says_so(small_disk: Path) -> None:
+    """In the state folder's own words: it is ours to fix, not the recipe's."""
+    logs = Logs(small_disk / "runs")
+    (small_disk / "ballast").write_bytes(bytes(200 * 2**10))
+
+    def fill() -> None:
+        with opened(logs, most_bytes=2**30) as writer:
+            for _ in range(10):
+                writer.write("a", "stdout", b"x" * 65_536)
+
+    with pytest.raises(StorageError) as caught:
+        fill()
+
+    assert str(caught.value).endswith("is full")
