@@ -69,6 +69,8 @@ def globals_first(arguments: Sequence[str]) -> list[str]:
 
     >>> globals_first(["runs", "--state", "here", "--json"])
     ['--state', 'here', 'runs', '--json']
+    >>> globals_first(["context", "set", "option", "--", "--state"])
+    ['context', 'set', 'option', '--', '--state']
     """
     first: list[str] = []
     rest: list[str] = []
