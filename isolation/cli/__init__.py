@@ -1,7 +1,7 @@
 """
 The command line: a thin layer over the controller and the stores, and the only one that talks to a person.
 
-Starting fast is a promise here: these modules import typer and the nouns, and whatever is heavier (the database, the
+Starting fast is a promise here: these modules import the nouns alone, and whatever is heavier (the database, the
 engine, pydantic, rich) inside the command that needs it.
 
 ::

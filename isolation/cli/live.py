@@ -8,10 +8,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from isolation.cli.board import Board
-
 if TYPE_CHECKING:
-    from isolation.cli.board import Piece
+    from isolation.cli.board import Board, Piece
 
 _REFRESHES_PER_S = 8.0
 
