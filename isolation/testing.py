@@ -219,7 +219,7 @@ class FakeEngine:
         """Wait until it has stopped; None if it has not within the time, or nobody knows it any more."""
         with self._asked("wait"):
             container = self._find(container_id)
-            if container is None or not container.ended.wait(timeout_s):
+            if container is None or not container.ended.wait(timeout_s) or self._find(container_id) is None:
                 return None
             return Ended(exit_code=container.exit_code or 0, oom_killed=False)
 
@@ -280,11 +280,11 @@ class FakeEngine:
             self._end(container, code)
 
     def _discard(self, container: FakeContainer) -> None:
+        del self.containers[container.container_id]  # first: from here on nobody can ask how it ended
         self._end(container, _KILLED)
         container.host_end.close()
         if not container.started:
             container.inner_end.close()
-        del self.containers[container.container_id]
 
     def _end(self, container: FakeContainer, code: int) -> None:
         if container.exit_code is None:
