@@ -1,0 +1,479 @@
+"""A cell on the real engine, looked at from inside and from the host."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import docker
+import pytest
+
+from isolation.model.event import LogLine
+from isolation.model.outcome import Outcome
+from isolation.model.policy import Limits, Policy
+from isolation.owner import this_process
+from isolation.sandbox.cell import Cells
+from isolation.sandbox.engine import DockerEngine
+from isolation.sandbox.hardening import ENVIRONMENT
+from isolation.sandbox.leases import FIRST_UID, UIDS, Leases
+from isolation.settings import Settings
+from isolation.testing import IMAGE
+from isolation.wiring import open_controller
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from isolation.controller import Controller
+    from isolation.model.event import Event
+    from isolation.model.run import Result
+    from tests.sandbox.conftest import Recipe, Run
+
+pytestmark = pytest.mark.engine
+Json = dict[str, Any]
+
+LOOK = """
+import os
+
+def status():
+    return dict(line.rstrip().split(":\\t", 1) for line in open("/proc/self/status") if ":\\t" in line)
+
+def opened(path, flags):
+    try:
+        os.close(os.open(path, flags))
+    except OSError as error:
+        return type(error).__name__
+    return "opened"
+
+def size(path):
+    try:
+        return len(os.listdir(path)) if os.path.isdir(path) else len(open(path, "rb").read(64))
+    except OSError as error:
+        return type(error).__name__
+
+def can_create(folder):
+    try:
+        os.close(os.open(f"{folder}/x", os.O_CREAT | os.O_WRONLY))
+    except OSError:
+        return False
+    return True
+
+def runner():
+    (pid,) = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and os.stat(f"/proc/{pid}/fd").st_uid == 0]
+    return pid
+
+def run(context, params):
+    mounts = [line.split() for line in open("/proc/self/mounts")]
+    pid = runner()
+    return {
+        "status": status(),
+        "groups": os.getgroups(),
+        "interfaces": [line.split(":")[0].strip() for line in open("/proc/net/dev") if ":" in line],
+        "mounts": {one[1]: one[3].split(",") for one in mounts},
+        "writable": sorted({one[1] for one in mounts if can_create(one[1])}),
+        "environment": dict(os.environ),
+        "descriptors": {fd: os.readlink(f"/proc/self/fd/{fd}") for fd in ("0", "1", "2", "3")},
+        "more": [fd for fd in os.listdir("/proc/self/fd") if int(fd) > 3 and os.path.exists(f"/proc/self/fd/{fd}")],
+        "runner_memory": opened(f"/proc/{pid}/mem", os.O_RDONLY),
+        "runner_descriptors": opened(f"/proc/{pid}/fd", os.O_RDONLY),
+        "runner_input": opened(f"/proc/{pid}/fd/0", os.O_RDONLY),
+        "runner_environment": opened(f"/proc/{pid}/environ", os.O_RDONLY),
+        "runner_maps": opened(f"/proc/{pid}/maps", os.O_RDONLY),
+        "masked": {path: size(path) for path in params["masked"]},
+    }
+"""
+MASKED = ["/proc/kcore", "/proc/keys", "/proc/interrupts", "/proc/timer_list", "/proc/config.gz", "/sys/firmware"]
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Json:
+    """Look around in one cell, from a step."""
+    folder = tmp_path_factory.mktemp("look")
+    (folder / "look.py").write_text(LOOK)
+    steps = f"steps: [{{name: look, module: look, function: run, args: {{masked: {MASKED}}}}}]"
+    (folder / "recipe.yaml").write_text(f"metadata: {{name: look}}\n{steps}\n")
+    with open_controller(Settings(state=folder / "state")) as controller:
+        result = controller.run(folder, policy=Policy(name="test"))
+    assert result.outcome is Outcome.SUCCEEDED, result.errors
+    outputs = result.attempts[0].steps[0].outputs
+    assert isinstance(outputs, dict)
+    return outputs
+
+
+def test_a_step_has_no_capability_and_can_gain_none(seen: Json) -> None:
+    """A 1: the kernel's own word on the process."""
+    status = seen["status"]
+
+    assert {status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+
+
+def test_a_step_has_a_uid_of_its_own_and_no_groups(seen: Json) -> None:
+    """From the reserved range; kernel quotas are per uid."""
+    uids, gids = ({*seen["status"][name].split()} for name in ("Uid", "Gid"))
+
+    assert uids == gids
+    assert len(uids) == 1
+    assert FIRST_UID <= int(uids.pop()) < FIRST_UID + UIDS
+    assert [group for group in seen["groups"] if not FIRST_UID <= group < FIRST_UID + UIDS] == []
+
+
+def test_a_step_sees_no_network_but_its_own_loopback(seen: Json) -> None:
+    """D 64: with nothing else there is nothing to filter."""
+    assert seen["interfaces"] == ["lo"]
+
+
+def test_a_step_can_write_to_two_folders_alone(seen: Json) -> None:
+    """B 40: both sized, both gone with the container, and nothing in them can be executed or become root."""
+    assert seen["writable"] == ["/scratch", "/tmp"]  # noqa: S108 - the container's own
+    for folder in ("/scratch", "/tmp"):  # noqa: S108 - as above
+        assert {"rw", "nosuid", "nodev", "noexec"} <= {*seen["mounts"][folder]}
+
+
+@pytest.mark.parametrize("folder", ["/", "/package", "/in", "/sys"])
+def test_everything_else_is_mounted_read_only(seen: Json, folder: str) -> None:
+    """What is mounted from the host is the host's."""
+    assert "ro" in seen["mounts"][folder]
+
+
+def test_a_step_sees_exactly_our_environment(seen: Json) -> None:
+    """E 71: nothing of the controller's own, and no surprise from the image."""
+    expected = dict(line.split("=", 1) for line in ENVIRONMENT)
+
+    assert {key: value for key, value in seen["environment"].items() if key != "HOSTNAME"} == expected
+    assert seen["environment"].get("HOSTNAME", "cell") == "cell"
+
+
+def test_a_step_holds_its_own_three_pipes_and_nothing_else(seen: Json) -> None:
+    """A 21: the channel's descriptors are closed before its first byte of code."""
+    descriptors = seen["descriptors"]
+
+    assert descriptors["0"] == "/dev/null"
+    assert len({descriptors[fd] for fd in "123"}) == 3
+    assert all(descriptors[fd].startswith("pipe:") for fd in "123")
+    assert seen["more"] == []
+
+
+@pytest.mark.parametrize("what", ["memory", "descriptors", "input", "environment", "maps"])
+def test_a_step_cannot_look_into_its_runner(seen: Json, what: str) -> None:
+    """A 8: there lies the nonce, and there the channel is open; they share a uid and nothing else."""
+    assert seen[f"runner_{what}"] == "PermissionError"
+
+
+@pytest.mark.parametrize("path", MASKED)
+def test_what_is_masked_reads_as_nothing(seen: Json, path: str) -> None:
+    """E 75."""
+    assert seen["masked"][path] in {0, "FileNotFoundError", "PermissionError"}
+
+
+SPEAK = """
+import json, os, struct
+
+def frame(kind, value):
+    payload = json.dumps(value).encode()
+    return struct.pack(">BI", kind, len(payload)) + payload
+
+def run(context, params):
+    out = os.open("/proc/1/fd/1", os.O_WRONLY)
+    ended = {"step": 0, "outcome": "succeeded", "tries": 1, "cause": "", "set": {"forged": 1}}
+    os.write(out, frame(5, ended))
+    os.write(out, struct.pack(">BI", 9, 80) + bytes(80))
+    context.set("honest", 1)
+"""
+
+
+def test_a_step_that_speaks_through_the_containers_init_is_found_out(controller: Controller, recipe: Recipe) -> None:
+    """Init shares the uid and has the container's output open; without the nonce nothing can be proven there."""
+    result = controller.run(recipe(SPEAK), policy=Policy(name="test"))
+
+    assert (result.outcome, result.cause) == (Outcome.BAD_ANSWER, "channel")
+    assert result.merge.status == "none"
+    assert controller.stores.contexts.history("forged") == ()
+
+
+SLEEP = """
+import time
+def run(context, params):
+    print("under way", flush=True)
+    time.sleep(600)
+"""
+
+
+class OnLine:
+    """Does something, in the host, when the step has written a line: then it is surely under way."""
+
+    def __init__(self, do: Callable[[], object]) -> None:
+        self._do = do
+
+    def on_event(self, event: Event) -> None:
+        """Take one event."""
+        if isinstance(event, LogLine):
+            self._do()
+
+
+@pytest.fixture
+def client() -> Iterator[docker.APIClient]:
+    client = docker.APIClient(version="auto")
+    yield client
+    client.close()
+
+
+def test_the_host_sees_the_same_confinement(controller: Controller, recipe: Recipe, client: docker.APIClient) -> None:
+    """A 27: read back from the kernel, not from what was asked for, for every process in the cell."""
+    found: list[dict[str, str]] = []
+    cancel = threading.Event()
+
+    def look() -> None:
+        (container,) = client.containers(filters={"label": f"isolation.owner={this_process().text()}"})
+        for pid in client.top(container["Id"], "-eo pid")["Processes"]:
+            lines = Path(f"/proc/{pid[0]}/status").read_text().splitlines()
+            found.append(dict(line.split(":\t", 1) for line in lines if ":\t" in line))
+        cancel.set()
+
+    folder = recipe(SLEEP)
+    controller.run(folder, policy=Policy(name="test"), watcher=OnLine(look), cancel=cancel)
+
+    assert len(found) == 3, "init, runner and step"
+    for status in found:
+        assert {status[name] for name in ("CapPrm", "CapEff", "CapBnd")} == {"0" * 16}
+        assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+        assert FIRST_UID <= int(status["Uid"].split()[0]) < FIRST_UID + UIDS
+
+
+def test_two_runs_at_once_have_different_uids(tmp_path: Path, recipe: Recipe) -> None:
+    """E 83: and neither waits for the other; each is let go only when both stand."""
+    folder = recipe("def run(context, params):\n    import os\n    print()\n    return {'uid': os.getuid()}")
+    both = threading.Barrier(2, timeout=30)
+    results: list[Result] = []
+
+    def start(name: str) -> None:
+        with open_controller(Settings(state=tmp_path / name)) as controller:
+            waiting = OnLine(both.wait)
+            results.append(controller.run(folder, policy=Policy(name="test"), watcher=waiting))
+
+    threads = [threading.Thread(target=start, args=(name,)) for name in ("a", "b")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    uids = [str(result.attempts[0].steps[0].outputs) for result in results]
+    assert len({*uids}) == 2
+
+
+def test_a_cancel_from_another_thread_ends_the_run_at_once(controller: Controller, recipe: Recipe) -> None:
+    """The container is gone when the call returns."""
+    cancel = threading.Event()
+    folder = recipe(SLEEP)
+    another = OnLine(lambda: threading.Thread(target=cancel.set).start())
+
+    result = controller.run(folder, policy=Policy(name="test"), watcher=another, cancel=cancel)
+
+    assert (result.outcome, result.cause) == (Outcome.CANCELLED, "cancelled")
+    assert result.usage.wall_s is not None
+    assert result.usage.wall_s < 10
+    assert result.run_id not in [left.run_id for left in controller.engine.leftovers()]
+
+
+def test_the_deadline_holds_when_a_step_stops_its_runner(run: Run) -> None:
+    """It is the host's, on the monotonic clock: nothing inside is needed for it."""
+    result = run(
+        """
+        import os, signal, time
+        def run(context, params):
+            os.kill(os.getppid(), signal.SIGSTOP)
+            time.sleep(600)
+        """,
+        wall=2,
+    )
+
+    assert (result.outcome, result.cause) == (Outcome.TIMED_OUT, "limits.wall")
+    assert result.usage.wall_s is not None
+    assert result.usage.wall_s < 10
+
+
+def test_a_daemon_does_not_outlive_its_run(run: Run) -> None:
+    """B 35: new session, two forks, all signals ignored; no process of its uid is left on the host."""
+    result = run(
+        """
+        import os, signal, time
+        def run(context, params):
+            read, write = os.pipe()
+            if os.fork() == 0:
+                os.setsid()
+                if os.fork() == 0:
+                    for number in (1, 2, 15):
+                        signal.signal(number, signal.SIG_IGN)
+                    os.write(write, b"x")
+                    time.sleep(600)
+                os._exit(0)
+            os.read(read, 1)
+            return {"uid": os.getuid()}
+        """
+    )
+
+    assert result.outcome is Outcome.SUCCEEDED, result.errors
+    outputs = result.attempts[0].steps[0].outputs
+    assert isinstance(outputs, dict)
+    found = [pid for pid in Path("/proc").iterdir() if pid.name.isdecimal() and owner(pid) == outputs["uid"]]
+    assert found == []
+
+
+def owner(process: Path) -> int | None:
+    try:
+        return process.stat().st_uid
+    except FileNotFoundError:  # it ended while we looked
+        return None
+
+
+def test_a_forked_child_that_comes_back_has_no_answer_to_give(run: Run) -> None:
+    """The classical fork, with an exit that unwinds through our own code: one step, one answer."""
+    result = run(
+        """
+        import os, sys
+        def run(context, params):
+            pid = os.fork()
+            if pid == 0:
+                sys.exit(3)
+            return {"child": os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}
+        """
+    )
+
+    assert result.outcome is Outcome.SUCCEEDED, result.errors
+    assert result.attempts[0].steps[0].outputs == {"child": 1}
+
+
+def test_threads_that_log_while_the_step_answers_break_nothing(run: Run) -> None:
+    """Frames of one pipe must not mix, and nothing may follow the answer."""
+    result = run(
+        """
+        import threading
+        from src.core.logger import get_logger
+        def chat():
+            while True:
+                get_logger("chat").info("x" * 6000)
+        def run(context, params):
+            for _ in range(4):
+                threading.Thread(target=chat, daemon=True).start()
+            context.set("big", ["y" * 1000] * 500)
+        """,
+        log=2**30,
+    )
+
+    assert result.outcome is Outcome.SUCCEEDED, (result.cause, result.errors)
+
+
+def test_a_child_that_writes_for_ever_does_not_hold_up_its_steps_end(run: Run) -> None:
+    """Who writes on after its step has ended is not listened to for ever."""
+    result = run(
+        """
+        import os
+        def run(context, params):
+            if os.fork() == 0:
+                os.setsid()
+                while True:
+                    os.write(1, b"x" * 65536)
+        """,
+        log=2**30,
+    )
+
+    assert result.outcome is Outcome.SUCCEEDED, (result.cause, result.errors)
+
+
+def test_unix_and_ip_sockets_work_within_a_cell(run: Run) -> None:
+    """D 66: what multiprocessing and local servers need; no other family does."""
+    result = run(
+        """
+        import socket
+        def run(context, params):
+            server = socket.socket()
+            server.bind(("127.0.0.1", 8000))
+            server.listen()
+            socket.create_connection(("127.0.0.1", 8000)).close()
+            socket.socket(socket.AF_UNIX).close()
+            refused = {}
+            for family in set(range(46)) - {1, 2, 10}:
+                try:
+                    socket.socket(family, socket.SOCK_STREAM)
+                except OSError as error:
+                    refused[error.errno] = refused.get(error.errno, 0) + 1
+            return {str(number): count for number, count in refused.items()}
+        """
+    )
+
+    assert result.attempts[0].steps[0].outputs == {"97": 43}, result.errors
+
+
+def test_without_groups_of_ours_the_engines_word_is_enough(tmp_path: Path, recipe: Recipe) -> None:
+    """An engine elsewhere, or a user without rights: out of memory is told all the same, and the source is honest."""
+    folder = recipe("def run(context, params):\n    return len([b'x' * 2**20 for _ in range(1000)])")
+    limits = Limits.model_validate({"memory": "48MiB"})
+    with open_controller(Settings(state=tmp_path / "state")) as controller:
+        leases = Leases(tmp_path / "uids")
+        controller.cells = Cells(controller.engine, leases, local=True, use_groups=False)
+        result = controller.run(folder, policy=Policy(name="test", limits=limits))
+
+    assert (result.outcome, result.cause) == (Outcome.OUT_OF_MEMORY, "limits.memory")
+    assert result.usage.source["cpu_s"] == "engine, sampled"
+    assert result.usage.oom_kills is None
+    assert leases.held() == ()
+
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def image() -> Iterator[Json]:
+    client = docker.APIClient(version="auto")
+    inspect: Callable[[str], Json] = client.inspect_image
+    yield inspect(IMAGE)
+    client.close()
+
+
+def test_the_image_is_small_and_asks_for_nothing(image: Json) -> None:
+    """No volume that would be writable, no health check, no root, nothing run on build."""
+    config = image["Config"]
+
+    assert image["Size"] < 120 * 2**20
+    assert not config.get("Volumes")
+    assert not config.get("Healthcheck")
+    assert not config.get("OnBuild")
+    assert config["User"] == "65534:65534"
+
+
+INSPECT = """
+import os, sys
+found = []
+for at, folders, names in os.walk("/"):
+    folders[:] = [name for name in folders if os.path.join(at, name) not in {"/proc", "/sys", "/dev"}]
+    for name in names:
+        path = os.path.join(at, name)
+        mode = os.lstat(path).st_mode
+        if mode & 0o6000 or os.listxattr(path, follow_symlinks=False):
+            found.append(path)
+print(found)
+"""
+
+
+def test_no_file_of_the_image_gives_rights() -> None:
+    """A 2 and 3: no setuid, no setgid, no file capability, whatever the engine's options do about them."""
+    args = ["--rm", "--network=none", "--user=0", "--entrypoint=/usr/bin/python3", IMAGE, "-c", INSPECT]
+    found = subprocess.run(["docker", "run", *args], capture_output=True, text=True, check=True)  # noqa: S607
+
+    assert found.stdout.strip() == "[]"
+
+
+def test_the_list_of_the_images_modules_is_the_images() -> None:
+    """Packaging believes the list: a module that only seems to be there would be missed when it runs."""
+    listed = (ROOT / "isolation/packaging/image_modules.txt").read_text()
+    made = subprocess.run([ROOT / "scripts/image", "--modules"], capture_output=True, text=True, check=True)
+
+    assert listed == made.stdout
+
+
+def test_the_engine_that_the_tests_ask_is_the_one_that_runs(controller: Controller) -> None:
+    """What is inspected here must be what recipes are run on."""
+    assert isinstance(controller.engine, DockerEngine)
+    assert controller.engine.address == os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
