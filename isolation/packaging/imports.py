@@ -122,6 +122,8 @@ def _logical_lines(text: str, path: Path | str) -> Iterator[list[TokenInfo]]:
                 line.append(token)
     except tokenize.TokenError as cause:
         sentence, (number, _) = cause.args
+        if "EOF" in sentence or "unterminated" in sentence:  # versions of Python word it differently
+            sentence = "a bracket or a quote is never closed"
         raise PackageError(f"the source is not Python: {sentence}", hint=_CORRECT, path=path, line=number) from cause
     except SyntaxError as cause:
         raise PackageError(

@@ -93,7 +93,7 @@ def test_text_that_looks_like_an_import_is_none() -> None:
 @pytest.mark.parametrize(
     ("content", "sentence", "line"),
     [
-        (b"x = (1,\n", "the source is not Python: EOF in multi-line statement", 2),
+        (b"x = (1,\n", "the source is not Python: a bracket or a quote is never closed", 2),
         (b"if x:\n        a\n    b\n", "the source is not Python: unindent does not match", 3),
         (b"a\n\xff", "the source is not UTF-8 text", 2),
         (b"# coding: utf-7\nx", "the source is written in 'utf-7'", 1),
