@@ -41,7 +41,7 @@ def clean(stores: Stores, engine: Engine, leases: Leases, clock: Clock, *, dry_r
     The order is that of a cell's own end: containers first, uids when they are proven gone, the record last.
     """
     held = leases.held()
-    stale = [lease for lease in held if lease.owner is not None and is_gone(lease.owner)]
+    stale = [lease for lease in held if lease.owner is None or is_gone(lease.owner)]
     living = {lease.cell for lease in held} - {lease.cell for lease in stale}
     before_s = clock.now().timestamp() - _SLOT_WITHOUT_LEASE_S
     dead = {lease.cell for lease in stale}

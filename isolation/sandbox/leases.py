@@ -30,7 +30,7 @@ def leases_folder() -> Path:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lease:
-    """A uid that is taken. ``owner`` is None for the instant between its taking and its being written down."""
+    """A uid that is taken. ``owner`` None: the file was damaged, so nobody can say whose it is."""
 
     uid: int
     cell: str
@@ -39,7 +39,7 @@ class Lease:
 
 class Leases:
     """
-    Leases as files named by uid; whoever creates one (``O_EXCL``) holds it.
+    Leases as files named by uid; whoever links one into place holds it.
 
     A lease is taken before anything else of a cell and given back after all of it, so whatever bears the name of a
     cell without a living lease is left over.
@@ -70,16 +70,15 @@ class Leases:
         return tuple(self._held()) if self._folder.is_dir() else ()
 
     def _write_down(self, uid: int, text: str) -> bool:
-        """Write a lease; tells whether the uid was free."""
-        path = self._folder / str(uid)
+        """Write a lease, whole or not at all; tells whether the uid was free."""
+        aside = self._folder / f".{secrets.token_hex(8)}"
         try:
-            with path.open("x", encoding="utf-8") as file:
-                file.write(text)
+            aside.write_text(text, encoding="utf-8")
+            (self._folder / str(uid)).hardlink_to(aside)
         except FileExistsError:
             return False
-        except OSError:
-            path.unlink(missing_ok=True)
-            raise
+        finally:
+            aside.unlink(missing_ok=True)
         return True
 
     def _held(self) -> Iterator[Lease]:
