@@ -1,0 +1,112 @@
+"""A controller that is killed leaves things behind; ``isolation clean`` finds them, and nothing of a living one."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from isolation.sandbox.counters import leftover_groups
+from isolation.sandbox.engine import DockerEngine
+from isolation.sandbox.leases import Leases, leases_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROGRAM = """
+import sys, isolation
+class Tell:
+    def on_event(self, event):
+        if type(event).__name__ == "StepStarted":
+            print("started", flush=True)
+with isolation.open_controller(state=sys.argv[1]) as controller:
+    controller.run(sys.argv[2], watcher=Tell())
+"""
+RECIPE = "metadata: {name: sleeper}\nsteps:\n  - {name: sleep, module: sleeper, function: sleep}\n"
+SCRIPTLET = "import time\n\n\ndef sleep(context, params):\n    time.sleep(50)\n"
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    folder = tmp_path / "sleeper"
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text(RECIPE)
+    (folder / "sleeper.py").write_text(SCRIPTLET)
+    return folder
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    state = tmp_path / "state"
+    yield state
+    isolation_command(state, "clean")
+
+
+def start(state: Path, recipe: Path) -> subprocess.Popen[str]:
+    """Start a controller of its own, and return when its recipe's step is under way."""
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, state, recipe], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "started\n"
+    return process
+
+
+def end(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    process.send_signal(number)
+    process.communicate()
+
+
+def isolation_command(state: Path, *words: str) -> Any:  # noqa: ANN401 - JSON
+    command = [str(Path(sys.executable).with_name("isolation")), "--state", str(state), *words, "--json"]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def left_of(run_id: str) -> dict[str, list[str]]:
+    """What this host still holds of a run."""
+    return {
+        "containers": [found.container_id for found in DockerEngine().leftovers() if found.run_id == run_id],
+        "groups": [cell for cell in leftover_groups() if run_id in cell],
+        "uids": [str(lease.uid) for lease in Leases(leases_folder()).held() if run_id in lease.cell],
+    }
+
+
+@pytest.mark.engine
+@pytest.mark.xdist_group("clean")  # it looks at the whole host
+def test_what_a_killed_controller_left_is_taken_away(state: Path, recipe: Path) -> None:
+    """Container, group, uid and slot go; the run is recorded as abandoned; a second clean finds nothing."""
+    end(start(state, recipe), signal.SIGKILL)
+    (run,) = isolation_command(state, "runs")
+    run_id = run["run_id"]
+    assert all(left_of(run_id).values())
+    assert [path.name for path in (state / "slots").iterdir()] == [f"isolation-{run_id}-1"]
+
+    looked = isolation_command(state, "clean", "--dry-run")
+    assert run_id in looked["runs"]
+    assert all(left_of(run_id).values()), "a dry run takes nothing away"
+    isolation_command(state, "clean")
+
+    assert not any(left_of(run_id).values())
+    assert [*(state / "slots").iterdir()] == []
+    assert isolation_command(state, "runs")[0]["state"] == "abandoned"
+    assert isolation_command(state, "clean")["runs"] == []
+
+
+@pytest.mark.engine
+@pytest.mark.xdist_group("clean")  # it looks at the whole host
+def test_what_a_living_controller_uses_is_left_alone(state: Path, recipe: Path) -> None:
+    """Somebody's clean in the middle of somebody else's run must not end it."""
+    process = start(state, recipe)
+    try:
+        (run,) = isolation_command(state, "runs")
+        before = left_of(run["run_id"])
+        isolation_command(state, "clean")
+        assert left_of(run["run_id"]) == before
+        assert all(before.values())
+        assert isolation_command(state, "runs")[0]["state"] == "running"
+    finally:
+        end(process, signal.SIGINT)
+    assert not any(left_of(run["run_id"]).values())
