@@ -1,0 +1,34 @@
+"""The runner's own modules, imported as the image has them: at the top level, with the contract beside them."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent.parent
+FOLDERS = ("isolation", "runner_image", "runner_image/library")
+
+
+class Load(Protocol):
+    """What the fixture ``load`` gives."""
+
+    def __call__(self, name: str) -> Any:  # noqa: ANN401 - a module
+        """Import a module of the image."""
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
+    before = {*sys.modules}
+    monkeypatch.setattr(sys, "path", [*(str(ROOT / folder) for folder in FOLDERS), *sys.path])
+    yield importlib.import_module
+    for name in {*sys.modules} - before:
+        found = getattr(sys.modules[name], "__file__", None) or ""
+        if "runner_image" in found or name == "contract":
+            del sys.modules[name]

@@ -1,0 +1,148 @@
+"""What scriptlets are written against: the context and the framework."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.runner.conftest import Load
+
+
+@pytest.fixture
+def context(load: Load) -> Any:  # noqa: ANN401 - the class of another world
+    return load("orchestrator.context").Context({"a": {"n": [1]}, "b": 2}, who="step")
+
+
+def test_what_is_got_is_a_copy(context: Any) -> None:  # noqa: ANN401
+    """A change that was never set would reach the shared context unseen."""
+    context.get("a")["n"].append(2)
+    context.to_dict()["a"]["n"].append(3)
+
+    assert context.get("a") == {"n": [1]}
+
+
+def test_what_is_set_is_a_copy(context: Any) -> None:  # noqa: ANN401
+    """What was checked is what is kept; tuples become lists, as everybody will read them."""
+    value: dict[str, object] = {"n": (1, 2)}
+    context.set("c", value)
+    value["n"] = (3,)
+
+    assert context.get("c") == {"n": [1, 2]}
+    assert context.get_history("c")[0]["after"] == {"n": [1, 2]}
+
+
+@pytest.mark.parametrize("key", ["", " a", "a ", "a\n", "\ud800", "x" * 257, 3, None], ids=ascii)
+def test_a_key_that_the_host_would_refuse_is_refused_at_once(context: Any, key: object) -> None:  # noqa: ANN401
+    """Where its writer can see it."""
+    with pytest.raises(ValueError, match="is not a context key"):
+        context.set(key, 1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), b"x", {1: 2}, 2**60, "\0", object()], ids=ascii)
+def test_a_value_that_json_cannot_say_is_refused_at_once(context: Any, value: object) -> None:  # noqa: ANN401
+    """And changes nothing."""
+    with pytest.raises(ValueError):  # noqa: PT011 - each has its own sentence
+        context.set("c", value)
+
+    assert "c" not in context
+    assert context.changes()["set"] == {}
+
+
+def test_changes_are_the_last_word_on_each_key(context: Any) -> None:  # noqa: ANN401
+    """With who said it."""
+    context.set("c", 1)
+    context.set("c", 2, who="audit")
+    assert context.delete("a")
+    assert not context.delete("none")
+    context.set("d", 1)
+    context.delete("d")
+
+    changes = context.changes()
+
+    assert (changes["set"], changes["deleted"]) == ({"c": 2}, ["a", "d"])
+    assert changes["writers"] == {"c": "audit", "a": "step", "d": "step"}
+
+
+def test_history_tells_before_and_after_by_key_and_by_writer(context: Any) -> None:  # noqa: ANN401
+    """Oldest first."""
+    context.set("b", 3)
+    context.set("b", 4, who="audit")
+    context.delete("b")
+
+    assert [(one["before"], one["after"], one["who"]) for one in context.get_history("b")] == [
+        (2, 3, "step"),
+        (3, 4, "audit"),
+        (4, None, "step"),
+    ]
+    assert len(context.get_history(who="audit")) == 1
+    assert context.get_history("a") == []
+
+
+def test_reads_are_what_was_asked_for(context: Any) -> None:  # noqa: ANN401
+    """Also what was not there; never what could not be a key, which nobody could say in an answer."""
+    context.get("a")
+    context.get("none", 1)
+    context.get("a\0")
+    assert "b" in context
+    assert "\ud800" not in context
+
+    assert context.reads() == ["a", "b", "none"]
+
+
+@pytest.mark.parametrize(("strategy", "b"), [("last_wins", 9), ("first_wins", 2)])
+def test_merging_settles_what_both_have(load: Load, context: Any, strategy: str, b: int) -> None:  # noqa: ANN401
+    """And takes over what only the other has."""
+    other = load("orchestrator.context").Context({"b": 9, "c": 1})
+    context.merge_from(other, strategy)
+
+    assert (context.get("b"), context.get("c")) == (b, 1)
+
+
+def test_merging_may_refuse_or_rename(load: Load, context: Any) -> None:  # noqa: ANN401
+    """A strategy that nobody knows is an error before anything is taken."""
+    other = load("orchestrator.context").Context({"b": 9})
+    with pytest.raises(ValueError, match="both contexts have 'b'"):
+        context.merge_from(other, "error")
+    with pytest.raises(ValueError, match="unknown conflict_strategy"):
+        context.merge_from(other, "guess")
+    context.merge_from(other, "error", prefix="other.")
+
+    assert (context.get("b"), context.get("other.b")) == (2, 9)
+
+
+@pytest.mark.parametrize("name", ["../up", "/etc/passwd", "a/../../b", ".hidden", ""])
+def test_an_artifact_cannot_lead_out_of_its_folder(context: Any, name: str) -> None:  # noqa: ANN401
+    """Refused where its author sees it, by the rule that the host applies again."""
+    with pytest.raises(ValueError, match="not a plain name"):
+        context.artifact(name)
+
+
+def test_an_artifacts_folder_is_made(load: Load, context: Any, tmp_path: Path, monkeypatch: Any) -> None:  # noqa: ANN401
+    """So that one can write to the path at once."""
+    monkeypatch.setattr(load("orchestrator.context"), "ARTIFACTS", str(tmp_path))
+
+    context.artifact("plots/a.txt").write_text("x")
+
+    assert (tmp_path / "plots" / "a.txt").read_text() == "x"
+
+
+def test_a_scriptlet_registers_under_its_name_or_another(load: Load) -> None:
+    """With and without arguments, and the class stays what it was."""
+    framework = load("scriptlets.framework")
+
+    @framework.register_scriptlet
+    class One(framework.BaseScriptlet):  # type: ignore[name-defined, misc]
+        """Do one thing."""
+
+    @framework.register_scriptlet(name="second")
+    class Two(framework.BaseScriptlet):  # type: ignore[name-defined, misc]
+        """Do another."""
+
+    assert {"One": One, "second": Two} == framework.REGISTERED
+    assert (One().name, One().description) == ("One", "Do one thing.")
+    with pytest.raises(NotImplementedError, match="One has no run"):
+        One().run({}, {})
