@@ -75,7 +75,7 @@ def test_what_other_readers_take_differently_is_refused_with_a_sentence(content:
     assert str(caught.value) == REFUSED[content]
 
 
-@pytest.mark.parametrize("value", [b"x", {1: 2}, {"a"}, object(), float("nan"), 2**53 + 1, "\ud800"], ids=repr)
+@pytest.mark.parametrize("value", [b"x", {1: 2}, {"a"}, object, float("nan"), 2**53 + 1, "\ud800"], ids=repr)
 def test_what_json_cannot_say_is_refused_before_it_is_said(value: object) -> None:
     """The step that made it learns of it, not the host."""
     with pytest.raises(Malformed):
