@@ -23,7 +23,6 @@ class Owner:
     pid: int
     started: str
 
-
     def text(self) -> str:
         """Write it on one line, for a label or a file."""
         return f"{self.boot}|{self.pid}|{self.started}"

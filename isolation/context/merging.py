@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from isolation.model.snapshot import Snapshot
 
 
-def apply(  # noqa: PLR0913  (what it needs is what a merge is)
+def apply(
     connection: Connection,
     snapshot: Snapshot,
     changes: Changes,
@@ -36,7 +36,7 @@ def apply(  # noqa: PLR0913  (what it needs is what a merge is)
     """
     if not changes:
         return Merge()
-    for key in changes.keys():  # noqa: SIM118 - sorted, and not a dict
+    for key in changes.keys():
         check_value(check_key(key), changes.set.get(key))
     plan = merge(snapshot, entries.current(connection, changes.keys()), changes, rule)
     if plan.conflicts:

@@ -99,7 +99,7 @@ class ContextStore:
             versions={entry.key: entry.version for entry in found},
         )
 
-    def merge(  # noqa: PLR0913  (what it needs is what a merge is)
+    def merge(
         self,
         transaction: Connection,
         snapshot: Snapshot,

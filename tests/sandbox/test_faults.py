@@ -160,9 +160,14 @@ def test_a_lost_attempt_is_tried_again_if_the_policy_says_so(
     assert left(fake, leases) == (0, 0)
 
 
-Said = tuple["Callable[[Inside], object]", tuple[Outcome, str]]
+def end_and_wait(inside: Inside) -> None:
+    inside.end()
+    inside.hear_bye()
+
+
+Said = tuple["Callable[[Inside], None]", tuple[Outcome, str]]
 SAID: dict[str, Said] = {
-    "an end without its steps": (lambda inside: (inside.end(), inside.hear_bye()), (Outcome.BAD_ANSWER, "channel")),
+    "an end without its steps": (end_and_wait, (Outcome.BAD_ANSWER, "channel")),
     "an unknown frame": (lambda inside: inside.say(99, b""), (Outcome.BAD_ANSWER, "channel")),
     "last words": (lambda inside: inside.write(b"hello", 2), (Outcome.NO_ANSWER, "exit_code:0")),
     "nothing": (lambda _: None, (Outcome.NO_ANSWER, "exit_code:0")),
