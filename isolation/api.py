@@ -33,9 +33,7 @@ def open_controller(
 
     What is not given comes from the environment, the settings file, or the defaults, as on the command line.
     """
-    return wiring.open_controller(
-        load_settings(state=state, engine=engine, policy=policy, image=image, paths=paths)
-    )
+    return wiring.open_controller(load_settings(state=state, engine=engine, policy=policy, image=image, paths=paths))
 
 
 def run(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from isolation.clock import timestamp
-from isolation.context.key import check_key
+from isolation.context.value import check_entry
 from isolation.errors import EngineError, EngineUnreachableError
 from isolation.model.event import PhaseStarted
 from isolation.model.evidence import Evidence
@@ -146,8 +146,8 @@ class Attempting:
                 cell = claim.result()
                 self._watch.phases_ms |= aside.phases_ms
                 yield cell
-            except BaseException:
-                _destroy_claimed(claim)
+            except BaseException as error:
+                _destroy_claimed(claim, error)
                 raise
 
     def _claim(self, slot: Path, watch: Stopwatch) -> Cell:
@@ -174,7 +174,7 @@ class Attempting:
             logs=logs,
             artifacts=artifacts,
             tell=self._tell,
-            check_key=check_key,
+            check_entry=check_entry,
         )
         return Listener(
             cell,
@@ -205,7 +205,11 @@ class Attempting:
         return ""
 
 
-def _destroy_claimed(claim: Future[Cell]) -> None:
+def _destroy_claimed(claim: Future[Cell], because: BaseException) -> None:
     """Wait for a claim under way, and take back what came of it; a claim that failed has cleaned up after itself."""
-    if claim.exception() is None:
+    if claim.exception() is not None:
+        return
+    try:
         claim.result().destroy()
+    except EngineError as second:  # what came first says more; the lease stays, so `isolation clean` finds it
+        because.add_note(f"and its cell could not be taken back: {second}")

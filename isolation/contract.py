@@ -56,6 +56,8 @@ MAX_NODES = 100_000
 MAX_KEY_BYTES = 256
 MAX_STRING_BYTES = 65_536
 MAX_INTEGER = 2**53
+MAX_VALUE_BYTES = 2**20
+"""The largest value of one context key, as JSON."""
 
 _LONGEST_INTEGER = len(str(-MAX_INTEGER))
 _NAME_PART = re.compile(r"[A-Za-z0-9_()+=@, \-][A-Za-z0-9_()+=@, .\-]{0,99}", re.ASCII)

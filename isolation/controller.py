@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from isolation.attempt import Attempting, Laid
 from isolation.clock import timestamp
-from isolation.context.key import check_key
-from isolation.context.value import check_value
+from isolation.context.value import check_entry
 from isolation.errors import ContextError, InterruptedRunError
 from isolation.model.changes import Merge
 from isolation.model.event import Retrying, RunStarted
@@ -339,7 +338,7 @@ def _ignore(_: Event) -> None:
 
 def _check_inputs(inputs: Mapping[str, JsonValue], recipe: Recipe, policy: Policy) -> None:
     for key, value in inputs.items():
-        check_value(check_key(key), value)
+        check_entry(key, value)
         if not allows(key, recipe.context.reads, policy.context.reads):
             raise ContextError(
                 f"the recipe {recipe.name!r} may not read {key!r}, so setting it for this run would change nothing",

@@ -173,6 +173,7 @@ class FakeEngine:
             security=("name=seccomp,profile=default",),
             cpus=64,
             memory_bytes=2**40,
+            kernel="",
         )
 
     def image_id(self, name: str) -> str:

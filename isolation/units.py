@@ -12,12 +12,15 @@ _BYTES = {
     "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40,
 }  # fmt: skip
 _SECONDS = {"": 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_KIBI = 1024
+_WHOLE_FROM = 100
+_MINUTES_FROM_S = 120
 _QUANTITY = re.compile(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*([A-Za-z]*)\s*", re.ASCII)
 
 
 def _parse(text: object, factors: dict[str, float] | dict[str, int], example: str) -> float:
     if isinstance(text, bool) or not isinstance(text, str | int | float):
-        raise ValueError(f"{text!r} is no quantity; write one such as {example}")
+        raise ValueError(f"{text!r} is no quantity; write one such as {example}")  # noqa: TRY004 - pydantic's validators raise it
     match = _QUANTITY.fullmatch(str(text))
     if match is None:
         raise ValueError(f"{text!r} is no quantity; write one such as {example}")
@@ -65,14 +68,11 @@ def format_bytes(size_bytes: float | None) -> str:
     """
     if size_bytes is None:
         return "-"
-    size = float(size_bytes)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(size) < 1024:
-            break
-        size /= 1024
-    else:
-        unit = "TiB"
-    return f"{size:.0f} {unit}" if size == round(size) or size >= 100 else f"{size:.1f} {unit}"
+    size, units = float(size_bytes), ["TiB", "GiB", "MiB", "KiB", "B"]
+    while abs(size) >= _KIBI and len(units) > 1:
+        size /= _KIBI
+        units.pop()
+    return f"{size:.0f} {units[-1]}" if size == round(size) or size >= _WHOLE_FROM else f"{size:.1f} {units[-1]}"
 
 
 def format_seconds(seconds: float | None) -> str:
@@ -86,7 +86,7 @@ def format_seconds(seconds: float | None) -> str:
         return "-"
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 120:
+    if seconds < _MINUTES_FROM_S:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s"

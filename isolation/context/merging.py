@@ -36,7 +36,7 @@ def apply(
     """
     if not changes:
         return Merge()
-    for key in changes.keys():
+    for key in changes.keys():  # noqa: SIM118 - sorted, and not a dict
         check_value(check_key(key), changes.set.get(key))
     plan = merge(snapshot, entries.current(connection, changes.keys()), changes, rule)
     if plan.conflicts:

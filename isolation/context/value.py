@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isolation.contract import check_json
+from isolation.context.key import check_key
+from isolation.contract import MAX_VALUE_BYTES, check_json
 from isolation.errors import ContextError
 from isolation.model.package import canonical
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
-
-LARGEST_VALUE_BYTES = 2**20
 
 
 def check_value(key: str, value: JsonValue) -> str:
@@ -31,9 +30,14 @@ def check_value(key: str, value: JsonValue) -> str:
             hint="A value is JSON: null, true, false, numbers, text, lists, and objects with text keys.",
         ) from error
     content = canonical(value)
-    if len(content) > LARGEST_VALUE_BYTES:
+    if len(content) > MAX_VALUE_BYTES:
         raise ContextError(
-            f"the value of the context key {key!r} has {len(content)} bytes; {LARGEST_VALUE_BYTES} are allowed",
+            f"the value of the context key {key!r} has {len(content)} bytes; {MAX_VALUE_BYTES} are allowed",
             hint="Keep large things as artifacts, and only their names in the context.",
         )
     return content.decode()
+
+
+def check_entry(key: str, value: JsonValue) -> None:
+    """Check a key and what it is to hold; ContextError with a hint if either cannot be."""
+    check_value(check_key(key), value)

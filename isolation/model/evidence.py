@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 from isolation.model.changes import Changes
-from isolation.model.run import Artifact, StepReport
+
+if TYPE_CHECKING:
+    from isolation.model.run import Artifact, StepReport
 
 Stop = Literal["", "cancelled", "limits.wall", "limits.step_wall", "limits.log", "limits.result", "limits.artifacts"]
 """Why it was us who stopped it; empty if it was not."""
@@ -30,6 +32,6 @@ class Evidence:
     answer: Literal["complete", "missing", "malformed"] = "missing"
     answer_problem: str = ""
     steps: tuple[StepReport, ...] = ()
-    changes: Changes = Changes()
+    changes: Changes = field(default_factory=Changes)
     artifacts: tuple[Artifact, ...] = ()
     diagnostics: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -169,16 +170,16 @@ class Cells:
 
     def _group(self, name: str, limits: Limits) -> Group:
         facts = self._engine.facts()
+        # A socket of this host may lead elsewhere (a virtual machine, a tunnel): its kernel is then another.
+        local = self._local and facts.kernel == platform.release()
         group = None
         if self._use_groups:
-            group = make_group(
-                name, limits, version=facts.cgroup_version, driver=facts.cgroup_driver, local=self._local
-            )
+            group = make_group(name, limits, version=facts.cgroup_version, driver=facts.cgroup_driver, local=local)
         return group or EngineGroup(self._engine)
 
 
 def is_local(address: str) -> bool:
-    """Tell whether an engine's address is this host's own."""
+    """Tell whether an engine's address is a socket of this host."""
     return address.startswith("unix://") and Path(address.removeprefix("unix://")).exists()
 
 

@@ -41,6 +41,7 @@ class EngineFacts:
     security: tuple[str, ...]
     cpus: int
     memory_bytes: int
+    kernel: str
     warnings: tuple[str, ...] = ()
 
 
@@ -279,5 +280,6 @@ def _facts(info: dict[str, Any]) -> EngineFacts:
         security=tuple(info.get("SecurityOptions") or ()),
         cpus=int(info.get("NCPU") or 1),
         memory_bytes=int(info.get("MemTotal") or 0),
+        kernel=str(info.get("KernelVersion", "")),
         warnings=tuple(info.get("Warnings") or ()),
     )

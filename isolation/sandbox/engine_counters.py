@@ -1,7 +1,8 @@
-"""The engine's own word for a run's counters, where the kernel's files cannot be read: sampled while it lives."""
+"""The engine's own word for a run's counters, where the kernel's files cannot be read: asked while it lives."""
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 from isolation.errors import EngineError
@@ -11,39 +12,50 @@ if TYPE_CHECKING:
     from isolation.model.policy import Limits
     from isolation.sandbox.engine import Engine
 
+_ASK_EVERY_S = 0.5
+
 
 class EngineGroup:
-    """Reads ``/containers/{id}/stats``; after the end, the last reading is all there is."""
+    """
+    Asks for ``/containers/{id}/stats`` again and again, aside: an engine may take a second for its answer.
+
+    ``read`` returns the last answer at once. After the container's end, that is all there is.
+    """
 
     source = "engine, sampled"
     parent: str | None = None
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, ask_every_s: float = _ASK_EVERY_S) -> None:
         self._engine = engine
-        self._container: str | None = None
+        self._ask_every_s = ask_every_s
         self._last = Reading()
+        self._over = threading.Event()
 
     def cell_memory_bytes(self, limits: Limits) -> int:
         """Return the policy's limit: the engine's is the only one."""
         return limits.memory_bytes
 
     def watch(self, container_id: str) -> None:
-        """Learn which container to ask for."""
-        self._container = container_id
+        """Begin to ask."""
+        threading.Thread(target=self._ask, args=(container_id,), name="engine counters", daemon=True).start()
 
     def read(self) -> Reading:
-        """Read what the engine says now; of a container that has ended it says nothing, and the last reading stays."""
-        if self._container is not None:
-            try:
-                stats = self._engine.stats(self._container)
-            except EngineError:  # the container or the engine is gone; the loop that waits for it says which
-                return self._last
-            if stats.get("pids_stats", {}).get("current"):
-                self._last = _reading(stats)
+        """Return the last answer."""
         return self._last
 
     def remove(self) -> None:
-        """Do nothing: the engine made the group and removes it."""
+        """Ask no more; the engine made the group and removes it."""
+        self._over.set()
+
+    def _ask(self, container_id: str) -> None:
+        while not self._over.is_set():
+            try:
+                stats = self._engine.stats(container_id)
+            except EngineError:  # the container or the engine is gone; whoever waits for it says which
+                return
+            if stats.get("pids_stats", {}).get("current"):
+                self._last = _reading(stats)
+            self._over.wait(self._ask_every_s)
 
 
 def _reading(stats: dict[str, Any]) -> Reading:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from isolation.sandbox.transcript import Transcript
 
 _SAMPLE_EVERY_S = 0.1
-_SAMPLE_ENGINE_EVERY_S = 1.0
 _CANCEL_SEEN_WITHIN_S = 0.1
 _SEND_TIMEOUT_S = 20.0
 _END_TIMEOUT_S = 20.0
@@ -59,8 +58,7 @@ class Listener:
         self._clock = clock
         self._tell = tell
         self._cancel = cancel
-        live = cell.group.source.startswith("engine")
-        self._meter = Meter(cell.group, clock, _SAMPLE_ENGINE_EVERY_S if live else _SAMPLE_EVERY_S)
+        self._meter = Meter(cell.group, clock, _SAMPLE_EVERY_S)
         self._nonce = secrets.token_bytes(contract.NONCE_BYTES)
         self._started_s = clock.monotonic_s()
         self._stopped: Stop = ""
@@ -76,6 +74,7 @@ class Listener:
         A container that is gone already has no answer, which ``listen`` finds out; one that does not take them in
         time holds nothing yet but our own runner, and so is lost.
         """
+        self._started_s = self._clock.monotonic_s()
         content = json.dumps(plan, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
         try:
             self._cell.channel.send(self._nonce + frame(contract.PLAN, content), _SEND_TIMEOUT_S)
@@ -86,7 +85,6 @@ class Listener:
 
     def listen(self) -> None:
         """Take in what the container says until it has ended properly, breaks the contract, or must be stopped."""
-        self._started_s = self._clock.monotonic_s()
         while not (self._complete or self._stopped or self._problem or self._lost or self._cell.channel.closed):
             try:
                 for kind, payload in self._cell.channel.receive(self._patience_s()):

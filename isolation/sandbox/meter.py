@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from isolation.model.usage import HostReading, Sample, Usage
 
@@ -77,10 +77,8 @@ class Meter:
                 for name, value in parts.items()
                 if value is not None
             }
-        for name in ("cpu_user_s", "cpu_system_s", "memory_peak_bytes"):
-            if values[name] is None and own_word is not None:
-                values[name] = getattr(own_word, name)
-                source[name] = "the runner's own reading"
+        if own_word is not None:
+            _take_own_word(values, source, own_word, sampled=live)
         source |= {"wall_s": "host, monotonic clock", "output_bytes": "host, channel", "host": "psutil"}
         return Usage(
             wall_s=round(wall_s, 6),
@@ -91,6 +89,24 @@ class Meter:
             series=tuple(self._series),
             **values,
         )
+
+
+def _take_own_word(values: dict[str, Any], source: dict[str, str], own_word: ReadingFrame, *, sampled: bool) -> None:
+    """
+    Fill gaps with the runner's own reading.
+
+    It was taken at the end, so it also says more than a smaller figure that was sampled before.
+    """
+    told = {
+        "cpu_s": own_word.cpu_user_s + own_word.cpu_system_s,
+        "cpu_user_s": own_word.cpu_user_s,
+        "cpu_system_s": own_word.cpu_system_s,
+        "memory_peak_bytes": own_word.memory_peak_bytes,
+    }
+    for name, value in told.items():
+        if values[name] is None or (sampled and value > values[name]):
+            values[name] = value
+            source[name] = "the runner's own reading"
 
 
 def read_host() -> HostReading:

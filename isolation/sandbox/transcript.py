@@ -74,7 +74,7 @@ class Transcript:
         logs: LogKeeper,
         artifacts: ArtifactKeeper,
         tell: Callable[[Event], None],
-        check_key: Callable[[str], object],
+        check_entry: Callable[[str, JsonValue], object],
     ) -> None:
         self._steps = steps
         self._scope = write_scope
@@ -82,7 +82,7 @@ class Transcript:
         self._logs = logs
         self._artifacts = artifacts
         self._tell = tell
-        self._check_key = check_key
+        self._check_entry = check_entry
         self._reports: dict[int, StepReport] = {}
         self._set: dict[str, JsonValue] = {}
         self._deleted: set[str] = set()
@@ -186,9 +186,9 @@ class Transcript:
     def _adopt(self, name: str, frame: StepEndedFrame) -> None:
         for key in (*frame.set, *frame.deleted):
             try:
-                self._check_key(key)
+                self._check_entry(key, frame.set.get(key))
             except ContextError as error:
-                raise Malformed(f"the step {name!r} wrote a key that cannot be: {error}") from error
+                raise Malformed(f"the step {name!r} wrote what cannot be: {error}") from error
             if not all(any(fnmatchcase(key, glob) for glob in globs) for globs in self._scope):
                 raise Malformed(f"the step {name!r} wrote {key!r}, which it may not, and its runner let it")
             writer = frame.writers.get(key, name)

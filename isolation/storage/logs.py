@@ -140,19 +140,30 @@ class Logs:
         """
         Yield the lines of one attempt, the last by default.
 
-        With ``follow``, a function that tells whether the run still goes on, wait for more until it does not.
+        With ``follow``, a function that tells whether the run still goes on, wait for more until it does not; without
+        an attempt's number, go on with the attempts that follow, too.
         """
         number = attempt or max(self.attempts(run_id), default=1)
-        path = self._folder / run_id / f"attempt-{number}.jsonl"
         with storage_faults(self._folder):
-            while follow is not None and not path.exists():
-                if not follow():
-                    return
-                time.sleep(_LOOK_AGAIN_S)
-            if not path.exists():
+            yield from self._read_one(run_id, number, follow if attempt else self._until_next(run_id, number, follow))
+        if follow is not None and attempt is None and number + 1 in self.attempts(run_id):
+            yield from self.read(run_id, follow=follow)
+
+    def _read_one(self, run_id: str, number: int, follow: Callable[[], bool] | None) -> Iterator[LogLine]:
+        path = self._folder / run_id / f"attempt-{number}.jsonl"
+        while follow is not None and not path.exists():
+            if not follow():
                 return
-            with path.open(encoding="utf-8") as file:
-                yield from _lines(file.readline, follow)
+            time.sleep(_LOOK_AGAIN_S)
+        if not path.exists():
+            return
+        with path.open(encoding="utf-8") as file:
+            yield from _lines(file.readline, follow)
+
+    def _until_next(self, run_id: str, number: int, follow: Callable[[], bool] | None) -> Callable[[], bool] | None:
+        if follow is None:
+            return None
+        return lambda: number + 1 not in self.attempts(run_id) and follow()
 
 
 def _lines(readline: Callable[[], str], follow: Callable[[], bool] | None) -> Iterator[LogLine]:

@@ -24,6 +24,7 @@ FACTS = EngineFacts(
     security=("name=seccomp,profile=default", "name=apparmor"),
     cpus=2,
     memory_bytes=2**33,
+    kernel="6.1.0",
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from isolation.sandbox.engine_counters import EngineGroup
 from isolation.testing import FakeEngine
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 LIMITS = Limits.model_validate({"memory": "64MiB", "pids": 32, "cpus": 0.5})
@@ -361,27 +363,41 @@ STATS = {
 
 
 class Stats(FakeEngine):
-    """An engine whose counters are given."""
+    """An engine whose counters are given, and that tells when it was asked."""
 
-    reading: dict[str, object] = STATS
+    def __init__(self) -> None:
+        super().__init__()
+        self.reading: dict[str, object] = STATS
+        self._calls = threading.Semaphore(0)
 
     def stats(self, container_id: str) -> dict[str, object]:
         """Return them."""
+        self._calls.release()
         super().stats(container_id)
         return self.reading
 
+    def has_told(self) -> None:
+        """Wait until what it tells from now on has been taken in: whoever asks a second time has."""
+        while self._calls.acquire(blocking=False):
+            pass
+        for _ in range(2):
+            assert self._calls.acquire(timeout=10)
+
 
 @pytest.fixture
-def told() -> tuple[Stats, EngineGroup]:
+def told() -> Iterator[tuple[Stats, EngineGroup]]:
     engine = Stats()
-    group = EngineGroup(engine)
+    group = EngineGroup(engine, ask_every_s=0)
     group.watch(engine.create("a", {"Image": "isolation-runner:latest"}))
-    return engine, group
+    yield engine, group
+    group.remove()
+    engine.forget()
 
 
 def test_the_engines_word_is_read_into_the_same_schema(told: tuple[Stats, EngineGroup]) -> None:
     """It tells of no kill and no refused fork: None, so that the judge looks elsewhere."""
     engine, group = told
+    engine.has_told()
     reading = group.read()
 
     assert reading == Reading(
@@ -397,25 +413,25 @@ def test_the_engines_word_is_read_into_the_same_schema(told: tuple[Stats, Engine
         io_read_bytes=1,
         io_write_bytes=2,
     )
-    engine.forget()
 
 
 def test_the_last_reading_stays_when_the_engine_tells_no_more(told: tuple[Stats, EngineGroup]) -> None:
     """A stopped container reads as zeros, and an engine that is gone as an error."""
     engine, group = told
+    engine.has_told()
     before = group.read()
     engine.reading = {"pids_stats": {}, "cpu_stats": {"cpu_usage": {"total_usage": 0}}}
+    engine.has_told()
     assert group.read() == before
     engine.vanish()
 
     assert group.read() == before
-    engine.forget()
 
 
 def test_no_devices_of_the_engines_word_is_none(told: tuple[Stats, EngineGroup]) -> None:
     """No reading and no device look the same in it."""
     engine, group = told
     engine.reading = {**STATS, "blkio_stats": {"io_service_bytes_recursive": []}}
+    engine.has_told()
 
     assert group.read().io_read_bytes is None
-    engine.forget()

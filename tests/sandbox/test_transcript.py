@@ -9,7 +9,7 @@ import pytest
 
 from isolation import contract
 from isolation.clock import SystemClock
-from isolation.context.key import check_key
+from isolation.context.value import check_entry
 from isolation.contract import Malformed
 from isolation.errors import ImageError
 from isolation.model.changes import Changes
@@ -63,7 +63,7 @@ def transcript(kept: Kept) -> Transcript:
         logs=kept,
         artifacts=kept,
         tell=kept.events.append,
-        check_key=check_key,
+        check_entry=check_entry,
     )
 
 
@@ -143,9 +143,9 @@ REFUSED: dict[str, tuple[tuple[tuple[int, object], ...], str]] = {
         (HELLO, started(0), ended(0, deleted=["secret"])),
         "the step 'load' wrote 'secret', which it may not, and its runner let it",
     ),
-    "a key that cannot be": (
+    "wrote what cannot be": (
         (HELLO, started(0), ended(0, set={"sales.\x1b": 1})),
-        "the step 'load' wrote a key that cannot be",
+        "the step 'load' wrote what cannot be",
     ),
     "a negative time": ((HELLO, started(0), ended(0, wall_s=-1)), "wall_s: Input should be greater than"),
 }

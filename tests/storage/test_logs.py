@@ -181,3 +181,19 @@ def test_a_log_that_finds_the_disk_full_says_so(small_disk: Path) -> None:
         fill()
 
     assert str(caught.value).endswith("is full")
+
+
+def test_following_goes_on_with_the_next_attempt(logs: Logs) -> None:
+    """Who watches a run wants to see it tried again, too."""
+    with opened(logs, attempt=1) as writer:
+        writer.write("a", "stdout", b"first\n")
+    states = iter([True, False])
+
+    def goes_on() -> bool:
+        still = next(states, False)
+        if still:
+            with opened(logs, attempt=2) as writer:
+                writer.write("a", "stdout", b"second\n")
+        return still
+
+    assert [line.text for line in logs.read("run", follow=goes_on)] == ["first", "second"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from contract import check_artifact_name, check_json
+from contract import MAX_VALUE_BYTES, check_artifact_name, dumps
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,12 @@ class Context:
     def set(self, key: str, value: object, who: str | None = None) -> None:
         """Set a key to a JSON value. Raises ValueError for a key or a value that JSON cannot say."""
         _check_key(key)
-        check_json(value)
+        size_bytes = len(dumps(value))
+        if size_bytes > MAX_VALUE_BYTES:
+            raise ValueError(
+                f"the value of {key!r} has {size_bytes} bytes as JSON; {MAX_VALUE_BYTES} are allowed: "
+                "keep large things as artifacts, and only their names in the context"
+            )
         self._record(key, _copy(value), who, deleted=False)
         self._values[key] = _copy(value)
 
