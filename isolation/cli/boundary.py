@@ -32,7 +32,7 @@ def run(arguments: Sequence[str]) -> int:
         tell(error.sentence, error.hint)
         return error.exit_code
     except KeyboardInterrupt:
-        tell("interrupted")
+        tell("interrupted", "Nothing was merged by it; `isolation runs` shows what is recorded.")
         return INTERRUPTED
     except BrokenPipeError:
         return BROKEN_PIPE
