@@ -15,9 +15,6 @@ from contract import ANSWER, HEADER, RECORD, SMALL_FRAME_BYTES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from plan import Plan
-
-
 _ANSWER_FD = 3
 _WRAPPING_BYTES = 100
 """What a record needs more on its way to the host, where its step is named."""
@@ -45,10 +42,11 @@ class Process:
         self._exited = False
 
     @classmethod
-    def start(cls, step: dict, plan: Plan, number: int, forget: Callable[[], None]) -> Process:
-        """Fork a process for the step. Raises OSError where the kernel refuses one."""
+    def start(
+        cls, step: dict, number: int, *, values: dict, config: dict, answer_bytes: int, forget: Callable[[], None]
+    ) -> Process:
+        """Fork a process for the step, with ``values`` to itself. Raises OSError where the kernel refuses one."""
         pipes = [os.pipe() for _ in range(3)]
-        values = plan.view_for(step)
         try:
             pid = os.fork()
         except OSError:
@@ -57,11 +55,11 @@ class Process:
                 os.close(pipe[1])
             raise
         if pid == 0:
-            _become(step, values, plan.config, pipes, forget)
+            _become(step, values, config, pipes, forget)
         for read_fd, write_fd in pipes:
             os.close(write_fd)
             os.set_blocking(read_fd, False)
-        return cls(step, number, pid, (pipes[0][0], pipes[1][0], pipes[2][0]), plan.answer_bytes)
+        return cls(step, number, pid, (pipes[0][0], pipes[1][0], pipes[2][0]), answer_bytes)
 
     def read(self, fd: int, most: int) -> bytes | None:
         """Read from one of the pipes; None at its end, when it is closed and forgotten."""

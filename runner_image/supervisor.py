@@ -102,7 +102,14 @@ class Supervisor:
     def _start(self, step: dict, number: int) -> None:
         self._channel.send_json(STEP_STARTED, {"step": step["index"], "try": number})
         try:
-            process = Process.start(step, self._plan, number, self._channel.forget)
+            process = Process.start(
+                step,
+                number,
+                values=self._plan.view_for(step),
+                config=self._plan.config,
+                answer_bytes=self._plan.answer_bytes,
+                forget=self._channel.forget,
+            )
         except OSError as error:
             report = self._plan.settle_unstarted(
                 step, number, f"{error.strerror}: the step's process could not be started"
