@@ -1,2 +1,2 @@
 def pile(context, params):
-    context.set("pile", ["x" * 1024] * 2048)
+    context.set("pile", ["x" * 1024] * 512)
