@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from isolation.cleaning import Cleaned
     from isolation.controller import Controller
     from isolation.model.package import Package
+    from isolation.sandbox.docker_engine import DockerEngine
+    from isolation.sandbox.engine_beside import EngineBeside
     from isolation.settings import Settings
 
 
@@ -34,18 +36,24 @@ def pack(settings: Settings, recipe: Path, *, paths: Sequence[Path] = (), relock
         return pack_loaded(loaded, paths=searched, blobs=stores.blobs, layers=layers, relock=relock)
 
 
-def open_controller(settings: Settings) -> Controller:
-    """Connect to the engine and open the state folder."""
+def engine_beside(settings: Settings) -> EngineBeside:
+    """Begin to connect to the engine, in a process beside; to be called before any thread is started."""
+    from isolation.sandbox.engine_beside import EngineBeside  # noqa: PLC0415 - only the command line wants it
+
+    return EngineBeside(settings.engine)
+
+
+def open_controller(settings: Settings, engine: EngineBeside | None = None) -> Controller:
+    """Connect to the engine, unless one is given, and open the state folder."""
     from isolation.controller import Controller  # noqa: PLC0415 - slow to import
     from isolation.sandbox.cell import Cells, is_local  # noqa: PLC0415 - slow to import
-    from isolation.sandbox.engine import DockerEngine  # noqa: PLC0415 - slow to import
     from isolation.sandbox.leases import Leases, leases_folder  # noqa: PLC0415 - slow to import
 
-    engine = DockerEngine(settings.engine)
+    connected = engine or _connect(settings)
     return Controller(
         stores=open_stores(settings),
-        engine=engine,
-        cells=Cells(engine, Leases(leases_folder()), local=is_local(engine.address)),
+        engine=connected,
+        cells=Cells(connected, Leases(leases_folder()), local=is_local(connected.address)),
         clock=SystemClock(),
         image=settings.image,
         default_policy=settings.policy,
@@ -53,11 +61,16 @@ def open_controller(settings: Settings) -> Controller:
     )
 
 
+def _connect(settings: Settings) -> DockerEngine:
+    from isolation.sandbox.docker_engine import DockerEngine  # noqa: PLC0415 - slow to import
+
+    return DockerEngine(settings.engine)
+
+
 def clean_up(settings: Settings, *, dry_run: bool) -> Cleaned:
     """Take away what dead controllers left of this state folder's runs."""
     from isolation.cleaning import clean  # noqa: PLC0415 - slow to import
-    from isolation.sandbox.engine import DockerEngine  # noqa: PLC0415 - slow to import
     from isolation.sandbox.leases import Leases, leases_folder  # noqa: PLC0415 - slow to import
 
     with open_stores(settings) as stores:
-        return clean(stores, DockerEngine(settings.engine), Leases(leases_folder()), SystemClock(), dry_run=dry_run)
+        return clean(stores, _connect(settings), Leases(leases_folder()), SystemClock(), dry_run=dry_run)

@@ -36,7 +36,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Fail, and never skip, where the engine or the runner image is missing: a test that did not run proves nothing."""
     # Imported here: what most tests do without is not worth its import.
     from isolation.errors import EngineError  # noqa: PLC0415
-    from isolation.sandbox.engine import DockerEngine  # noqa: PLC0415
+    from isolation.sandbox.docker_engine import DockerEngine  # noqa: PLC0415
     from isolation.settings import Settings  # noqa: PLC0415
 
     settings = Settings(state=tmp_path_factory.getbasetemp())

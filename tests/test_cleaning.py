@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from isolation.sandbox.counters import leftover_groups
-from isolation.sandbox.engine import DockerEngine
+from isolation.sandbox.docker_engine import DockerEngine
 from isolation.sandbox.leases import Leases, leases_folder
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from isolation.sandbox.engine import DEFAULT_ADDRESS, DockerEngine
+from isolation.sandbox.docker_engine import DockerEngine
+from isolation.sandbox.engine import DEFAULT_ADDRESS
 from isolation.settings import Settings, load_settings
 from isolation.units import format_bytes
 from isolation.wiring import open_stores

@@ -15,6 +15,7 @@ from isolation.cli.progress import watching
 from isolation.cli.session import say, settings_of, takes_json, takes_recipe, takes_run
 from isolation.cli.values import parse_assignments
 from isolation.model.document import to_json
+from isolation.wiring import engine_beside, open_controller
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from isolation.model.event import Watcher
     from isolation.model.policy import Limits
     from isolation.model.run import Artifact, Result
+    from isolation.sandbox.engine_beside import EngineBeside
     from isolation.settings import Settings
     from isolation.stores import Stores
 
@@ -74,30 +76,33 @@ def run(given: Namespace) -> int:
     """Run a recipe."""
     overlay = parse_assignments(given.set or ())
     settings = settings_of(given)
-    from isolation.packaging.policy import load_policy  # noqa: PLC0415 - slow to import
+    with engine_beside(settings) as engine:
+        from isolation.packaging.policy import load_policy  # noqa: PLC0415 - slow to import
 
-    policy = load_policy(given.policy or settings.policy)
+        policy = load_policy(given.policy or settings.policy)
 
-    def start(controller: Controller, watcher: Watcher | None) -> Result:
-        return controller.run(
-            given.recipe,
-            policy=policy,
-            context=overlay,
-            only=names(given.only),
-            skip=names(given.skip),
-            watcher=watcher,
-        )
+        def start(controller: Controller, watcher: Watcher | None) -> Result:
+            return controller.run(
+                given.recipe,
+                policy=policy,
+                context=overlay,
+                only=names(given.only),
+                skip=names(given.skip),
+                watcher=watcher,
+            )
 
-    return _watched(given, settings, start, policy.limits)
+        return _watched(given, settings, engine, start, policy.limits)
 
 
 def rerun(given: Namespace) -> int:
     """Run a recorded run again."""
-    return _watched(
-        given,
-        settings_of(given),
-        lambda controller, watcher: controller.rerun(given.run_id, fresh_context=given.fresh_context, watcher=watcher),
-    )
+    settings = settings_of(given)
+
+    def start(controller: Controller, watcher: Watcher | None) -> Result:
+        return controller.rerun(given.run_id, fresh_context=given.fresh_context, watcher=watcher)
+
+    with engine_beside(settings) as engine:
+        return _watched(given, settings, engine, start)
 
 
 def show_result(stores: Stores, result: Result, *, as_json: bool, folder: ArtifactFolder | None = None) -> None:
@@ -123,14 +128,13 @@ def _takes_output(parser: Parser) -> None:
 def _watched(
     given: Namespace,
     settings: Settings,
+    engine: EngineBeside,
     start: Callable[[Controller, Watcher | None], Result],
     limits: Limits | None = None,
 ) -> int:
     """Run with whoever watches, and show what came of it."""
     folder = _prepare(given.artifacts)
-    from isolation.wiring import open_controller  # noqa: PLC0415 - slow to import
-
-    with _stoppable(), open_controller(settings) as controller:
+    with _stoppable(), open_controller(settings, engine) as controller:
         with watching(as_json=given.json, quiet=given.quiet, limits=limits) as watcher:
             result = start(controller, watcher)
         refused = folder.copy(result.artifacts, controller.stores.blobs) if folder else None

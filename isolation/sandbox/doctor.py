@@ -65,7 +65,7 @@ class Host:
 
 def examine(*, engine_address: str | None, image: str, state: Path) -> tuple[Check, ...]:
     """Examine this host, the engine at the address, and the state folder; never raises for what it finds."""
-    from isolation.sandbox.engine import DockerEngine  # noqa: PLC0415 - slow to import
+    from isolation.sandbox.docker_engine import DockerEngine  # noqa: PLC0415 - slow to import
 
     host = Host(is_root=os.geteuid() == 0)
     return examine_with(lambda: DockerEngine(engine_address), host, image=image, state=state)

@@ -34,8 +34,7 @@ class Meter:
         self._next_s = self._started_s
         self._series: list[Sample] = []
         self._fullest: Reading | None = None
-        self._last: Reading | None = None
-        self._host = read_host()
+        self._host: HostReading | None = None
 
     @property
     def next_s(self) -> float:
@@ -45,9 +44,9 @@ class Meter:
     def sample(self) -> Sample:
         """Read everything now, and plan the next reading."""
         reading = self._group.read()
+        self._host = self._host or read_host()  # not sooner: while the container works, its import costs no time
         now_s = self._clock.monotonic_s()
         self._next_s = now_s + self._interval_s
-        self._last = reading
         if self._fullest is None or (reading.memory_bytes or 0) > (self._fullest.memory_bytes or 0):
             self._fullest = reading
         sample = Sample(
@@ -83,7 +82,7 @@ class Meter:
         return Usage(
             wall_s=round(wall_s, 6),
             output_bytes=output_bytes,
-            host_start=self._host,
+            host_start=self._host or HostReading(),
             host_end=read_host(),
             source=source,
             series=tuple(self._series),

@@ -9,7 +9,8 @@ import pytest
 
 from isolation import contract
 from isolation.errors import EngineError, ImageError
-from isolation.sandbox.engine import LABEL, OWNER_LABEL, DockerEngine, Engine
+from isolation.sandbox.docker_engine import DockerEngine
+from isolation.sandbox.engine import LABEL, OWNER_LABEL, Engine
 from isolation.sandbox.streams import Channel
 from isolation.testing import IMAGE, FakeEngine
 

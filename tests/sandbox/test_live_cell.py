@@ -16,7 +16,7 @@ from isolation.model.outcome import Outcome
 from isolation.model.policy import Limits, Policy
 from isolation.owner import this_process
 from isolation.sandbox.cell import Cells
-from isolation.sandbox.engine import DockerEngine
+from isolation.sandbox.docker_engine import DockerEngine
 from isolation.sandbox.hardening import ENVIRONMENT
 from isolation.sandbox.leases import FIRST_UID, UIDS, Leases
 from isolation.settings import Settings
