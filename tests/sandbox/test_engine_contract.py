@@ -11,6 +11,7 @@ from isolation import contract
 from isolation.errors import EngineError, ImageError
 from isolation.sandbox.docker_engine import DockerEngine
 from isolation.sandbox.engine import LABEL, OWNER_LABEL, Engine
+from isolation.sandbox.engine_beside import EngineBeside
 from isolation.sandbox.streams import Channel
 from isolation.testing import IMAGE, FakeEngine
 
@@ -18,9 +19,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.engine), "fake"])
-def engine(request: pytest.FixtureRequest) -> Engine:
-    return DockerEngine() if request.param == "docker" else FakeEngine()
+@pytest.fixture(
+    params=[
+        pytest.param("docker", marks=pytest.mark.engine),
+        pytest.param(
+            "beside",
+            marks=[
+                pytest.mark.engine,
+                # The test runner has threads; the child touches nothing of theirs.
+                pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+            ],
+        ),
+        "fake",
+    ]
+)
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    if request.param == "beside":
+        with EngineBeside() as beside:
+            yield beside
+    else:
+        yield DockerEngine() if request.param == "docker" else FakeEngine()
 
 
 @pytest.fixture
