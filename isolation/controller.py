@@ -133,16 +133,23 @@ class Controller:
         """
         Run a recorded run again: same package, policy, image and snapshot, all from the record.
 
-        ``fresh_context`` takes today's context instead of the recorded snapshot.
+        ``fresh_context`` takes today's context instead of the recorded snapshot, but for the values that were given
+        for that run only.
         """
         watch = Stopwatch(self.clock)
         digests = self.stores.ledger.summary(run).digests
         with watch.phase("pack"):
             policy = Policy.read(self.stores.blobs.get(digests.policy))
             package = read_manifest(self.stores.blobs.get(digests.package))
-            snapshot = None if fresh_context else Snapshot.read(self.stores.blobs.get(digests.snapshot))
+            recorded = Snapshot.read(self.stores.blobs.get(digests.snapshot))
             self._check(policy)
-        wanted = Order(package=package, policy=policy, image_id=digests.image, inputs={}, snapshot=snapshot)
+        wanted = Order(
+            package=package,
+            policy=policy,
+            image_id=digests.image,
+            inputs=recorded.given(),
+            snapshot=None if fresh_context else recorded,
+        )
         return self._execute(wanted, watch, watcher, cancel or threading.Event())
 
     def close(self) -> None:

@@ -14,7 +14,9 @@ from isolation.cli.parser import names
 from isolation.cli.progress import watching
 from isolation.cli.session import say, settings_of, takes_json, takes_recipe, takes_run
 from isolation.cli.values import parse_assignments
+from isolation.errors import EngineError
 from isolation.model.document import to_json
+from isolation.model.outcome import Outcome
 from isolation.wiring import engine_beside, open_controller
 
 if TYPE_CHECKING:
@@ -105,6 +107,13 @@ def rerun(given: Namespace) -> int:
         return _watched(given, settings, engine, start)
 
 
+def exit_code(result: Result) -> int:
+    """Return 0 for success, 3 where it was the engine's fault, 1 where it was the recipe's."""
+    if result.succeeded:
+        return 0
+    return EngineError.exit_code if result.outcome is Outcome.LOST else 1
+
+
 def show_result(stores: Stores, result: Result, *, as_json: bool, folder: ArtifactFolder | None = None) -> None:
     """Show a finished run: one JSON object, or the summary for people."""
     if as_json:
@@ -142,7 +151,7 @@ def _watched(
     if refused is not None:
         sys.stdout.flush()
         raise refused
-    return 0 if result.succeeded else 1
+    return exit_code(result)
 
 
 def _prepare(folder: Path | None) -> ArtifactFolder | None:

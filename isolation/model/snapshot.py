@@ -29,6 +29,15 @@ class Snapshot:
         """Write the snapshot as the container will read it."""
         return canonical({"version": self.version, "values": self.values, "versions": self.versions})
 
+    def given(self) -> dict[str, JsonValue]:
+        """
+        Return the values that were given for one run only.
+
+        >>> Snapshot(version=1, values={"a": 1, "b": 2}, versions={"a": 1}).given()
+        {'b': 2}
+        """
+        return {key: value for key, value in self.values.items() if key not in self.versions}
+
     @classmethod
     def read(cls, content: bytes) -> Snapshot:
         """Read a recorded snapshot."""

@@ -69,6 +69,7 @@ class Settling:
             cause=result.cause,
             finished_at=at,
             wall_s=result.usage.wall_s,
+            snapshot_digest=result.digests.snapshot,  # another than at the start, if a conflict was tried again
             result=to_json(result),
         )
         self._keep(result.attempts[-1])

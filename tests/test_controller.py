@@ -1,0 +1,132 @@
+"""Whole runs through the controller, on the real engine: what a rerun takes from the record, and when it is tried again."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from isolation.api import open_controller
+from isolation.cli.run import exit_code
+from isolation.model.outcome import Outcome
+from isolation.model.policy import Policy
+from isolation.model.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from isolation.controller import Controller
+    from isolation.model.event import Event
+    from isolation.model.run import Result
+
+pytestmark = pytest.mark.engine
+
+COUNT = """
+def run(context, params):
+    context.set("count", context.get("count", 0) + context.get("by", 1))
+"""
+FAIL_ONCE_PER_KEY = """
+def run(context, params):
+    raise ValueError("not today")
+"""
+
+
+@pytest.fixture
+def controller(tmp_path: Path) -> Iterator[Controller]:
+    with open_controller(state=tmp_path / "state") as controller:
+        yield controller
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Callable[..., Path]:
+    def write(scriptlet: str, execution: str = "{}") -> Path:
+        folder = tmp_path / "recipe"
+        folder.mkdir()
+        (folder / "work.py").write_text(scriptlet)
+        (folder / "recipe.yaml").write_text(
+            f"metadata: {{name: work}}\nexecution: {execution}\nsteps: [{{name: work, module: work, function: run}}]\n"
+        )
+        return folder
+
+    return write
+
+
+def policy(**sections: object) -> Policy:
+    return Policy.model_validate({"name": "test", **sections})
+
+
+class Meanwhile:
+    """Sets a key when the step starts, as another writer would; only the first time."""
+
+    def __init__(self, controller: Controller, value: int) -> None:
+        self._controller, self._value, self._done = controller, value, False
+
+    def on_event(self, event: Event) -> None:
+        """Take one event."""
+        if type(event).__name__ == "StepStarted" and not self._done:
+            self._done = True
+            self._controller.stores.contexts.set("count", self._value, "somebody else", "2025-01-01T00:00:00.000Z")
+
+
+def test_a_rerun_needs_nothing_but_the_record(controller: Controller, recipe: Callable[..., Path]) -> None:
+    """The recipe's folder may be gone, and so may the laid-out package: blobs are enough."""
+    folder = recipe(COUNT)
+    first = controller.run(folder)
+    shutil.rmtree(folder)
+    for tree in controller.stores.packages.iterdir():
+        tree.chmod(0o700)
+        shutil.rmtree(tree)
+
+    again = controller.rerun(first.run_id)
+
+    assert again.succeeded
+    assert again.run_id != first.run_id
+    assert again.digests == first.digests
+    assert again.changes == first.changes
+
+
+def test_a_rerun_sees_the_recorded_context_unless_told_otherwise(
+    controller: Controller, recipe: Callable[..., Path]
+) -> None:
+    """And what was given for the first run only is given again, in both."""
+    first = controller.run(recipe(COUNT), context={"by": 10})
+    assert first.changes.set == {"count": 10}
+
+    assert controller.rerun(first.run_id).changes.set == {"count": 10}
+    assert controller.rerun(first.run_id, fresh_context=True).changes.set == {"count": 20}
+
+
+def test_a_conflict_is_tried_again_on_a_fresh_snapshot(controller: Controller, recipe: Callable[..., Path]) -> None:
+    """Both attempts are kept, and the record names the snapshot that counted."""
+    rule = policy(retry={"conflict": {"attempts": 2}})
+    result = controller.run(recipe(COUNT), policy=rule, watcher=Meanwhile(controller, 100))
+
+    assert [attempt.outcome for attempt in result.attempts] == [Outcome.CONFLICT, Outcome.SUCCEEDED]
+    assert [attempt.cause for attempt in result.attempts] == ["merge", ""]
+    assert result.changes.set == {"count": 101}
+    recorded = controller.stores.ledger.summary(result.run_id)
+    assert recorded.attempts == 2
+    assert recorded.digests == result.digests
+    assert Snapshot.read(controller.stores.blobs.get(result.digests.snapshot)).values == {"count": 100}
+
+
+def test_a_recipe_may_ask_for_less_than_its_policy_allows_never_more(
+    controller: Controller, recipe: Callable[..., Path]
+) -> None:
+    """Three are allowed: one that asks for one more gets two in all, and a greedy one three."""
+    rule = policy(retry={"failed": {"attempts": 3}})
+    folder = recipe(FAIL_ONCE_PER_KEY, "{retry_attempts: 1}")
+    assert len(controller.run(folder, policy=rule).attempts) == 2
+    (folder / "recipe.yaml").write_text((folder / "recipe.yaml").read_text().replace(": 1}", ": 9}"))
+    assert len(controller.run(folder, policy=rule).attempts) == 3
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [(Outcome.SUCCEEDED, 0), (Outcome.LOST, 3), (Outcome.FAILED, 1), (Outcome.CONFLICT, 1), (Outcome.CANCELLED, 1)],
+)
+def test_the_exit_code_tells_whose_fault_it_was(result_of: Callable[..., Result], outcome: Outcome, code: int) -> None:
+    """A script must be able to tell a broken engine from a broken recipe."""
+    assert exit_code(result_of("r1", outcome=outcome)) == code
