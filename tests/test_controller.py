@@ -1,4 +1,4 @@
-"""Whole runs through the controller, on the real engine: what a rerun takes from the record, and when it is tried again."""
+"""Whole runs through the controller, on the real engine: what a rerun takes from the record, what is tried again."""
 
 from __future__ import annotations
 
