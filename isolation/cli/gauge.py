@@ -62,4 +62,5 @@ def _cpu(usage: Usage) -> str:
 
 def _memory(usage: Usage) -> str:
     parts = {"anon": usage.memory_anon_bytes, "file": usage.memory_file_bytes, "kernel": usage.memory_kernel_bytes}
-    return ", ".join(f"{name} {format_bytes(size)}" for name, size in parts.items() if size is not None)
+    said = ", ".join(f"{name} {format_bytes(size)}" for name, size in parts.items() if size is not None)
+    return f"sampled: {said}" if said else ""

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from isolation.sandbox.frames import ReadingFrame
 
 _MOST_SAMPLES = 2_000
+_FIRST_INTERVAL_S = 0.01
+_SLOWER_BY = 1.5
 _EXACT = (
     "cpu_s", "cpu_user_s", "cpu_system_s", "throttled_s", "memory_peak_bytes", "pids_peak",
     "io_read_bytes", "io_write_bytes", "oom_kills", "forks_refused",
@@ -21,7 +23,9 @@ _PARTS = ("memory_anon_bytes", "memory_file_bytes", "memory_kernel_bytes")
 
 class Meter:
     """
-    Samples a group. Its series stays bounded: when it is full, every second sample goes and the pace halves.
+    Samples a group: often at first, since many steps are short, then at an even pace.
+
+    The series stays bounded: when it is full, every second sample goes and the pace halves.
 
     Parts of memory are kept from the sample with the highest total.
     """
@@ -30,7 +34,8 @@ class Meter:
         self._group = group
         self._clock = clock
         self._started_s = clock.monotonic_s()
-        self._interval_s = interval_s
+        self._pace_s = interval_s
+        self._interval_s = min(interval_s, _FIRST_INTERVAL_S)
         self._next_s = self._started_s
         self._series: list[Sample] = []
         self._fullest: Reading | None = None
@@ -47,6 +52,7 @@ class Meter:
         self._host = self._host or read_host()  # not sooner: while the container works, its import costs no time
         now_s = self._clock.monotonic_s()
         self._next_s = now_s + self._interval_s
+        self._interval_s = min(self._pace_s, self._interval_s * _SLOWER_BY)
         if self._fullest is None or (reading.memory_bytes or 0) > (self._fullest.memory_bytes or 0):
             self._fullest = reading
         sample = Sample(
@@ -58,7 +64,7 @@ class Meter:
         self._series.append(sample)
         if len(self._series) >= _MOST_SAMPLES:
             del self._series[::2]
-            self._interval_s *= 2
+            self._pace_s *= 2
         return sample
 
     def usage(self, *, wall_s: float, output_bytes: int, own_word: ReadingFrame | None) -> Usage:

@@ -22,7 +22,7 @@ sales  succeeded in 1.2 s
 usage
   wall       1.2 s of 60.0 s      [....................]
   CPU        500 ms                                       user 400 ms, system 100 ms
-  memory     128 MiB of 512 MiB   [#####...............]  anon 96 MiB
+  memory     128 MiB of 512 MiB   [#####...............]  sampled: anon 96 MiB
   processes  8 of 128             [#...................]
   I/O        0 B read, - written
 
