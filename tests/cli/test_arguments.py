@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from isolation.cli import boundary
+from isolation.cli import boundary, runs
 from isolation.cli.app import whole_parser
 
 if TYPE_CHECKING:
@@ -88,6 +88,21 @@ def test_a_defect_of_ours_asks_for_a_report(
     monkeypatch.setenv("ISOLATION_DEBUG", "1")
     boundary.run(["runs"])
     assert capsys.readouterr().err.startswith("Traceback (most recent call last):\n")
+
+
+def test_an_interrupt_outside_of_a_run_says_that_nothing_was_merged(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a run left is told by the run itself; here there is nothing to undo, and no traceback to read."""
+
+    def interrupted(_given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "runs", interrupted)
+    code = boundary.run(["runs"])
+    shown = capsys.readouterr()
+    assert (code, shown.out) == (130, "")
+    assert shown.err == "isolation: interrupted\nNothing was merged by it; `isolation runs` shows what is recorded.\n"
 
 
 def test_every_command_has_an_example_in_its_help() -> None:
