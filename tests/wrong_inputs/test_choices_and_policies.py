@@ -1,0 +1,129 @@
+"""What is wrong in a policy, or in what is chosen for one run."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.wrong_inputs.conftest import OUTCOMES, STEPS, Desk, Wrong, policy, recipe, refuse_before_the_engine
+
+CHECK = ("policy", "check", "{folder}/p.yaml")
+
+POLICIES = {
+    "an unknown policy": Wrong(
+        command=("run", "{folder}", "--policy", "strickt"),
+        told="there is no policy 'strickt'",
+        hint="Did you mean 'strict'?",
+    ),
+    "an unknown policy that is like none": Wrong(
+        command=("run", "{folder}", "--policy", "mine"),
+        told="there is no policy 'mine'",
+        hint="Known: default, generous, strict; or name a file.",
+    ),
+    "no such policy file": Wrong(
+        command=("run", "{folder}", "--policy", "{here}/mine.yaml"),
+        told="{here}/mine.yaml: there is no such file",
+        hint="Check its name, and that of its folder.",
+    ),
+    "an unknown key of a policy": Wrong(
+        files=policy("limits:\n  cpu: 1\n"),
+        command=("run", "{folder}", "--policy", "{folder}/p.yaml"),
+        told="{folder}/p.yaml:3: unknown key 'cpu' in 'limits'",
+        hint="Did you mean 'cpus'?",
+    ),
+    "a unit that nobody knows": Wrong(
+        files=policy("limits:\n  memory: 512 megs\n"),
+        command=CHECK,
+        told="{folder}/p.yaml:3: 'memory' in 'limits': '512 megs' has the unknown unit 'megs'",
+        hint="Known: b, kb, mb, gb, tb, k, m, g, t, kib, mib, gib, tib.",
+    ),
+    "no quantity": Wrong(
+        files=policy("limits:\n  wall: soon\n"),
+        command=CHECK,
+        told="{folder}/p.yaml:3: 'wall' in 'limits': 'soon' is no quantity",
+        hint="Write one such as 30s.",
+    ),
+    "a limit below the least": Wrong(
+        files=policy("limits: {pids: 1}\n"),
+        command=CHECK,
+        told="{folder}/p.yaml:2: 'pids' in 'limits' must be greater than or equal to 8, not 1",
+        hint="Raise it.",
+    ),
+    "an unknown runtime": Wrong(
+        files=policy("runtime: docker\n"),
+        command=CHECK,
+        told="{folder}/p.yaml:2: 'runtime' must be 'runc', 'crun' or 'runsc', not 'docker'",
+        hint="Write 'runc', 'crun' or 'runsc'.",
+    ),
+    "a retry of an unknown outcome": Wrong(
+        files=policy("retry:\n  oom: {attempts: 2}\n"),
+        command=CHECK,
+        told="{folder}/p.yaml:3: 'oom' in 'retry': 'oom' is no outcome",
+        hint=OUTCOMES,
+    ),
+}
+
+CHOICES = {
+    "only a step that is none": Wrong(
+        command=("run", "{folder}", "--only", "laod"),
+        told="--only names 'laod', which is no step of 'etl'",
+        hint="Did you mean 'load'?",
+    ),
+    "skip a step that is none": Wrong(
+        command=("run", "{folder}", "--skip", "extract"),
+        told="--skip names 'extract', which is no step of 'etl'",
+        hint="The steps are: load.",
+    ),
+    "nothing left to run": Wrong(
+        command=("run", "{folder}", "--skip", "load"),
+        told="no step of 'etl' is left to run",
+        hint="Choose others: each one is disabled, skipped, or depends on one that is.",
+    ),
+    "a key without a value": Wrong(
+        command=("run", "{folder}", "--set", "region"),
+        told="'region' is not KEY=VALUE",
+        hint="Write it as in `--set region=eu`.",
+    ),
+    "a value for a key that may not be read": Wrong(
+        files=recipe("context: {reads: [sales.*]}\n" + STEPS),
+        command=("run", "{folder}", "--set", "region=eu"),
+        told="the recipe 'etl' may not read 'region', so setting it for this run would change nothing",
+        hint="It reads: sales.*.",
+    ),
+    "a value that is no number": Wrong(
+        command=("run", "{folder}", "--set", "rates=[1, NaN]"),
+        told="NaN is no value that the context can keep",
+        hint='Write null, or "NaN" for the text.',
+    ),
+    "a number without an end": Wrong(
+        command=("run", "{folder}", "--set", "rate=1e999"),
+        told="the value of the context key 'rate' cannot be kept: inf at $ is not a finite number",
+        hint="A value is JSON: null, true, false, numbers, text, lists, and objects with text keys.",
+    ),
+    "a key with a line break": Wrong(
+        command=("run", "{folder}", "--set", "a\nb=1"),
+        told="the context key 'a\\nb' has a character that cannot be printed",
+        hint="Use letters, digits, dots, dashes and the like; no tab, no line break.",
+    ),
+    "a key with a space before it": Wrong(
+        command=("run", "{folder}", "--set", " sales=1"),
+        told="the context key ' sales' begins or ends with a space",
+        hint="Write 'sales'.",
+    ),
+    "artifacts into a file": Wrong(
+        command=("run", "{folder}", "--artifacts", "{recipe}"),
+        told="artifacts cannot go to {recipe}: a file of that name is there already",
+        hint="Name a folder that this user may write with --artifacts.",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", POLICIES.values(), ids=POLICIES)
+def test_a_wrong_policy_is_told_before_the_engine_is_asked(desk: Desk, wrong: Wrong) -> None:
+    """Nothing can have been started, and nothing at all is left in the state folder."""
+    refuse_before_the_engine(desk, wrong)
+
+
+@pytest.mark.parametrize("wrong", CHOICES.values(), ids=CHOICES)
+def test_a_wrong_choice_is_told_before_the_engine_is_asked(desk: Desk, wrong: Wrong) -> None:
+    """Nothing can have been started, and nothing at all is left in the state folder."""
+    refuse_before_the_engine(desk, wrong)
