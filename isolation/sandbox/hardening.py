@@ -59,20 +59,70 @@ def create_body(
     ``cell_memory_bytes`` is the limit of the container's own group: the policy's, or a little more where the
     run's parent group holds the policy's.
     """
+    host_config = _CLOSED | _limits(policy, cell_memory_bytes)
+    host_config["Tmpfs"] = {path: _tmpfs(policy.limits, uid) for path in ("/tmp", "/scratch")}  # noqa: S108 - the container's own
+    host_config["Mounts"] = _mounts(mounts)
+    host_config["SecurityOpt"] = ["no-new-privileges:true", f"seccomp={profile_text()}"]
+    if cgroup_parent is not None:
+        host_config["CgroupParent"] = cgroup_parent
+    return _PROCESS | {"Image": image_id, "User": f"{uid}:{uid}", "Labels": labels, "HostConfig": host_config}
+
+
+_PROCESS: dict[str, Any] = {
+    "WorkingDir": "/scratch",
+    "Entrypoint": [*ENTRYPOINT],
+    "Cmd": [],
+    "Env": [*ENVIRONMENT],
+    "Tty": False,
+    "OpenStdin": True,
+    "StdinOnce": True,
+    "AttachStdin": True,
+    "AttachStdout": True,
+    "AttachStderr": True,
+    "NetworkDisabled": True,
+    "Hostname": "cell",
+    "StopSignal": "SIGKILL",
+    "Healthcheck": {"Test": ["NONE"]},
+    "Volumes": {},
+}
+"""The same for every cell: what is started, and how we talk with it."""
+
+_CLOSED: dict[str, Any] = {
+    "Privileged": False,
+    "ReadonlyRootfs": True,
+    "CapAdd": [],
+    "CapDrop": ["ALL"],
+    "GroupAdd": [],
+    "NetworkMode": "none",
+    "PidMode": "",
+    "UTSMode": "",
+    "UsernsMode": "",
+    "CgroupnsMode": "private",
+    "MaskedPaths": [*MASKED_PATHS],
+    "ReadonlyPaths": [*READONLY_PATHS],
+    "Init": True,
+    "AutoRemove": False,
+    "RestartPolicy": {"Name": "no"},
+    "LogConfig": {"Type": "none", "Config": {}},
+    "Devices": [],
+    "DeviceCgroupRules": [],
+    "DeviceRequests": [],
+    "Sysctls": {},
+    "StorageOpt": {},
+    "VolumesFrom": [],
+    "Binds": [],
+    "PortBindings": {},
+    "PublishAllPorts": False,
+    "ExtraHosts": [],
+    "Dns": [],
+    "Links": [],
+}
+"""The same for every cell: what is shut."""
+
+
+def _limits(policy: Policy, cell_memory_bytes: int) -> dict[str, Any]:
     limits = policy.limits
-    host_config: dict[str, Any] = {
-        "Privileged": False,
-        "ReadonlyRootfs": True,
-        "CapAdd": [],
-        "CapDrop": ["ALL"],
-        "GroupAdd": [],
-        "SecurityOpt": ["no-new-privileges:true", f"seccomp={profile_text()}"],
-        "NetworkMode": "none",
-        "IpcMode": "private" if limits.shm_bytes else "none",
-        "PidMode": "",
-        "UTSMode": "",
-        "UsernsMode": "",
-        "CgroupnsMode": "private",
+    numbers: dict[str, Any] = {
         "Runtime": policy.runtime,
         "Memory": cell_memory_bytes,
         "MemorySwap": cell_memory_bytes,
@@ -82,52 +132,9 @@ def create_body(
         "CpuShares": 256,
         "PidsLimit": limits.pids,
         "Ulimits": _ulimits(limits),
-        "Tmpfs": {path: _tmpfs(limits, uid) for path in ("/tmp", "/scratch")},  # noqa: S108 - the container's own
-        "Mounts": _mounts(mounts),
-        "MaskedPaths": [*MASKED_PATHS],
-        "ReadonlyPaths": [*READONLY_PATHS],
-        "Init": True,
-        "AutoRemove": False,
-        "RestartPolicy": {"Name": "no"},
-        "LogConfig": {"Type": "none", "Config": {}},
-        "Devices": [],
-        "DeviceCgroupRules": [],
-        "DeviceRequests": [],
-        "Sysctls": {},
-        "StorageOpt": {},
-        "VolumesFrom": [],
-        "Binds": [],
-        "PortBindings": {},
-        "PublishAllPorts": False,
-        "ExtraHosts": [],
-        "Dns": [],
-        "Links": [],
+        "IpcMode": "private" if limits.shm_bytes else "none",
     }
-    if limits.shm_bytes:
-        host_config["ShmSize"] = limits.shm_bytes
-    if cgroup_parent is not None:
-        host_config["CgroupParent"] = cgroup_parent
-    return {
-        "Image": image_id,
-        "User": f"{uid}:{uid}",
-        "WorkingDir": "/scratch",
-        "Entrypoint": [*ENTRYPOINT],
-        "Cmd": [],
-        "Env": [*ENVIRONMENT],
-        "Tty": False,
-        "OpenStdin": True,
-        "StdinOnce": True,
-        "AttachStdin": True,
-        "AttachStdout": True,
-        "AttachStderr": True,
-        "NetworkDisabled": True,
-        "Hostname": "cell",
-        "StopSignal": "SIGKILL",
-        "Healthcheck": {"Test": ["NONE"]},
-        "Volumes": {},
-        "Labels": labels,
-        "HostConfig": host_config,
-    }
+    return numbers | {"ShmSize": limits.shm_bytes} if limits.shm_bytes else numbers
 
 
 def _ulimits(limits: Limits) -> list[dict[str, Any]]:
