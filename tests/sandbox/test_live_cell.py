@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,6 @@ from isolation.sandbox.docker_engine import DockerEngine
 from isolation.sandbox.hardening import ENVIRONMENT
 from isolation.sandbox.leases import FIRST_UID, UIDS, Leases
 from isolation.settings import Settings
-from isolation.testing import IMAGE
 from isolation.wiring import open_controller
 
 if TYPE_CHECKING:
@@ -419,58 +417,6 @@ def test_without_groups_of_ours_the_engines_word_is_enough(tmp_path: Path, recip
     assert result.usage.source["cpu_s"] in {"engine, sampled", "the runner's own reading"}
     assert result.usage.oom_kills is None
     assert leases.held() == ()
-
-
-ROOT = Path(__file__).parent.parent.parent
-
-
-@pytest.fixture(scope="module")
-def image() -> Iterator[Json]:
-    client = docker.APIClient(version="auto")
-    inspect: Callable[[str], Json] = client.inspect_image
-    yield inspect(IMAGE)
-    client.close()
-
-
-def test_the_image_is_small_and_asks_for_nothing(image: Json) -> None:
-    """No volume that would be writable, no health check, no root, nothing run on build."""
-    config = image["Config"]
-
-    assert image["Size"] < 120 * 2**20
-    assert not config.get("Volumes")
-    assert not config.get("Healthcheck")
-    assert not config.get("OnBuild")
-    assert config["User"] == "65534:65534"
-
-
-INSPECT = """
-import os, sys
-found = []
-for at, folders, names in os.walk("/"):
-    folders[:] = [name for name in folders if os.path.join(at, name) not in {"/proc", "/sys", "/dev"}]
-    for name in names:
-        path = os.path.join(at, name)
-        mode = os.lstat(path).st_mode
-        if mode & 0o6000 or os.listxattr(path, follow_symlinks=False):
-            found.append(path)
-print(found)
-"""
-
-
-def test_no_file_of_the_image_gives_rights() -> None:
-    """A 2 and 3: no setuid, no setgid, no file capability, whatever the engine's options do about them."""
-    args = ["--rm", "--network=none", "--user=0", "--entrypoint=/usr/bin/python3", IMAGE, "-c", INSPECT]
-    found = subprocess.run(["docker", "run", *args], capture_output=True, text=True, check=True)  # noqa: S607
-
-    assert found.stdout.strip() == "[]"
-
-
-def test_the_list_of_the_images_modules_is_the_images() -> None:
-    """Packaging believes the list: a module that only seems to be there would be missed when it runs."""
-    listed = (ROOT / "isolation/packaging/image_modules.txt").read_text()
-    made = subprocess.run([ROOT / "scripts/image", "--modules"], capture_output=True, text=True, check=True)
-
-    assert listed == made.stdout
 
 
 def test_the_engine_that_the_tests_ask_is_the_one_that_runs(controller: Controller) -> None:
