@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Protocol
 from isolation.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from isolation.model.policy import Limits
 
@@ -184,16 +185,21 @@ class GroupV2:
     """
     A group on cgroup v2: its files are hierarchical and outlive the container, so the engine sets the limits.
 
-    With the systemd driver the group is a slice that systemd makes when the container starts.
+    With the systemd driver the group is a slice that systemd makes when the container starts; ``stop_slice`` has
+    systemd forget it, or it would make the folder anew with the next one.
     """
 
-    def __init__(self, root: Path, cell: str, *, systemd: bool) -> None:
+    def __init__(
+        self, root: Path, cell: str, *, systemd: bool, stop_slice: Callable[[str], None] | None = None
+    ) -> None:
         self.source = "cgroup v2"
         self._throttled: float | None = None
+        self._refused: int | None = None
+        self._slice = _slice_of(cell) if systemd else ""
+        self._stop_slice = stop_slice or _stop_slice
         if systemd:
-            slice_name = _slice_of(cell)
-            self.parent: str | None = slice_name
-            self._folder = root / "isolation.slice" / slice_name
+            self.parent: str | None = self._slice
+            self._folder = root / "isolation.slice" / self._slice
         else:
             self.parent = f"/isolation/{cell}"
             self._folder = root / "isolation" / cell
@@ -228,12 +234,23 @@ class GroupV2:
             io_read_bytes=sum(int(device.get("rbytes", 0)) for device in devices) if known else None,
             io_write_bytes=sum(int(device.get("wbytes", 0)) for device in devices) if known else None,
             oom_kills=_keyed(self._folder / "memory.events").get("oom_kill"),
-            forks_refused=_keyed(self._folder / "pids.events").get("max"),
+            forks_refused=self._forks_refused(),
         )
 
     def remove(self) -> None:
         """Remove the group, if systemd has not already."""
+        if self._slice:
+            self._stop_slice(self._slice)
         _remove(self._folder)
+
+    def _forks_refused(self) -> int | None:
+        # Before Linux 6.11 a refusal is counted in the forking process's own group alone; it is read while that lives.
+        found = [
+            _keyed(path).get("max") for path in (self._folder / "pids.events", *self._folder.glob("*/pids.events"))
+        ]
+        known = [value for value in (*found, self._refused) if value is not None]
+        self._refused = max(known, default=None)
+        return self._refused
 
     def _throttled_s(self) -> float | None:
         # Throttling is counted where the quota stands, on the container's own group; it is read while that lives.
@@ -273,7 +290,10 @@ def leftover_groups(root: Path = CGROUP_ROOT) -> tuple[str, ...]:
 
 def remove_leftover(cell: str, root: Path = CGROUP_ROOT) -> None:
     """Remove a dead controller's group; one that still holds a process stays."""
-    for path in (root / "isolation.slice" / _slice_of(cell), *(home / cell for home in _homes(root))):
+    slice_folder = root / "isolation.slice" / _slice_of(cell)
+    if slice_folder.is_dir():
+        _stop_slice(_slice_of(cell))
+    for path in (slice_folder, *(home / cell for home in _homes(root))):
         with contextlib.suppress(OSError):  # it holds a process, or another controller's clean-up was first
             path.rmdir()
 
@@ -290,6 +310,16 @@ def _slice_of(cell: str) -> str:
 
 def _cell_of(slice_name: str) -> str:
     return slice_name.removeprefix("isolation-").removesuffix(".slice").replace("_", "-")
+
+
+def _stop_slice(name: str) -> None:
+    try:
+        done = subprocess.run(["systemctl", "stop", name], capture_output=True, text=True, check=False, timeout=30)  # noqa: S607 - where it lies differs
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EngineError(f"systemd cannot be asked to stop {name}: {error}", hint="Is systemctl there?") from error
+    if done.returncode != 0:
+        hint = f"`systemctl status {name}` tells more."
+        raise EngineError(f"systemd could not stop {name}: {done.stderr.strip()}", hint=hint)
 
 
 def _remove(folder: Path) -> None:

@@ -179,6 +179,17 @@ def test_what_was_throttled_is_remembered_after_the_containers_end(v2: Path) -> 
     assert group.read().throttled_s == 0.25
 
 
+def test_refused_forks_of_the_container_count_on_v2_too(v2: Path) -> None:
+    """Before Linux 6.11 the kernel counted them in the forking process's own group alone, which dies first."""
+    (v2 / "isolation" / CELL / "pids.events").write_text("max 0\n")
+    (v2 / "isolation" / CELL / "docker-abc.scope/pids.events").write_text("max 7\n")
+    group = GroupV2(v2, CELL, systemd=False)
+    assert group.read().forks_refused == 7
+    (v2 / "isolation" / CELL / "docker-abc.scope/pids.events").unlink()
+
+    assert group.read().forks_refused == 7
+
+
 def test_refused_forks_are_remembered_after_the_containers_end(v1: Path) -> None:
     """v1 counts them in the container's own group, which dies first."""
     group = GroupV1(v1, CELL, LIMITS)
@@ -260,7 +271,8 @@ def test_a_group_that_something_lives_in_is_an_error_of_ours(v2: Path, monkeypat
 
 def test_the_systemd_driver_takes_a_slice_below_ours(tmp_path: Path) -> None:
     """A dash in a slice's name means "within": the cell's own dashes must not."""
-    group = GroupV2(tmp_path, CELL, systemd=True)
+    stopped: list[str] = []
+    group = GroupV2(tmp_path, CELL, systemd=True, stop_slice=stopped.append)
     mangled = "isolation-isolation_20250102_030405_0a1b2c3d_1.slice"
     lay(tmp_path / "isolation.slice" / mangled, V2)
 
@@ -271,6 +283,7 @@ def test_the_systemd_driver_takes_a_slice_below_ours(tmp_path: Path) -> None:
         empty(tmp_path / "isolation.slice" / mangled / folder)
         (tmp_path / "isolation.slice" / mangled / folder).rmdir()
     group.remove()
+    assert stopped == [mangled], "systemd would make the folder anew with the next slice"
 
 
 def test_the_cgroupfs_driver_takes_a_folder_below_ours(tmp_path: Path) -> None:
