@@ -1,15 +1,38 @@
-"""All commands, put together; each module beside this one brings some."""
+"""All commands, put together: each module beside this one brings some, and is imported when they are asked for."""
 
 from __future__ import annotations
 
 import argparse
+from importlib import import_module
 
-from isolation.cli import completion, context, host, package, policy, run, runs
 from isolation.cli.parser import Parser
+
+_BRINGS = {
+    "run": ("run", "rerun"),
+    "runs": ("runs", "show", "logs"),
+    "context": ("context",),
+    "policy": ("policy",),
+    "package": ("package",),
+    "host": ("doctor", "clean", "schema"),
+    "completion": ("completion",),
+}
+"""Modules in the order of the help, with their commands."""
+_NEEDS_ALL = "completion"
+"""It writes down what all the others take."""
+
+
+def parser_for(word: str) -> Parser:
+    """Build a parser that knows the command of that name; the whole command line's, if there is none."""
+    modules = [module for module, commands in _BRINGS.items() if word in commands]
+    return _build(modules) if modules and modules != [_NEEDS_ALL] else whole_parser()
 
 
 def whole_parser() -> Parser:
     """Build the parser of the whole command line."""
+    return _build([*_BRINGS])
+
+
+def _build(modules: list[str]) -> Parser:
     parser = Parser(
         prog="isolation",
         description="Run recipes that nobody has to trust: isolated, measured, merged as one transaction, repeatable.",
@@ -22,8 +45,8 @@ def whole_parser() -> Parser:
     parser.add_argument(
         "--engine", metavar="ADDRESS", help="Docker Engine to use [environment: ISOLATION_ENGINE, DOCKER_HOST]"
     )
-    for module in (run, runs, context, policy, package, host, completion):
-        module.register(parser)
+    for module in modules:
+        import_module(f"isolation.cli.{module}").register(parser)
     return parser
 
 

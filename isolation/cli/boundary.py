@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from isolation.cli.app import whole_parser
+from isolation.cli.app import parser_for
 from isolation.cli.escape import escape
 from isolation.errors import IsolationError
 
@@ -26,7 +26,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command; everything that goes wrong has been told on stderr when this returns its exit code."""
     _let_anything_be_written()
     try:
-        given = whole_parser().read(globals_first(arguments))
+        first, rest = globals_first(arguments)
+        given = parser_for(rest[0] if rest else "").read(first + rest)
         return int(given.run(given))
     except IsolationError as error:
         tell(error.sentence, error.hint)
@@ -63,14 +64,14 @@ def tell(sentence: str, hint: str = "") -> None:
         sys.stderr.write(f"{text}{escape(hint, lines=True)}\n" if hint else text)
 
 
-def globals_first(arguments: Sequence[str]) -> list[str]:
+def globals_first(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """
-    Move the global options before the command's name, so that they may be given anywhere.
+    Take the global options out, so that they may be given anywhere; what is left begins with the command's name.
 
     >>> globals_first(["runs", "--state", "here", "--json"])
-    ['--state', 'here', 'runs', '--json']
+    (['--state', 'here'], ['runs', '--json'])
     >>> globals_first(["context", "set", "option", "--", "--state"])
-    ['context', 'set', 'option', '--', '--state']
+    ([], ['context', 'set', 'option', '--', '--state'])
     """
     first: list[str] = []
     rest: list[str] = []
@@ -87,7 +88,7 @@ def globals_first(arguments: Sequence[str]) -> list[str]:
             first.append(argument)
         else:
             rest.append(argument)
-    return first + rest
+    return first, rest
 
 
 def _defect(error: Exception) -> int:

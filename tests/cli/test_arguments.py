@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from isolation.cli import boundary, runs
-from isolation.cli.app import whole_parser
+from isolation.cli.app import parser_for, whole_parser
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,10 +75,10 @@ def test_a_defect_of_ours_asks_for_a_report(
 ) -> None:
     """No traceback for people who did nothing wrong; all of it for who debugs."""
 
-    def fails() -> Parser:
+    def fails(_word: str) -> Parser:
         raise KeyError("x\x1b")
 
-    monkeypatch.setattr(boundary, "whole_parser", fails)
+    monkeypatch.setattr(boundary, "parser_for", fails)
     monkeypatch.delenv("ISOLATION_DEBUG", raising=False)
     assert boundary.run(["runs"]) == boundary.DEFECT
     assert capsys.readouterr().err == (
@@ -124,3 +124,11 @@ def test_completion_knows_every_command_and_option(shell: str, capsys: pytest.Ca
     script = capsys.readouterr().out
     for word in ("doctor", "history", "--fresh-context", "--only"):
         assert word in script
+
+
+def test_a_commands_own_parser_is_the_whole_ones() -> None:
+    """Only the module that brings the command is imported; what it takes and says must not differ."""
+    whole = whole_parser()
+    for name, command in whole.commands.items():
+        assert parser_for(name).commands[name].format_help() == command.format_help()
+    assert [*parser_for("no such command").commands] == [*whole.commands]
