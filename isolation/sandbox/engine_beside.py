@@ -155,7 +155,7 @@ def _serve(address: str, lanes: list[socket.socket]) -> NoReturn:
 
 
 class _Client:
-    """Connects at once, and tells each who asks why it could not."""
+    """Connects at once, has asked already what every run asks first, and tells each who asks why it could not."""
 
     def __init__(self, address: str) -> None:
         from isolation.sandbox.docker_engine import DockerEngine  # noqa: PLC0415 - what all of this is for
@@ -164,6 +164,7 @@ class _Client:
         self._error: IsolationError | None = None
         try:
             self._engine = DockerEngine(address)
+            self._engine.facts()
         except IsolationError as error:
             self._error = error
 
