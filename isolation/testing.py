@@ -265,7 +265,8 @@ class FakeEngine:
             raise fault.error
 
     def _find(self, name: str) -> FakeContainer | None:
-        return next((held for held in self.containers.values() if name in {held.container_id, held.name}), None)
+        held = [*self.containers.values()]  # another thread may remove one meanwhile
+        return next((found for found in held if name in {found.container_id, found.name}), None)
 
     def _known(self, name: str) -> FakeContainer:
         container = self._find(name)

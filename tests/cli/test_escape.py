@@ -39,6 +39,7 @@ def test_line_breaks_stay_only_where_lines_are_meant() -> None:
     assert escape("a\nb\r\nc", lines=True) == "a\nb\\r\nc"
 
 
+@pytest.mark.slow
 def test_no_hostile_character_survives() -> None:
     """All of Unicode, one by one."""
     for number in range(sys.maxunicode + 1):
@@ -47,6 +48,7 @@ def test_no_hostile_character_survives() -> None:
             assert escape_json(chr(number)).isascii() or chr(number) == "\n"
 
 
+@pytest.mark.slow
 @given(st.recursive(st.text() | st.integers() | st.none(), lambda inner: st.dictionaries(st.text(), inner)))
 def test_escaped_json_is_the_same_document(value: object) -> None:
     """A program reads what was meant, whatever a terminal would have made of it."""

@@ -115,6 +115,7 @@ def test_declared_latin_1_is_read() -> None:
     assert read_source("# coding: latin-1\nx = 'é'\n".encode("latin-1"), "x.py").names == {"x"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

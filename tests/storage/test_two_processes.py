@@ -91,6 +91,7 @@ def let_go(processes: list[subprocess.Popen[str]]) -> None:
         process.stdin.flush()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 4])
 def test_runs_that_merge_at_once_lose_no_update(
     database: Database, ledger: Ledger, contexts: ContextStore, processes: int

@@ -205,3 +205,10 @@ def refuse_at_the_gate(desk: Desk, gate: Gate, wrong: Wrong) -> None:
     assert (code, printed, told) == (wrong.code, "", expected)
     with open_stores(Settings(state=desk.state)) as stores:
         assert stores.ledger.list(1) == ()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each test here starts real commands, half a second apiece: not for every save."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.slow)
