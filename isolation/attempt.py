@@ -1,9 +1,9 @@
 """
-One attempt: a cell is claimed, takes the plan, is listened to, and is gone again, whatever became of it.
+One attempt: a cell is claimed, attested, takes the plan, is listened to, and is gone again, whatever became of it.
 
     claim ────────────┐
-                      ├─▶ deliver ─▶ run ─▶ collect ─▶ remove ─▶ evidence, judged
-    prepare (freeze) ─┘
+                      ├─▶ attest ─▶ deliver ─▶ run ─▶ collect ─▶ remove ─▶ evidence, judged
+    prepare (freeze) ─┘     └─▶ not confined as asked: refused, nothing is delivered
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from isolation.model.usage import Usage
 from isolation.rules.judge import judge
 from isolation.sandbox.artifacts import ArtifactIntake
 from isolation.sandbox.cell import cell_labels, cell_name
-from isolation.sandbox.hardening import Mounts
 from isolation.sandbox.listener import Listener
 from isolation.sandbox.plan import deadlines, plan_document, write_scope
 from isolation.sandbox.transcript import Transcript
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from isolation.clock import Clock
+    from isolation.model.attestation import Attestation
     from isolation.model.event import Event
     from isolation.model.policy import Policy
     from isolation.model.recipe import Recipe, Step
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from isolation.sandbox.cell import Cell, Cells
     from isolation.sandbox.engine import Engine
     from isolation.storage.logs import LogWriter
-    from isolation.storage.slots import Slot
     from isolation.stores import Stores
 
 
@@ -96,11 +95,8 @@ class Attempting:
         """
         started_at = timestamp(self._clock.now())
         laid, limits = self._laid, self._laid.policy.limits
-        with (
-            self._stores.logs.open(laid.run_id, self._number, self._clock, limits.log_bytes, self._tell) as logs,
-            self._stores.slots.holding(cell_name(laid.run_id, self._number)) as slot,
-        ):
-            evidence, usage = self._in_a_cell(slot, logs, prepare)
+        with self._stores.logs.open(laid.run_id, self._number, self._clock, limits.log_bytes, self._tell) as logs:
+            evidence, usage, attestation = self._in_a_cell(logs, prepare)
         outcome, cause = judge(evidence)
         attempt = Attempt(
             number=self._number,
@@ -113,50 +109,71 @@ class Attempting:
             exit_code=evidence.exit_code,
             log_bytes=logs.kept_bytes,
             log_truncated=logs.truncated or evidence.stopped == "limits.log",
+            attestation=attestation,
         )
         return attempt, evidence
 
-    def _in_a_cell(self, slot: Slot, logs: LogWriter, prepare: Callable[[], Snapshot]) -> tuple[Evidence, Usage]:
+    def _in_a_cell(
+        self, logs: LogWriter, prepare: Callable[[], Snapshot]
+    ) -> tuple[Evidence, Usage, Attestation | None]:
         watch = self._watch
+        attestation = None
         try:
-            with self._claimed(slot, prepare) as cell:
+            with self._claimed(prepare) as cell:
                 listener = self._listener(cell, logs)
-                with watch.phase("deliver"):
-                    listener.deliver(plan_document(self._laid.recipe, self._laid.steps, self._laid.policy))
-                with watch.phase("run"):
-                    self._listen(listener)
+                with watch.phase("attest"):
+                    attestation = self._attest(cell, listener)
+                if listener.stands:
+                    with watch.phase("deliver"):
+                        listener.deliver(plan_document(self._laid.recipe, self._laid.steps, self._laid.policy))
+                    with watch.phase("run"):
+                        self._patiently(listener.listen)
                 with watch.phase("collect"):
                     listener.finish(self._engine)
                 usage = listener.usage()
                 evidence = listener.evidence(usage)
                 lost = self._destroy(cell)
         except EngineUnreachableError as error:
-            return Evidence(lost=str(error)), Usage()
-        return replace(evidence, lost=evidence.lost or lost), usage
+            return Evidence(lost=str(error)), Usage(), attestation
+        return replace(evidence, lost=evidence.lost or lost), usage, attestation
+
+    def _attest(self, cell: Cell, listener: Listener) -> Attestation | None:
+        """Have the cell attested once its runner stands; None if it never did."""
+        self._patiently(listener.greet)
+        if not listener.stands:
+            return None
+        policy = self._laid.policy
+        attestation = self._cells.attest(cell, policy, listener.view)
+        objection = attestation.objection(all_required=policy.require_attestation)
+        if objection:
+            listener.refuse(objection)
+        return attestation
 
     @contextmanager
-    def _claimed(self, slot: Slot, prepare: Callable[[], Snapshot]) -> Iterator[Cell]:
+    def _claimed(self, prepare: Callable[[], Snapshot]) -> Iterator[Cell]:
         """Hold a standing cell with its snapshot in place; an exception destroys it before it goes on."""
         aside = Stopwatch(self._clock)
         with ThreadPoolExecutor(1) as beside:
-            claim = beside.submit(self._claim, slot.path, aside)
+            claim = beside.submit(self._claim, aside)
             try:
-                slot.put(prepare().content())
+                snapshot = prepare().content()
                 self._tell(PhaseStarted(phase="claim", attempt=self._number))
                 cell = claim.result()
+                cell.put(snapshot)
                 self._watch.phases_ms |= aside.phases_ms
                 yield cell
             except BaseException as error:
                 _destroy_claimed(claim, error)
                 raise
 
-    def _claim(self, slot: Path, watch: Stopwatch) -> Cell:
+    def _claim(self, watch: Stopwatch) -> Cell:
         laid = self._laid
         return self._cells.claim(
             cell_name(laid.run_id, self._number),
             laid.policy,
             image_id=laid.image_id,
-            mounts=Mounts(package=laid.tree, snapshot=slot, layer=laid.layer),
+            package=laid.tree,
+            layer=laid.layer,
             labels=cell_labels(laid.run_id, self._number),
             watch=watch,
         )
@@ -187,13 +204,13 @@ class Attempting:
             cancel=self._cancel,
         )
 
-    def _listen(self, listener: Listener) -> None:
+    def _patiently(self, wait: Callable[[], None]) -> None:
         try:
-            listener.listen()
+            wait()
         except KeyboardInterrupt:
             self.interrupted = True
             self._cancel.set()
-            listener.listen()  # it sees the cancel and stops at once
+            wait()  # it sees the cancel and stops at once
 
     def _destroy(self, cell: Cell) -> str:
         """Take the cell back; returns why that could not be, in which case nothing may be merged."""

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 
 from isolation.clock import timestamp
 from isolation.owner import Owner, is_gone
-from isolation.sandbox.counters import leftover_groups, remove_leftover
+from isolation.sandbox.groups.make import leftover_groups, remove_leftover
+from isolation.sandbox.stage import Stage, staged
 
 if TYPE_CHECKING:
     from isolation.clock import Clock
     from isolation.sandbox.engine import Engine
     from isolation.sandbox.leases import Leases
     from isolation.stores import Stores
-
-_SLOT_WITHOUT_LEASE_S = 60.0
-"""A slot is made an instant before its cell's lease; older than this, without one, it is left over."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,10 +26,11 @@ class Cleaned:
     containers: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     uids: tuple[int, ...] = ()
-    slots: tuple[str, ...] = ()
+    stages: tuple[int, ...] = ()
+    """Folders laid out for a cell, by its uid."""
 
     def __bool__(self) -> bool:
-        return any((self.runs, self.containers, self.groups, self.uids, self.slots))
+        return any((self.runs, self.containers, self.groups, self.uids, self.stages))
 
 
 def clean(stores: Stores, engine: Engine, leases: Leases, clock: Clock, *, dry_run: bool = False) -> Cleaned:
@@ -40,34 +39,33 @@ def clean(stores: Stores, engine: Engine, leases: Leases, clock: Clock, *, dry_r
 
     The order is that of a cell's own end: containers first, uids when they are proven gone, the record last.
     """
+    groups = leftover_groups()  # before the leases: a cell that is just being made has its lease first
     held = leases.held()
     stale = [lease for lease in held if lease.owner is None or is_gone(lease.owner)]
     living = {lease.cell for lease in held} - {lease.cell for lease in stale}
-    before_s = clock.now().timestamp() - _SLOT_WITHOUT_LEASE_S
-    dead = {lease.cell for lease in stale}
     cleaned = Cleaned(
         runs=stores.ledger.orphans(),
         containers=tuple(found.container_id for found in engine.leftovers() if _is_orphan(found.owner)),
-        groups=tuple(cell for cell in leftover_groups() if cell not in living),
+        groups=tuple(cell for cell in groups if cell not in living),
         uids=tuple(lease.uid for lease in stale),
-        slots=tuple(sorted({*stores.slots.older_than(before_s)} - living | ({*stores.slots.names()} & dead))),
+        stages=tuple(sorted({*staged(leases.stages)} & {lease.uid for lease in stale})),
     )
     if not dry_run:
-        _take_away(cleaned, stores, engine, leases)
+        _take_away(cleaned, engine, leases)
         for run_id in cleaned.runs:
             stores.ledger.abandon(run_id, timestamp(clock.now()))
     return cleaned
 
 
-def _take_away(cleaned: Cleaned, stores: Stores, engine: Engine, leases: Leases) -> None:
+def _take_away(cleaned: Cleaned, engine: Engine, leases: Leases) -> None:
     for container_id in cleaned.containers:
         engine.remove(container_id)
     for cell in cleaned.groups:
         remove_leftover(cell)
+    for uid in cleaned.stages:
+        Stage(leases.stages / str(uid)).strike()
     for uid in cleaned.uids:
         leases.release(uid)
-    for cell in cleaned.slots:
-        stores.slots.remove(cell)
 
 
 def _is_orphan(label: str) -> bool:

@@ -1,9 +1,9 @@
 """
 The one file that host and container share: how bytes cross the channel, and what counts as JSON.
 
-The host speaks first, in raw bytes, then in frames; the runner speaks only in frames::
+The runner speaks only in frames, and first: what it says of its confinement decides whether the host goes on::
 
-    host   ─▶ nonce (32 bytes) ─▶ PLAN ─────────────────────────────────────▶ BYE
+    host             ─▶ nonce (32 bytes) ─▶ PLAN ───────────────────────────▶ BYE
     runner ─▶ HELLO ─▶ (STEP_STARTED │ LOG │ RECORD │ STEP_ENDED)* ─▶ (ARTIFACT CHUNK*)* ─▶ READING ─▶ END
 
     frame  =  kind (1 byte)  length (4 bytes, big endian)  payload (length bytes)
@@ -23,7 +23,7 @@ import math
 import re
 import struct
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 
 HELLO = 1
 STEP_STARTED = 2

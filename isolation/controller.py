@@ -355,5 +355,10 @@ def _check_inputs(inputs: Mapping[str, JsonValue], recipe: Recipe, policy: Polic
 
 def _errors(evidence: Evidence) -> tuple[StepError, ...]:
     found = [step.error for step in evidence.steps if step.error is not None]
-    ours = (("Lost", evidence.lost), ("BadAnswer", evidence.answer_problem), ("Runner", evidence.diagnostics.strip()))
+    ours = (
+        ("Lost", evidence.lost),
+        ("Refused", evidence.refused),
+        ("BadAnswer", evidence.answer_problem),
+        ("Runner", evidence.diagnostics.strip()),
+    )
     return (*found, *(StepError(step="", type=kind, message=said) for kind, said in ours if said))

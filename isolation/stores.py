@@ -8,7 +8,6 @@ Below it::
     <state>/packages/         packages laid out as containers see them; can be made again from blobs
     <state>/layers/           third-party requirements, one folder a lock
     <state>/runs/             logs
-    <state>/slots/            what one running cell has mounted as its snapshot
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from typing import TYPE_CHECKING, Self
 
 from isolation.storage.blobs import BlobStore
 from isolation.storage.logs import Logs
-from isolation.storage.slots import Slots
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +34,6 @@ class Stores:
         self.folder = folder
         self.blobs = BlobStore(folder / "blobs")
         self.logs = Logs(folder / "runs")
-        self.slots = Slots(folder / "slots")
         self._database: Database | None = None
 
     @cached_property

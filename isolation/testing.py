@@ -54,7 +54,7 @@ class Inside:
 
     def hello(self) -> None:
         """Greet."""
-        self.say(contract.HELLO, {"contract": contract.CONTRACT_VERSION, "python": "3.11.2", "uid": 231_072})
+        self.say(contract.HELLO, {"contract": contract.CONTRACT_VERSION, "python": "3.11.2"})
 
     def hear_plan(self) -> dict[str, Any]:
         """Take the nonce and the plan."""
@@ -208,6 +208,18 @@ class FakeEngine:
             container = self._known(container_id)
             container.started = True
             threading.Thread(target=self._live, args=(container,), daemon=True).start()
+
+    def inspect(self, container_id: str) -> dict[str, Any]:
+        """Return the engine's own record of a container."""
+        with self._asked("inspect"):
+            container = self._known(container_id)
+            body = container.body
+            config = {name: value for name, value in body.items() if name not in {"HostConfig", "Image"}}
+            record = {"Id": container_id, "Image": body["Image"], "Config": config}
+            return record | {
+                "HostConfig": body.get("HostConfig", {}),
+                "State": {"Running": container.started, "Pid": 0},
+            }
 
     def kill(self, container_id: str) -> None:
         """Send SIGKILL to its init; a container that is not running any more is no error."""

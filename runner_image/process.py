@@ -13,6 +13,7 @@ import step as child
 from contract import ANSWER, HEADER, RECORD, SMALL_FRAME_BYTES
 
 if TYPE_CHECKING:
+    import resource
     from collections.abc import Callable, Iterator
 
 _ANSWER_FD = 3
@@ -39,7 +40,6 @@ class Process:
         self.cpu_s = 0.0
         self._answer_bytes = answer_bytes
         self._buffer = bytearray()
-        self._exited = False
 
     @classmethod
     def start(
@@ -102,16 +102,11 @@ class Process:
             else:
                 return
 
-    def has_exited(self) -> bool:
-        """Tell whether the process itself is gone; its children may still be there."""
-        if not self._exited:
-            pid, status, used = os.wait4(self.pid, os.WNOHANG)
-            if pid:
-                self._exited = True
-                self.status = os.waitstatus_to_exitcode(status)
-                self.cpu_s = used.ru_utime + used.ru_stime
-                self.stop_group()
-        return self._exited
+    def exited(self, status: int, used: resource.struct_rusage) -> None:
+        """Take in how the process itself ended, and kill those of its group that outlive it."""
+        self.status = os.waitstatus_to_exitcode(status)
+        self.cpu_s = used.ru_utime + used.ru_stime
+        self.stop_group()
 
     def stop(self) -> None:
         """Kill the step for time."""

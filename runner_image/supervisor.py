@@ -1,8 +1,8 @@
 """
 The loop inside the container: takes the plan, starts steps as processes, passes on what they say, and ends.
 
-It is the only process here that holds the channel and the nonce, and it is not dumpable, so steps can kill it
-(then there is no answer) but cannot speak for it.
+It is the container's first process, so it reaps what others leave behind, and no signal from inside can kill it
+(pid_namespaces(7)). It alone holds the channel and the nonce, and it is not dumpable: steps cannot speak for it.
 """
 
 from __future__ import annotations
@@ -35,15 +35,18 @@ from contract import (
 from plan import Plan
 from process import Process
 from step import LIBRARY
+from view import look
 
+_OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 SNAPSHOT = "/in/snapshot.json"
 
 
 def main() -> int:
     """Run the plan that arrives on standard input; returns the container's exit code."""
     walls.hide()
+    seen = look()
     channel = Channel.take_over_stdio()
-    channel.send_json(HELLO, {"contract": CONTRACT_VERSION, "python": sys.version.split()[0], "uid": os.getuid()})
+    channel.send_json(HELLO, {"contract": CONTRACT_VERSION, "python": sys.version.split()[0], "view": seen})
     _prepare_steps()
     document = channel.receive_plan()
     with open(SNAPSHOT, "rb") as file:
@@ -86,9 +89,23 @@ class Supervisor:
             if not self._running:
                 return
             self._wait()
-            for process in [*self._running.values()]:
-                if process.has_exited():
-                    self._finish(process)
+            for process in self._reap():
+                self._finish(process)
+
+    def _reap(self) -> list[Process]:
+        """Take in every process that has ended; returns the steps among them, the others were their children."""
+        ended = []
+        while True:
+            try:
+                pid, status, used = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return ended
+            if pid == 0:
+                return ended
+            process = self._running.get(pid)
+            if process is not None:
+                process.exited(status, used)
+                ended.append(process)
 
     def _start_ready(self) -> None:
         while True:
@@ -167,7 +184,7 @@ class Supervisor:
 
 
 def _kill_all_others() -> None:
-    """Kill every process of this container but its init and ourselves (kill(2): pid -1 spares both)."""
+    """Kill every process of this container but ourselves (kill(2): pid -1 spares the first process and the caller)."""
     try:
         os.kill(-1, signal.SIGKILL)
     except ProcessLookupError:
@@ -180,4 +197,17 @@ def _reading() -> dict:
         "cpu_user_s": own.ru_utime + children.ru_utime,
         "cpu_system_s": own.ru_stime + children.ru_stime,
         "memory_peak_bytes": max(own.ru_maxrss, children.ru_maxrss) * 1024,
+        "oom_kills": _oom_kills(),
     }
+
+
+def _oom_kills() -> int | None:
+    """Read how often the kernel killed for memory in here; the host believes it only where it cannot look itself."""
+    for path in _OOM_COUNTERS:
+        try:
+            with open(path, encoding="ascii") as file:
+                counts = dict(line.split() for line in file)
+        except OSError:
+            continue
+        return int(counts["oom_kill"]) if "oom_kill" in counts else None
+    return None

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from isolation.sandbox.counters import leftover_groups
 from isolation.sandbox.docker_engine import DockerEngine
+from isolation.sandbox.groups.make import leftover_groups
 from isolation.sandbox.leases import Leases, leases_folder
+from isolation.sandbox.stage import staged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,12 +78,13 @@ def left_of(run_id: str) -> dict[str, list[str]]:
 @pytest.mark.engine
 @pytest.mark.xdist_group("clean")  # it looks at the whole host
 def test_what_a_killed_controller_left_is_taken_away(state: Path, recipe: Path) -> None:
-    """Container, group, uid and slot go; the run is recorded as abandoned; a second clean finds nothing."""
+    """Container, group, uid and folders go; the run is recorded as abandoned; a second clean finds nothing."""
     end(start(state, recipe), signal.SIGKILL)
     (run,) = isolation_command(state, "runs")
     run_id = run["run_id"]
     assert all(left_of(run_id).values())
-    assert [path.name for path in (state / "slots").iterdir()] == [f"isolation-{run_id}-1"]
+    uids = {int(uid) for uid in left_of(run_id)["uids"]}
+    assert uids <= {*staged(Leases(leases_folder()).stages)}
 
     looked = isolation_command(state, "clean", "--dry-run")
     assert run_id in looked["runs"]
@@ -90,7 +92,7 @@ def test_what_a_killed_controller_left_is_taken_away(state: Path, recipe: Path) 
     isolation_command(state, "clean")
 
     assert not any(left_of(run_id).values())
-    assert [*(state / "slots").iterdir()] == []
+    assert not uids & {*staged(Leases(leases_folder()).stages)}
     assert isolation_command(state, "runs")[0]["state"] == "abandoned"
     assert isolation_command(state, "clean")["runs"] == []
 

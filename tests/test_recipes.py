@@ -16,8 +16,9 @@ from isolation.model.recipe import Strict
 from isolation.packaging.shape import shape
 from isolation.packaging.text import read
 from isolation.sandbox.cell import run_of
-from isolation.sandbox.counters import leftover_groups
+from isolation.sandbox.groups.make import leftover_groups
 from isolation.sandbox.leases import Leases, leases_folder
+from isolation.sandbox.stage import staged
 from isolation.settings import Settings
 from isolation.units import parse_bytes
 from isolation.wiring import open_controller
@@ -276,4 +277,4 @@ def check_nothing_is_left(controller: Controller, run_id: str, uids: set[int]) -
     assert [left for left in controller.engine.leftovers() if left.run_id == run_id] == []
     assert [cell for cell in leftover_groups() if run_of(cell) == run_id] == []
     assert held_uids(run_id) == []
-    assert controller.stores.slots.names() == ()
+    assert not uids & {*staged(Leases(leases_folder()).stages)}

@@ -104,7 +104,7 @@ def cleaned_text(cleaned: Cleaned, *, dry_run: bool) -> str:
         "containers": tuple(name[:12] for name in cleaned.containers),
         "cgroups": cleaned.groups,
         "uids": tuple(map(str, cleaned.uids)),
-        "mounted snapshots": cleaned.slots,
+        "folders of cells": tuple(map(str, cleaned.stages)),
     }
     head = "would be taken away" if dry_run else "taken away"
     rows = [[title, str(len(names)), escape(", ".join(names))] for title, names in found.items() if names]

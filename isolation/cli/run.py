@@ -111,7 +111,7 @@ def exit_code(result: Result) -> int:
     """Return 0 for success, 3 where it was the engine's fault, 1 where it was the recipe's."""
     if result.succeeded:
         return 0
-    return EngineError.exit_code if result.outcome is Outcome.LOST else 1
+    return EngineError.exit_code if result.outcome in {Outcome.LOST, Outcome.REFUSED} else 1
 
 
 def show_result(stores: Stores, result: Result, *, as_json: bool, folder: ArtifactFolder | None = None) -> None:

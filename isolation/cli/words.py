@@ -152,6 +152,15 @@ def _lost(case: _Case) -> Words:
     )
 
 
+def _refused(case: _Case) -> Words:
+    why = next((error.message for error in case.result.errors if error.type == "Refused"), "")
+    told = f": {clip(why, _MESSAGE_CHARS)}" if why else ""
+    return Words(
+        f"refused: the cell was not confined as its policy asks, so nothing was delivered to it{told}",
+        f"See `isolation show {case.result.run_id} --attestation` for each fact, and `isolation doctor` for this host.",
+    )
+
+
 def _conflict(case: _Case) -> Words:
     count = len(case.result.merge.conflicts)
     what = "a key was" if count == 1 else f"{count} keys were" if count else "keys were"
@@ -173,5 +182,6 @@ _EXPLAIN: dict[Outcome, Callable[[_Case], Words]] = {
     Outcome.BAD_ANSWER: _bad_answer,
     Outcome.CANCELLED: lambda _: Words("cancelled: it was stopped from outside; nothing was merged"),
     Outcome.LOST: _lost,
+    Outcome.REFUSED: _refused,
     Outcome.CONFLICT: _conflict,
 }

@@ -19,11 +19,13 @@ class Evidence:
     """
     What the kernel, the engine and the channel told.
 
-    ``lost`` says why the engine cannot be believed, empty if it can. ``oom_kills`` and ``forks_refused`` are None
+    ``lost`` says why the engine cannot be believed, empty if it can; ``refused`` what was wrong with the cell's
+    confinement, so that nothing was delivered to it. ``oom_kills`` and ``forks_refused`` are None
     where the kernel's counters cannot be read; then ``engine_saw_oom`` is all there is.
     """
 
     lost: str = ""
+    refused: str = ""
     stopped: Stop = ""
     oom_kills: int | None = None
     engine_saw_oom: bool = False

@@ -18,6 +18,7 @@ class Outcome(Enum):
     NO_ANSWER = "no_answer"
     BAD_ANSWER = "bad_answer"
     CANCELLED = "cancelled"
+    REFUSED = "refused"
     LOST = "lost"
     CONFLICT = "conflict"
 

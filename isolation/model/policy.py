@@ -16,7 +16,7 @@ Bytes = Annotated[int, BeforeValidator(parse_bytes), Field(ge=0, le=2**50)]
 Wait = Annotated[float, BeforeValidator(parse_seconds), Field(ge=0, le=86400)]
 
 
-_FINAL = (Outcome.SUCCEEDED, Outcome.CANCELLED)
+_FINAL = (Outcome.SUCCEEDED, Outcome.CANCELLED, Outcome.REFUSED)
 
 
 def _outcome(name: object) -> Outcome:
@@ -82,6 +82,7 @@ class Policy(Strict):
     runtime: Literal["runc", "crun", "runsc"] = "runc"
     network: Literal["none"] = "none"
     retry: dict[RetryCause, RetryRule] = Field(default_factory=dict)
+    require_attestation: bool = False
     merge: MergeRule = MergeRule()
     context: ContextScope = ContextScope()
 

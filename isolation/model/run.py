@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from isolation.model.attestation import Attestation  # noqa: TC001 - model.document reads the annotations
 from isolation.model.changes import Changes, Merge  # noqa: TC001 - model.document reads the annotations
 from isolation.model.outcome import Outcome, StepOutcome
 from isolation.model.usage import Usage
@@ -56,7 +57,12 @@ class Artifact:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attempt:
-    """One container's life. ``cause`` is machine-readable, such as ``limits.memory`` or ``step:load``."""
+    """
+    One container's life.
+
+    ``cause`` is machine-readable, such as ``limits.memory`` or ``step:load``. ``attestation`` is None where the
+    container was gone before it could be looked at.
+    """
 
     number: int
     outcome: Outcome
@@ -68,6 +74,7 @@ class Attempt:
     exit_code: int | None = None
     log_bytes: int = 0
     log_truncated: bool = False
+    attestation: Attestation | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -33,15 +33,16 @@ def judge(evidence: Evidence) -> tuple[Outcome, str]:
     it in order of authority, and the first that applies decides:
 
     1. the engine lost the container: nothing else can be believed;
-    2. it was us who stopped it: a cancel, or time;
-    3. the kernel counted a kill for memory, or refused a fork, whatever the recipe made of it;
-    4. it said more than it may;
-    5. the answer is missing, or does not prove itself;
-    6. a step did not succeed;
-    7. the container's own exit code.
+    2. the cell was not confined as its policy asks, so nothing was delivered;
+    3. it was us who stopped it: a cancel, or time;
+    4. the kernel counted a kill for memory, or refused a fork, whatever the recipe made of it;
+    5. it said more than it may;
+    6. the answer is missing, or does not prove itself;
+    7. a step did not succeed;
+    8. the container's own exit code.
     """
-    if evidence.lost:
-        return Outcome.LOST, "engine"
+    if evidence.lost or evidence.refused:
+        return (Outcome.LOST, "engine") if evidence.lost else (Outcome.REFUSED, "attestation")
     if evidence.stopped in _STOPS:
         return _STOPS[evidence.stopped], evidence.stopped
     if evidence.oom_kills or (evidence.oom_kills is None and evidence.engine_saw_oom):

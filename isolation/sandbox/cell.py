@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from isolation.errors import EngineError, UnenforceableError
 from isolation.owner import this_process
-from isolation.sandbox.counters import make_group
+from isolation.sandbox.attestation import Standing, attest
 from isolation.sandbox.engine import LABEL, OWNER_LABEL, Engine
 from isolation.sandbox.engine_counters import EngineGroup
-from isolation.sandbox.hardening import Mounts, create_body
+from isolation.sandbox.groups.make import cap_all, make_group
+from isolation.sandbox.hardening import create_body
+from isolation.sandbox.stage import Stage
 from isolation.sandbox.streams import Channel
 from isolation.units import format_bytes
 
 if TYPE_CHECKING:
+    from isolation.model.attestation import Attestation
     from isolation.model.policy import Limits, Policy
-    from isolation.sandbox.counters import Group
+    from isolation.sandbox.engine import EngineFacts
+    from isolation.sandbox.frames import CellView
+    from isolation.sandbox.groups.group import Group
     from isolation.sandbox.leases import Leases
     from isolation.stopwatch import Stopwatch
 
@@ -38,6 +43,8 @@ class Cell:
         self._group: Group | None = None
         self._container_id: str | None = None
         self._channel: Channel | None = None
+        self._stage: Stage | None = None
+        self._body: dict[str, Any] = {}
 
     def __repr__(self) -> str:
         return f"Cell({self.name!r}, container={self._container_id and self._container_id[:12]})"
@@ -70,20 +77,23 @@ class Cell:
         """Take a uid: before anything else, as it is given back after all else."""
         self._uid = self._leases.take(self.name)
 
-    def create(self, policy: Policy, group: Group, *, image_id: str, mounts: Mounts, labels: dict[str, str]) -> None:
-        """Create the container and attach to it; nothing runs yet."""
+    def create(
+        self, policy: Policy, group: Group, *, image_id: str, package: Path, layer: Path | None, labels: dict[str, str]
+    ) -> None:
+        """Lay out its folders, create the container and attach to it; nothing runs yet."""
         self._group = group
-        body = create_body(
+        self._stage = Stage(self._leases.stages / str(self.uid))
+        self._body = create_body(
             policy,
             image_id=image_id,
             uid=self.uid,
-            mounts=mounts,
+            mounts=self._stage.set_up(package=package, layer=layer),
             labels=labels,
             cgroup_parent=group.parent,
             cell_memory_bytes=group.cell_memory_bytes(policy.limits),
         )
         self._container_id = self.name  # from here on there may be one, also if the engine's answer is lost
-        self._container_id = self._engine.create(self.name, body)
+        self._container_id = self._engine.create(self.name, self._body)
         self._channel = Channel(self._engine.attach(self._container_id), policy.limits.result_bytes)
 
     def start(self) -> None:
@@ -91,8 +101,26 @@ class Cell:
         self._engine.start(self.container_id)
         self.group.watch(self.container_id)
 
+    def put(self, snapshot: bytes) -> None:
+        """Put the snapshot in place; the runner reads it when it has the plan. Raises EngineError."""
+        assert self._stage is not None, "not created yet"  # noqa: S101 - a cell is handed out when it stands
+        self._stage.put(snapshot)
+
+    def attest(self, policy: Policy, view: CellView | None, *, local: bool) -> Attestation:
+        """Look from all sides at what confines it, now that its runner has greeted. Raises EngineError."""
+        seen = Standing(
+            policy=policy,
+            uid=self.uid,
+            body=self._body,
+            inspected=self._engine.inspect(self.container_id),
+            view=view,
+            in_force=self.group.in_force(),
+            nameless=self._stage is not None and self._stage.nameless,
+        )
+        return attest(seen, self._engine.facts(), local=local)
+
     def destroy(self) -> None:
-        """Kill and remove the container, then its group, and give back its uid last. Raises EngineError."""
+        """Kill and remove the container, then its group and folders, and give back its uid last. Raises EngineError."""
         if self._channel is not None:
             self._channel.close()
         if self._container_id is not None:
@@ -101,6 +129,9 @@ class Cell:
         if self._group is not None:
             self._group.remove()
             self._group = None
+        if self._stage is not None:
+            self._stage.strike()
+            self._stage = None
         if self._uid is not None:
             self._leases.release(self._uid)
             self._uid = None
@@ -114,6 +145,7 @@ class Cells:
         self._leases = leases
         self._local = local
         self._use_groups = use_groups
+        self._capped = False
 
     def check(self, policy: Policy) -> None:
         """Raise UnenforceableError for what this engine and this host cannot hold."""
@@ -149,7 +181,15 @@ class Cells:
                 )
 
     def claim(
-        self, name: str, policy: Policy, *, image_id: str, mounts: Mounts, labels: dict[str, str], watch: Stopwatch
+        self,
+        name: str,
+        policy: Policy,
+        *,
+        image_id: str,
+        package: Path,
+        layer: Path | None,
+        labels: dict[str, str],
+        watch: Stopwatch,
     ) -> Cell:
         """Make and start a cell of that name. Whatever fails, nothing of it is left that the engine lets us remove."""
         cell = Cell(name, self._engine, self._leases)
@@ -157,7 +197,7 @@ class Cells:
             with watch.phase("create"):
                 cell.lease()
                 group = self._group(name, policy.limits)
-                cell.create(policy, group, image_id=image_id, mounts=mounts, labels=labels)
+                cell.create(policy, group, image_id=image_id, package=package, layer=layer, labels=labels)
             with watch.phase("start"):
                 cell.start()
         except BaseException as error:
@@ -168,12 +208,24 @@ class Cells:
             raise
         return cell
 
-    def _group(self, name: str, limits: Limits) -> Group:
-        facts = self._engine.facts()
+    def attest(self, cell: Cell, policy: Policy, view: CellView | None) -> Attestation:
+        """Look from all sides at what confines a cell. Raises EngineError where the engine does not answer."""
+        return cell.attest(policy, view, local=self._is_here())
+
+    def _cap_all(self, facts: EngineFacts) -> None:
+        if not self._capped:
+            cap_all(version=facts.cgroup_version, driver=facts.cgroup_driver)
+            self._capped = True
+
+    def _is_here(self) -> bool:
         # A socket of this host may lead elsewhere (a virtual machine, a tunnel): its kernel is then another.
-        local = self._local and facts.kernel == platform.release()
+        return self._local and self._engine.facts().kernel == platform.release()
+
+    def _group(self, name: str, limits: Limits) -> Group:
+        facts, local = self._engine.facts(), self._is_here()
         group = None
-        if self._use_groups:
+        if self._use_groups and local:
+            self._cap_all(facts)
             group = make_group(name, limits, version=facts.cgroup_version, driver=facts.cgroup_driver, local=local)
         return group or EngineGroup(self._engine)
 

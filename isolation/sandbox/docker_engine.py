@@ -75,6 +75,12 @@ class DockerEngine:
         with self._errors("start a container"):
             self._client.start(container_id)
 
+    def inspect(self, container_id: str) -> dict[str, Any]:
+        """Return the engine's own record of a container, as its API gives it."""
+        with self._errors("inspect a container"):
+            record: dict[str, Any] = self._client.inspect_container(container_id)
+            return record
+
     def kill(self, container_id: str) -> None:
         """Send SIGKILL to its init; a container that is not running any more is no error."""
         with self._errors("kill a container"):

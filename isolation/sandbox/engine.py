@@ -73,6 +73,9 @@ class Engine(Protocol):
     def start(self, container_id: str) -> None:
         """Start it; returns when its first process has been started."""
 
+    def inspect(self, container_id: str) -> dict[str, Any]:
+        """Return the engine's own record of a container, as its API gives it (``/containers/{id}/json``)."""
+
     def kill(self, container_id: str) -> None:
         """Send SIGKILL to its init; a container that is not running any more is no error."""
 

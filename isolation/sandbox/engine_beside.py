@@ -91,6 +91,10 @@ class EngineBeside:
         """Start it; returns when its first process has been started."""
         self._call("start", container_id)
 
+    def inspect(self, container_id: str) -> dict[str, Any]:
+        """Return the engine's own record of a container, as its API gives it."""
+        return cast("dict[str, Any]", self._call("inspect", container_id))
+
     def kill(self, container_id: str) -> None:
         """Send SIGKILL to its init; a container that is not running any more is no error."""
         self._call("kill", container_id)

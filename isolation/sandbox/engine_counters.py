@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from isolation.errors import EngineError
-from isolation.sandbox.counters import Reading
+from isolation.sandbox.groups.group import Reading
 
 if TYPE_CHECKING:
     from isolation.model.policy import Limits
@@ -42,6 +42,12 @@ class EngineGroup:
     def read(self) -> Reading:
         """Return the last answer."""
         return self._last
+
+    def in_force(self) -> None:
+        """Return nothing: the engine's record is its own word, and no reading of what holds."""
+
+    def yield_to_others(self) -> None:
+        """Do nothing: the group is the engine's."""
 
     def remove(self) -> None:
         """Ask no more; the engine made the group and removes it."""

@@ -12,12 +12,23 @@ from isolation.model.recipe import Strict
 _StepIndex = Field(ge=0, lt=10_000)
 
 
+class CellView(Strict):
+    """What the runner sees of its own confinement: texts of /proc/self, links, names, and how calls were answered."""
+
+    texts: dict[str, str] = Field(max_length=16)
+    namespaces: dict[str, str] = Field(max_length=32)
+    descriptors: dict[str, str] = Field(max_length=64)
+    folders: dict[str, list[str]] = Field(max_length=16)
+    environment: dict[str, str] = Field(max_length=64)
+    calls: dict[str, str] = Field(max_length=64)
+
+
 class Hello(Strict):
-    """The runner stands."""
+    """The runner stands, and says what it stands in."""
 
     contract: int
     python: str = Field(max_length=100)
-    uid: int
+    view: CellView | None = None
 
 
 class StepStartedFrame(Strict):
@@ -82,6 +93,7 @@ class ReadingFrame(Strict):
     cpu_user_s: float = Field(ge=0)
     cpu_system_s: float = Field(ge=0)
     memory_peak_bytes: int = Field(ge=0)
+    oom_kills: int | None = Field(default=None, ge=0)
 
 
 _Frame = TypeVar("_Frame", bound=Strict)
@@ -96,6 +108,15 @@ def read_frame(model: type[_Frame], payload: bytes) -> _Frame:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise Malformed(f"{model.__name__}: {place}: {first['msg']}") from error
+
+
+def read_version(payload: bytes) -> int:
+    """Read the version of the contract from a greeting of any version. Raises Malformed."""
+    value = loads(payload)
+    version = value.get("contract") if isinstance(value, dict) else None
+    if not isinstance(version, int):
+        raise Malformed("a greeting without a version")
+    return version
 
 
 def read_log(payload: bytes) -> tuple[int, Literal["stdout", "stderr"], bytes]:

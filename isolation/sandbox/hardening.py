@@ -31,6 +31,7 @@ MASKED_PATHS = (
     "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
     "/proc/timer_stats", "/sys/devices/virtual/dmi", "/sys/devices/virtual/powercap", "/sys/firmware",
 )  # fmt: skip
+FOLDERS_WRITABLE = ("/tmp", "/scratch")  # noqa: S108 - the container's own
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
@@ -60,7 +61,7 @@ def create_body(
     run's parent group holds the policy's.
     """
     host_config = _CLOSED | _limits(policy, cell_memory_bytes)
-    host_config["Tmpfs"] = {path: _tmpfs(policy.limits, uid) for path in ("/tmp", "/scratch")}  # noqa: S108 - the container's own
+    host_config["Tmpfs"] = {path: _tmpfs(policy.limits, uid) for path in FOLDERS_WRITABLE}
     host_config["Mounts"] = _mounts(mounts)
     host_config["SecurityOpt"] = ["no-new-privileges:true", f"seccomp={profile_text()}"]
     if cgroup_parent is not None:
@@ -100,7 +101,7 @@ _CLOSED: dict[str, Any] = {
     "CgroupnsMode": "private",
     "MaskedPaths": [*MASKED_PATHS],
     "ReadonlyPaths": [*READONLY_PATHS],
-    "Init": True,
+    "Init": False,
     "AutoRemove": False,
     "RestartPolicy": {"Name": "no"},
     "LogConfig": {"Type": "none", "Config": {}},
@@ -131,14 +132,15 @@ def _limits(policy: Policy, cell_memory_bytes: int) -> dict[str, Any]:
         "NanoCpus": round(limits.cpus * 1e9),
         "CpuShares": 256,
         "PidsLimit": limits.pids,
-        "Ulimits": _ulimits(limits),
+        "Ulimits": [{"Name": name, "Soft": value, "Hard": value} for name, value in ulimits(limits).items()],
         "IpcMode": "private" if limits.shm_bytes else "none",
     }
     return numbers | {"ShmSize": limits.shm_bytes} if limits.shm_bytes else numbers
 
 
-def _ulimits(limits: Limits) -> list[dict[str, Any]]:
-    hard = {
+def ulimits(limits: Limits) -> dict[str, int]:
+    """Return the limits of each process, soft and hard alike, by the engine's names for them."""
+    return {
         "nofile": limits.open_files,
         "core": 0,
         "fsize": limits.file_bytes,
@@ -149,7 +151,6 @@ def _ulimits(limits: Limits) -> list[dict[str, Any]]:
         "rtprio": 0,
         "nice": 0,
     }
-    return [{"Name": name, "Soft": value, "Hard": value} for name, value in hard.items()]
 
 
 def _tmpfs(limits: Limits, uid: int) -> str:

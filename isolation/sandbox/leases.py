@@ -48,6 +48,11 @@ class Leases:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    @property
+    def stages(self) -> Path:
+        """Where the folders of each cell are laid out, by uid; a stage is there only while its lease is held."""
+        return self._folder.parent / "cells"
+
     def take(self, cell: str) -> int:
         """Lease a uid to a cell of this process. Raises EngineError where none is free, or none can be written down."""
         hint = "`isolation clean` frees stale leases."

@@ -24,11 +24,14 @@ if TYPE_CHECKING:
     from isolation.model.usage import Usage
     from isolation.sandbox.cell import Cell
     from isolation.sandbox.engine import Ended, Engine
+    from isolation.sandbox.frames import CellView
     from isolation.sandbox.plan import Deadlines
     from isolation.sandbox.transcript import Transcript
 
 _SAMPLE_EVERY_S = 0.1
 _CANCEL_SEEN_WITHIN_S = 0.1
+_GREETING_TIMEOUT_S = 60.0
+"""A host that is full of starting containers is slow; longer than this, something is broken."""
 _SEND_TIMEOUT_S = 20.0
 _END_TIMEOUT_S = 20.0
 _STEP_GRACE_S = 2.0
@@ -66,6 +69,36 @@ class Listener:
         self._complete = False
         self._ended: Ended | None = None
         self._lost = ""
+        self._refused = ""
+
+    def greet(self) -> None:
+        """
+        Wait for the runner's first frame; afterwards ``view`` says what it told.
+
+        Nothing of the recipe is there yet: a container that does not greet in time is lost, one that is gone has no
+        answer, which ``listen`` finds out.
+        """
+        until_s = self._clock.monotonic_s() + _GREETING_TIMEOUT_S
+        while self._goes_on() and not self._transcript.greeted:
+            if self._clock.monotonic_s() >= until_s:
+                self._lost = f"the runner did not greet within {_GREETING_TIMEOUT_S:g} s"
+            self._hear(_CANCEL_SEEN_WITHIN_S)
+            if self._cancel.is_set():
+                self._stopped = "cancelled"
+
+    @property
+    def stands(self) -> bool:
+        """Tell whether the runner has greeted, and nothing speaks against going on."""
+        return self._transcript.greeted and self._goes_on()
+
+    @property
+    def view(self) -> CellView | None:
+        """What the runner told of its own confinement."""
+        return self._transcript.view
+
+    def refuse(self, objection: str) -> None:
+        """Deliver nothing to this cell: it is not confined as its policy asks."""
+        self._refused = objection
 
     def deliver(self, plan: dict[str, object]) -> None:
         """
@@ -85,14 +118,8 @@ class Listener:
 
     def listen(self) -> None:
         """Take in what the container says until it has ended properly, breaks the contract, or must be stopped."""
-        while not (self._complete or self._stopped or self._problem or self._lost or self._cell.channel.closed):
-            try:
-                for kind, payload in self._cell.channel.receive(self._patience_s()):
-                    self._take(kind, payload)
-            except LimitReachedError:
-                self._stopped = "limits.artifacts"
-            except Malformed as error:
-                self._problem = str(error)
+        while self._goes_on():
+            self._hear(self._patience_s())
             self._sample()
             self._stopped = self._stopped or self._reason_to_stop()
 
@@ -127,6 +154,7 @@ class Listener:
         """Gather all that is known about the end."""
         return Evidence(
             lost=self._lost,
+            refused=self._refused,
             stopped=self._stopped,
             oom_kills=usage.oom_kills,
             engine_saw_oom=self._ended is not None and self._ended.oom_killed,
@@ -139,6 +167,19 @@ class Listener:
             artifacts=self._artifacts.kept,
             diagnostics=self._cell.channel.diagnostics,
         )
+
+    def _goes_on(self) -> bool:
+        ended = self._complete or self._stopped or self._problem or self._lost or self._refused
+        return not ended and not self._cell.channel.closed
+
+    def _hear(self, patience_s: float) -> None:
+        try:
+            for kind, payload in self._cell.channel.receive(patience_s):
+                self._take(kind, payload)
+        except LimitReachedError:
+            self._stopped = "limits.artifacts"
+        except Malformed as error:
+            self._problem = str(error)
 
     def _take(self, kind: int, payload: bytes) -> None:
         if kind == contract.END:

@@ -25,6 +25,7 @@ from isolation.sandbox.frames import (
     StepStartedFrame,
     read_frame,
     read_log,
+    read_version,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from isolation.clock import Clock
     from isolation.model.event import Event
+    from isolation.sandbox.frames import CellView
 
 
 _LINE_BYTES = 32
@@ -91,6 +93,8 @@ class Transcript:
         self.running: dict[int, float] = {}
         """Steps under way, with the moment (monotonic) at which their present try began."""
         self.greeted = False
+        self.view: CellView | None = None
+        """What the runner told of its own confinement."""
         self.log_bytes = 0
         self.result_bytes = 0
         self.reading: ReadingFrame | None = None
@@ -136,13 +140,15 @@ class Transcript:
     def _greet(self, kind: int, payload: bytes) -> None:
         if kind != contract.HELLO:
             raise Malformed("the first frame is no greeting")
-        hello = read_frame(Hello, payload)
-        if hello.contract != CONTRACT_VERSION:
+        version = read_version(payload)  # first: another version's greeting may have another form
+        if version != CONTRACT_VERSION:
             raise ImageError(
-                f"the runner image speaks version {hello.contract} of the contract, we speak {CONTRACT_VERSION}",
+                f"the runner image speaks version {version} of the contract, we speak {CONTRACT_VERSION}",
                 hint="Build it again with scripts/image.",
             )
+        hello = read_frame(Hello, payload)
         self.greeted = True
+        self.view = hello.view
 
     def _start(self, frame: StepStartedFrame) -> None:
         name = self._name(frame.step)

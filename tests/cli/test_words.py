@@ -63,6 +63,11 @@ SENTENCES = [
     (Outcome.BAD_ANSWER, "channel", "bad answer: what came out of the container was not written by our runner"),
     (Outcome.BAD_ANSWER, "step:lie:bad_answer", "bad answer: step 'lie' answered what nobody can read"),
     (Outcome.CANCELLED, "cancelled", "cancelled: it was stopped from outside; nothing was merged"),
+    (
+        Outcome.REFUSED,
+        "attestation",
+        "refused: the cell was not confined as its policy asks, so nothing was delivered to it",
+    ),
     (Outcome.LOST, "engine", "lost: the engine lost the container, so nothing that it did can be believed"),
     (
         Outcome.CONFLICT,

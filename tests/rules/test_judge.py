@@ -33,6 +33,7 @@ def test_a_disabled_step_does_not_keep_a_run_from_success() -> None:
 
 RULES = [
     ({"lost": "the engine is gone"}, (Outcome.LOST, "engine")),
+    ({"refused": "capabilities"}, (Outcome.REFUSED, "attestation")),
     ({"stopped": "limits.wall"}, (Outcome.TIMED_OUT, "limits.wall")),
     ({"oom_kills": 1}, (Outcome.OUT_OF_MEMORY, "limits.memory")),
     ({"forks_refused": 1}, (Outcome.TOO_MANY_PROCESSES, "limits.pids")),

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from isolation.sandbox.counters import (
-    Reading,
-)
 from isolation.sandbox.engine_counters import EngineGroup
+from isolation.sandbox.groups.group import Reading
 from isolation.testing import FakeEngine
 
 if TYPE_CHECKING:

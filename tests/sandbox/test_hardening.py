@@ -87,7 +87,7 @@ GOLDEN_HOST: dict[str, object] = {
         {"Type": "bind", "Source": "/state/slots/x", "Target": "/in", "ReadOnly": True, "BindOptions": BIND},
     ],
     "ReadonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
-    "Init": True,
+    "Init": False,
     "AutoRemove": False,
     "RestartPolicy": {"Name": "no"},
     "LogConfig": {"Type": "none", "Config": {}},

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from isolation.sandbox.counters import Reading
 from isolation.sandbox.frames import ReadingFrame
+from isolation.sandbox.groups.group import Reading
 from isolation.sandbox.meter import Meter
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Group:
     def __init__(self, source: str = "cgroup v2") -> None:
         self.source = source
         self.reading = Reading()
+        self.yielded = 0
 
     def cell_memory_bytes(self, limits: Limits) -> int:
         """Return the policy's."""
@@ -49,6 +50,13 @@ class Group:
     def read(self) -> Reading:
         """Return what was given."""
         return self.reading
+
+    def in_force(self) -> None:
+        """Tell nothing."""
+
+    def yield_to_others(self) -> None:
+        """Remember it."""
+        self.yielded += 1
 
     def remove(self) -> None:
         """Do nothing."""

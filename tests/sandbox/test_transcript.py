@@ -20,7 +20,7 @@ from isolation.sandbox.transcript import Transcript
 if TYPE_CHECKING:
     from isolation.model.event import Event
 
-HELLO = (contract.HELLO, {"contract": contract.CONTRACT_VERSION, "python": "3.11.2", "uid": 1})
+HELLO = (contract.HELLO, {"contract": contract.CONTRACT_VERSION, "python": "3.11.2"})
 
 
 class Kept:

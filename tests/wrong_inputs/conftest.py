@@ -35,7 +35,7 @@ SUM = "  - name: sum\n    module: load\n    function: sum_up\n"
 MODULE = "def run(context, params):\n    return {}\n"
 OUTCOMES = (
     "Known: succeeded, failed, out_of_memory, timed_out, too_many_processes, disk_full, output_limit, no_answer, "
-    "bad_answer, cancelled, lost, conflict."
+    "bad_answer, cancelled, refused, lost, conflict."
 )
 WITH_POLICY = ("run", "{folder}", "--policy", "{folder}/p.yaml")
 

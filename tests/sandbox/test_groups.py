@@ -10,16 +10,11 @@ import pytest
 
 from isolation.errors import EngineError
 from isolation.model.policy import Limits
-from isolation.sandbox import counters
-from isolation.sandbox.counters import (
-    CGROUP_ROOT,
-    GroupV1,
-    GroupV2,
-    Reading,
-    leftover_groups,
-    make_group,
-    remove_leftover,
-)
+from isolation.sandbox.groups import files
+from isolation.sandbox.groups.group import Reading
+from isolation.sandbox.groups.make import CGROUP_ROOT, leftover_groups, make_group, remove_leftover
+from isolation.sandbox.groups.v1 import GroupV1
+from isolation.sandbox.groups.v2 import GroupV2
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -263,7 +258,7 @@ def test_removing_a_group_twice_is_no_error_and_closes_nothing_of_others(v1: Pat
 
 def test_a_group_that_something_lives_in_is_an_error_of_ours(v2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What still runs may not be forgotten: the uid stays taken, and nothing is merged."""
-    monkeypatch.setattr(counters, "_BUSY_FOR_S", 0.0)
+    monkeypatch.setattr(files, "_BUSY_FOR_S", 0.0)
 
     with pytest.raises(EngineError, match="cannot be removed: Directory not empty"):
         GroupV2(v2, CELL, systemd=False).remove()

@@ -1,0 +1,161 @@
+"""
+What confines a standing cell, seen from three sides, against what the policy asks.
+
+::
+
+    engine   its record of the container (inspect)
+    host     /proc/<pid> of its first process, and the files of its cgroup
+    cell     the runner's greeting: its own /proc, and system calls that must be refused
+
+What must be is written down here, from the policy and from constants; never taken from what the engine was sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isolation.model.attestation import Attestation, Fact
+from isolation.sandbox.attestation import mounts as mounting
+from isolation.sandbox.attestation import record
+from isolation.sandbox.attestation.expected import Expected
+from isolation.sandbox.attestation.process import NAMESPACES, Process, describe, namespaces_of, read_process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from isolation.model.attestation import View
+    from isolation.model.policy import Policy
+    from isolation.sandbox.engine import EngineFacts
+    from isolation.sandbox.frames import CellView
+
+_ELSEWHERE = "the engine's processes cannot be seen from here"
+_NO_RIGHTS = "this user may not read it"
+_NO_GROUP = "its cgroup cannot be read from here"
+_NOT_TOLD = "the runner did not tell"
+
+
+_WHY = {
+    "own namespaces": _ELSEWHERE,
+    "names of the host": "only root can lay its folders out under other names",
+}
+"""Reasons that belong to a fact, whoever tells of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A standing cell, as its attestation needs it. ``body`` is the create body that the engine was sent."""
+
+    policy: Policy
+    uid: int
+    body: Mapping[str, Any]
+    inspected: Mapping[str, Any]
+    view: CellView | None
+    in_force: Mapping[str, str] | None
+    """Limits by the files of its cgroup; None where they cannot be read."""
+    nameless: bool
+    """Whether its mounts were made so that they do not tell where on the host they lie."""
+
+
+def attest(cell: Standing, engine: EngineFacts, *, local: bool, proc: Path = Path("/proc")) -> Attestation:
+    """Look at the cell from all sides. Never raises for what it finds or cannot find: that is what facts are for."""
+    expected = Expected.of(cell.policy, uid=cell.uid, engine=engine, parent=cell.body["HostConfig"].get("CgroupParent"))
+    pid = record.pid_of(cell.inspected) if local else None
+    host = _host_view(cell, pid, proc)
+    facts = [
+        *_engine_facts(cell),
+        *_facts("host", expected.host, host, _ELSEWHERE if pid is None or not host else _NO_RIGHTS),
+        *_facts("host", expected.in_force, cell.in_force or {}, _NO_GROUP),
+        *_facts("cell", expected.cell, _cell_view(cell, pid is not None, proc), _NOT_TOLD),
+    ]
+    return Attestation(runtime=cell.policy.runtime, facts=tuple(facts))
+
+
+def _engine_facts(cell: Standing) -> Iterator[Fact]:
+    yield from _facts(
+        "engine", {"record": record.AS_ASKED}, {"record": record.differences(cell.inspected, cell.body)}, ""
+    )
+
+
+def _host_view(cell: Standing, pid: int | None, proc: Path) -> dict[str, str]:
+    if pid is None:
+        return {}
+    home = proc / str(pid)
+    process = read_process(pid, proc)
+    if cell.inspected.get("Id", "") not in process.texts.get("cgroup", ""):  # another process of that number
+        return {}
+    described = describe(process) | _mounts(process, cell)
+    described |= _own_namespaces(process.namespaces, namespaces_of(proc / "self"))
+    described |= {"command": _command(home), "closed to its steps": _owner_of_memory(home)}
+    described["cgroup"] = _group(process.texts["cgroup"], cell.body["HostConfig"].get("CgroupParent"))
+    return {name: text for name, text in described.items() if text}
+
+
+def _cell_view(cell: Standing, local: bool, proc: Path) -> dict[str, str]:  # noqa: FBT001 - a fact, not a switch
+    view = cell.view
+    if view is None:
+        return {}
+    process = Process(texts=view.texts, namespaces=view.namespaces, folders=view.folders, environment=view.environment)
+    described = describe(process) | _mounts(process, cell)
+    if local:
+        described |= _own_namespaces(process.namespaces, namespaces_of(proc / "self"))
+    described["descriptors"] = " ".join(sorted(view.descriptors, key=int))
+    if cell.nameless and "mountinfo" in process.texts:
+        told = mounting.names_of_the_host(mounting.read_mounts(process.texts["mountinfo"]))
+        described["names of the host"] = told
+    described["own cgroup"] = " ".join(sorted({line.split(":", 2)[-1] for line in _lines(process, "cgroup")}))
+    return described | {f"call {name}": answer for name, answer in view.calls.items()}
+
+
+def _mounts(process: Process, cell: Standing) -> dict[str, str]:
+    text = process.texts.get("mountinfo")
+    if text is None or not process.folders.get("/proc"):
+        return {}
+    own = [mount["Target"] for mount in cell.body["HostConfig"]["Mounts"]]
+    found = mounting.differences(mounting.read_mounts(text), process.folders, cell.policy.limits, uid=cell.uid, own=own)
+    return {"mounts": found}
+
+
+def _own_namespaces(of_the_cell: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
+    known = [name for name in NAMESPACES if name in of_the_cell and name in ours]
+    if len(known) != len(NAMESPACES):
+        return {}
+    return {"own namespaces": " ".join(name for name in known if of_the_cell[name] != ours[name]) or "none"}
+
+
+def _command(home: Path) -> str:
+    try:
+        return (home / "cmdline").read_text(encoding="utf-8").strip("\0").replace("\0", " ")
+    except OSError:
+        return ""
+
+
+def _owner_of_memory(home: Path) -> str:
+    """Tell whether the runner hides from others of its uid: then its entries in /proc are root's, proc(5)."""
+    try:
+        return "yes" if (home / "mem").stat().st_uid == 0 else "no"
+    except OSError:
+        return ""
+
+
+def _group(text: str, parent: str | None) -> str:
+    paths = {line.split(":", 2)[-1] for line in text.splitlines()}
+    if parent is None:
+        return "the engine's"
+    inside = all(f"{parent}/" in f"{path}/" for path in paths)
+    return "the run's own" if inside else " ".join(sorted(paths))
+
+
+def _lines(process: Process, name: str) -> list[str]:
+    return process.texts.get(name, "").splitlines()
+
+
+def _facts(view: View, expected: Mapping[str, str], found: Mapping[str, str], why: str) -> Iterator[Fact]:
+    for name, wanted in expected.items():
+        seen = found.get(name)
+        if seen is None:
+            yield Fact(name=name, view=view, verdict="unverified", expected=wanted, why=_WHY.get(name, why))
+        else:
+            held = seen == wanted
+            yield Fact(name=name, view=view, verdict="held" if held else "mismatch", expected=wanted, found=seen)

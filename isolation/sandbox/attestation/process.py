@@ -1,0 +1,158 @@
+"""
+One process as /proc shows it, taken apart: the same reader for the host's view of it and for the cell's own.
+
+Every description is a short text that can be compared, kept and shown. What could not be read is absent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+TEXTS = ("status", "mountinfo", "limits", "cgroup", "net/dev", "oom_score_adj", "attr/current")
+FOLDERS = ("/dev", "/proc", "/sys", "/sys/devices/virtual")
+NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
+"""Those that a cell has to itself; the user namespace and the time are the engine's."""
+RLIMITS = {
+    "Max file size": "fsize",
+    "Max core file size": "core",
+    "Max processes": "nproc",
+    "Max open files": "nofile",
+    "Max locked memory": "memlock",
+    "Max pending signals": "sigpending",
+    "Max msgqueue size": "msgqueue",
+    "Max nice priority": "nice",
+    "Max realtime priority": "rtprio",
+}
+"""The lines of /proc/<pid>/limits, proc(5), and what a create body calls them."""
+_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+_SECCOMP = {"0": "none", "1": "strict", "2": "filter"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """Texts of /proc by name, links of namespaces, names in folders (as seen by the process), its environment."""
+
+    texts: Mapping[str, str]
+    namespaces: Mapping[str, str] = field(default_factory=dict)
+    folders: Mapping[str, list[str]] = field(default_factory=dict)
+    environment: Mapping[str, str] | None = None
+
+
+def read_process(pid: int, proc: Path = Path("/proc")) -> Process:
+    """Read a process from outside; whatever this user may not read is left out."""
+    home = proc / str(pid)
+    texts = {name: text for name in TEXTS if (text := _text(home / name)) is not None}
+    environ = _text(home / "environ")
+    return Process(
+        texts=texts,
+        namespaces=namespaces_of(home),
+        folders={path: names for path in FOLDERS if (names := _names(home / "root", path)) is not None},
+        environment=None if environ is None else _environment(environ),
+    )
+
+
+def namespaces_of(home: Path) -> dict[str, str]:
+    """Read a process's namespaces, such as ``net:[4026531840]``."""
+    found = {}
+    for name in NAMESPACES:
+        with contextlib.suppress(OSError):
+            found[name] = str((home / "ns" / name).readlink())
+    return found
+
+
+def describe(process: Process) -> dict[str, str]:
+    """Describe what confines the process, by name."""
+    described = {**_identity(process), **_from_small_texts(process)}
+    if process.folders.get("/dev"):
+        described["devices"] = " ".join(sorted(process.folders["/dev"]))
+    if process.environment is not None:
+        described["environment"] = environment_text(process.environment)
+    return described
+
+
+def environment_text(environment: Mapping[str, str]) -> str:
+    """Write an environment so that it can be compared; the cell's own host name says nothing."""
+    return " ".join(f"{key}={value}" for key, value in sorted(environment.items()) if key != "HOSTNAME")
+
+
+def rlimits_text(limits: Mapping[str, tuple[str, str]]) -> str:
+    """Write limits of a process, each as ``name=soft`` or ``name=soft:hard``."""
+    return " ".join(
+        f"{name}={soft}" if soft == hard else f"{name}={soft}:{hard}" for name, (soft, hard) in sorted(limits.items())
+    )
+
+
+def _identity(process: Process) -> dict[str, str]:
+    text = process.texts.get("status")
+    if text is None:
+        return {}
+    status = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    values = {name: value.split() for name, value in status.items()}
+    uids, gids = values.get("Uid", []), values.get("Gid", [])
+    held = [f"{name}={values[name][0]}" for name in _SETS if name in values and int(values[name][0], 16)]
+    described = {
+        "uid": " ".join(sorted({*uids})),
+        "gid": " ".join(sorted({*gids})),
+        "groups": " ".join(group for group in values.get("Groups", []) if group not in gids) or "none",
+    }
+    if all(name in values for name in _SETS):
+        described["capabilities"] = " ".join(held) or "none"
+    if "NoNewPrivs" in values:
+        described["new privileges"] = "refused" if values["NoNewPrivs"] == ["1"] else "possible"
+    if "Seccomp" in values:
+        described["seccomp"] = _SECCOMP.get(values["Seccomp"][0], values["Seccomp"][0])
+    return described
+
+
+def _from_small_texts(process: Process) -> dict[str, str]:
+    described = {}
+    for name, text in process.texts.items():
+        if name == "limits":
+            described["limits of a process"] = rlimits_text(dict(_rlimits(text)))
+        elif name == "net/dev":
+            described["interfaces"] = " ".join(sorted(_interfaces(text))) or "none"
+        elif name == "oom_score_adj":
+            described["out-of-memory score"] = text.strip()
+        elif name == "attr/current" and text.strip("\0\n "):
+            described["security module"] = text.strip("\0\n ")
+    return described
+
+
+def _rlimits(text: str) -> Iterator[tuple[str, tuple[str, str]]]:
+    for line in text.splitlines():
+        for title, name in RLIMITS.items():
+            if line.startswith(title + " "):
+                soft, hard, *_ = line.removeprefix(title).split()
+                yield name, (soft, hard)
+
+
+def _interfaces(text: str) -> Iterator[str]:
+    for line in text.splitlines():
+        name, colon, _ = line.partition(":")
+        if colon:
+            yield name.strip()
+
+
+def _environment(text: str) -> dict[str, str]:
+    return dict(item.split("=", 1) for item in text.split("\0") if "=" in item)
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="backslashreplace")
+    except OSError:
+        return None
+
+
+def _names(root: Path, path: str) -> list[str] | None:
+    try:
+        found = [entry.name for entry in Path(f"{root}{path}").iterdir()]
+    except OSError:
+        return None
+    return sorted(name for name in found if path != "/proc" or not name.isdecimal())

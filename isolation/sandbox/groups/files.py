@@ -1,0 +1,58 @@
+"""The small files of a control group, read; None or nothing where the kernel lacks one, or the group is gone."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from isolation.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_BUSY_FOR_S = 2.0
+"""How long the kernel may need to let go of a dead container's group."""
+
+
+def lines(path: Path) -> Iterator[list[str]]:
+    """Yield the words of each line."""
+    try:
+        yield from (line.split() for line in path.read_text().splitlines())
+    except OSError:  # the kernel lacks the file, or the group is gone
+        return
+
+
+def keyed(path: Path) -> dict[str, int]:
+    """Read lines of a name and a number."""
+    pairs = (words for words in lines(path) if len(words) == len(("key", "value")))
+    return {key: int(value) for key, value in pairs if value.isdecimal()}
+
+
+def number(path: Path) -> int | None:
+    """Read a single number; None for none, or for "max"."""
+    for words in lines(path):
+        return int(words[0]) if words and words[0].isdecimal() else None
+    return None
+
+
+def scaled(value: int | None, factor: float) -> float | None:
+    """Turn a count into a figure of another unit."""
+    return None if value is None else value * factor
+
+
+def remove(folder: Path) -> None:
+    """Remove a group that nothing lives in any more. Raises EngineError where something does."""
+    until_s = time.monotonic() + _BUSY_FOR_S
+    while True:
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if time.monotonic() >= until_s:
+                hint = "Its container was removed, its processes were not; see the engine's log."
+                raise EngineError(f"the group {folder} cannot be removed: {error.strerror}", hint=hint) from error
+            time.sleep(0.01)
+        else:
+            return

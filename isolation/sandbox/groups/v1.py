@@ -1,0 +1,153 @@
+"""A run's group on cgroup v1."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from isolation.sandbox.groups.files import keyed, lines, number, remove, scaled
+from isolation.sandbox.groups.group import PERIOD_US, YIELDS_BY, Reading, limits_in_force, quota_us
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from isolation.model.policy import Limits
+
+CONTROLLERS = ("memory", "cpu", "cpuacct", "pids", "blkio")
+_SLACK_BYTES = 4 * 2**20
+_SHARES = 1024
+"""The kernel's own value for a new group."""
+
+
+class GroupV1:
+    """
+    A group on cgroup v1. The limits that matter stand on it, because v1 counts where the limit is.
+
+    The kernel counts a kill for memory in the victim's own group, which dies with the container; but it signals
+    an eventfd on every group below the one that ran out (memory.rst, 10). So the policy's limit stands on the
+    run's group, the container's own is a little wider, and a signal means: at least one kill.
+    """
+
+    def __init__(self, root: Path, cell: str, limits: Limits) -> None:
+        self.source = "cgroup v1"
+        self.parent: str | None = f"/isolation/{cell}"
+        self._root = root
+        self._cell = cell
+        self._container: str | None = None
+        self._refused: int | None = None
+        self._kills = 0
+        self._folders = {name: root / name / "isolation" / cell for name in CONTROLLERS if (root / name).is_dir()}
+        for folder in self._folders.values():
+            folder.mkdir(parents=True, exist_ok=True)
+        if number(self._folders["memory"] / "memory.use_hierarchy") == 0:  # else our limit would not bind those below
+            self._write("memory", "memory.use_hierarchy", 1)
+        self._write("memory", "memory.limit_in_bytes", limits.memory_bytes)
+        with contextlib.suppress(FileNotFoundError):  # a kernel without swap accounting has no swap limit to set
+            self._write("memory", "memory.memsw.limit_in_bytes", limits.memory_bytes)
+        self._write("pids", "pids.max", limits.pids)
+        self._write("cpu", "cpu.cfs_period_us", PERIOD_US)
+        self._write("cpu", "cpu.cfs_quota_us", quota_us(limits))
+        self._ooms: int | None = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        try:
+            with (self._folders["memory"] / "memory.oom_control").open("rb") as control:
+                self._write("memory", "cgroup.event_control", f"{self._ooms} {control.fileno()}")
+        except OSError:
+            self._close()
+            raise
+
+    def cell_memory_bytes(self, limits: Limits) -> int:
+        """Return a little more than the policy's limit, so that this group is the one that runs out."""
+        return limits.memory_bytes + _SLACK_BYTES
+
+    def watch(self, container_id: str) -> None:
+        """Learn which container lies in the group."""
+        self._container = container_id
+
+    def read(self) -> Reading:
+        """Read everything now."""
+        stat = keyed(self._folders["memory"] / "memory.stat")
+        own = keyed(self._own("memory") / "memory.oom_control")
+        self._kills = max(self._kills, own.get("oom_kill", 0), self._ran_out())
+        refused = keyed(self._own("pids") / "pids.events").get("max")
+        if refused is not None:  # of a container that is gone, the last that was seen stays
+            self._refused = max(self._refused or 0, refused)
+        cpu = self._folders["cpuacct"]
+        return Reading(
+            cpu_s=scaled(number(cpu / "cpuacct.usage"), 1e-9),
+            cpu_user_s=scaled(number(cpu / "cpuacct.usage_user"), 1e-9),
+            cpu_system_s=scaled(number(cpu / "cpuacct.usage_sys"), 1e-9),
+            throttled_s=scaled(keyed(self._folders["cpu"] / "cpu.stat").get("throttled_time"), 1e-9),
+            memory_bytes=number(self._folders["memory"] / "memory.usage_in_bytes"),
+            memory_peak_bytes=number(self._folders["memory"] / "memory.max_usage_in_bytes"),
+            memory_anon_bytes=stat.get("total_rss"),
+            memory_file_bytes=stat.get("total_cache"),
+            memory_kernel_bytes=number(self._folders["memory"] / "memory.kmem.usage_in_bytes"),
+            pids=number(self._folders["pids"] / "pids.current"),
+            pids_peak=number(self._folders["pids"] / "pids.peak"),
+            **self._io(),
+            oom_kills=self._kills,
+            forks_refused=self._refused,
+        )
+
+    def in_force(self) -> dict[str, str]:
+        """Read back the limits that hold: the least of those on the run's group and on the container's own."""
+        return limits_in_force(
+            memory=self._least("memory", "memory.limit_in_bytes"),
+            memory_and_swap=self._least("memory", "memory.memsw.limit_in_bytes"),
+            pids=self._least("pids", "pids.max"),
+            quota_us=self._least("cpu", "cpu.cfs_quota_us"),
+            period_us=self._least("cpu", "cpu.cfs_period_us"),
+        )
+
+    def yield_to_others(self) -> None:
+        """Let runs that have computed less go first."""
+        with contextlib.suppress(OSError):  # the group is on its way out
+            self._write("cpu", "cpu.shares", _SHARES // YIELDS_BY)
+
+    def remove(self) -> None:
+        """Remove the group in every hierarchy."""
+        self._close()
+        for home in homes(self._root):  # the engine removes the container's own group, and leaves what lies above it
+            remove(home / self._cell)
+
+    def _close(self) -> None:
+        if self._ooms is not None:
+            os.close(self._ooms)
+            self._ooms = None
+
+    def _own(self, controller: str) -> Path:
+        return self._folders[controller] / (self._container or "")
+
+    def _least(self, controller: str, name: str) -> int | None:
+        found = [number(folder / name) for folder in (self._folders[controller], self._own(controller))]
+        return min((value for value in found if value is not None), default=None)
+
+    def _ran_out(self) -> int:
+        if self._ooms is None:
+            return 0
+        try:
+            signalled = os.eventfd_read(self._ooms)
+        except BlockingIOError:
+            return 0
+        # Where a group above ran out, ours is told too; then its own limit was never met.
+        met = any(number(self._folders["memory"] / name) for name in ("memory.failcnt", "memory.memsw.failcnt"))
+        return min(1, signalled) if met else 0
+
+    def _io(self) -> dict[str, int | None]:
+        folder = self._folders.get("blkio")
+        if folder is None:
+            return {}
+        found = {"Read": 0, "Write": 0}
+        told = list(lines(folder / "blkio.throttle.io_service_bytes_recursive"))
+        for _, direction, count in (words for words in told if len(words) == len(("device", "direction", "bytes"))):
+            found[direction] = found.get(direction, 0) + int(count)
+        return {"io_read_bytes": found["Read"], "io_write_bytes": found["Write"]} if told else {}
+
+    def _write(self, controller: str, name: str, value: object) -> None:
+        (self._folders[controller] / name).write_text(str(value))
+
+
+def homes(root: Path) -> tuple[Path, ...]:
+    """Find the folders that hold our groups; on v1 the engine makes groups in every hierarchy, not only in ours."""
+    return tuple(path for path in (root / "isolation", *root.glob("*/isolation")) if path.is_dir())

@@ -1,0 +1,143 @@
+"""A run's group on cgroup v2."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from typing import TYPE_CHECKING
+
+from isolation.errors import EngineError
+from isolation.sandbox.groups.files import keyed, lines, number, remove, scaled
+from isolation.sandbox.groups.group import YIELDS_BY, Reading, limits_in_force
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from isolation.model.policy import Limits
+
+
+_WEIGHT = 100
+"""The kernel's own value for a new group."""
+
+
+class GroupV2:
+    """
+    A group on cgroup v2: its files are hierarchical and outlive the container, so the engine sets the limits.
+
+    With the systemd driver the group is a slice that systemd makes when the container starts; ``stop_slice`` has
+    systemd forget it, or it would make the folder anew with the next one.
+    """
+
+    def __init__(
+        self, root: Path, cell: str, *, systemd: bool, stop_slice: Callable[[str], None] | None = None
+    ) -> None:
+        self.source = "cgroup v2"
+        self._throttled: float | None = None
+        self._refused: int | None = None
+        self._slice = slice_of(cell) if systemd else ""
+        self._container: str | None = None
+        self._stop_slice = stop_slice_of_systemd if stop_slice is None else stop_slice
+        if systemd:
+            self.parent: str | None = self._slice
+            self._folder = root / "isolation.slice" / self._slice
+        else:
+            self.parent = f"/isolation/{cell}"
+            self._folder = root / "isolation" / cell
+
+    def cell_memory_bytes(self, limits: Limits) -> int:
+        """Return the policy's limit: v2 counts a kill in every group above the victim's."""
+        return limits.memory_bytes
+
+    def watch(self, container_id: str) -> None:
+        """Learn which container lies in the group: its own group holds the limits."""
+        self._container = container_id
+
+    def read(self) -> Reading:
+        """Read everything now."""
+        cpu = keyed(self._folder / "cpu.stat")
+        memory = keyed(self._folder / "memory.stat")
+        devices = [
+            dict(word.split("=", 1) for word in words if "=" in word) for words in lines(self._folder / "io.stat")
+        ]
+        known = (self._folder / "io.stat").exists()
+        return Reading(
+            cpu_s=scaled(cpu.get("usage_usec"), 1e-6),
+            cpu_user_s=scaled(cpu.get("user_usec"), 1e-6),
+            cpu_system_s=scaled(cpu.get("system_usec"), 1e-6),
+            throttled_s=self._throttled_s(),
+            memory_bytes=number(self._folder / "memory.current"),
+            memory_peak_bytes=number(self._folder / "memory.peak"),
+            memory_anon_bytes=memory.get("anon"),
+            memory_file_bytes=memory.get("file"),
+            memory_kernel_bytes=memory.get("kernel"),
+            pids=number(self._folder / "pids.current"),
+            pids_peak=number(self._folder / "pids.peak"),
+            io_read_bytes=sum(int(device.get("rbytes", 0)) for device in devices) if known else None,
+            io_write_bytes=sum(int(device.get("wbytes", 0)) for device in devices) if known else None,
+            oom_kills=keyed(self._folder / "memory.events").get("oom_kill"),
+            forks_refused=self._forks_refused(),
+        )
+
+    def in_force(self) -> dict[str, str]:
+        """Read back the limits that hold, on the container's own group."""
+        own = next(self._folder.glob(f"*{self._container}*"), self._folder / "gone")
+        quota, period = [*next(lines(own / "cpu.max"), []), "", ""][:2]
+        memory, swap = number(own / "memory.max"), number(own / "memory.swap.max")
+        if swap is None and not (own / "memory.swap.max").exists():  # a kernel that does not count swap
+            swap = 0
+        return limits_in_force(
+            memory=memory,
+            memory_and_swap=None if memory is None or swap is None else memory + swap,
+            pids=number(own / "pids.max"),
+            quota_us=int(quota) if quota.isdecimal() else None,
+            period_us=int(period) if period.isdecimal() else None,
+        )
+
+    def yield_to_others(self) -> None:
+        """Let runs that have computed less go first."""
+        with contextlib.suppress(OSError):  # the kernel has no such weight, or the group is on its way out
+            (self._folder / "cpu.weight").write_text(str(_WEIGHT // YIELDS_BY))
+
+    def remove(self) -> None:
+        """Remove the group, if systemd has not already."""
+        if self._slice:
+            self._stop_slice(self._slice)
+        remove(self._folder)
+
+    def _forks_refused(self) -> int | None:
+        # Before Linux 6.11 a refusal is counted in the forking process's own group alone; it is read while that lives.
+        found = [keyed(path).get("max") for path in (self._folder / "pids.events", *self._folder.glob("*/pids.events"))]
+        known = [value for value in (*found, self._refused) if value is not None]
+        self._refused = max(known, default=None)
+        return self._refused
+
+    def _throttled_s(self) -> float | None:
+        # Throttling is counted where the quota stands, on the container's own group; it is read while that lives.
+        found = [keyed(path).get("throttled_usec") for path in self._folder.glob("*/cpu.stat")]
+        known = [value for value in found if value is not None]
+        if known:
+            self._throttled = sum(known) * 1e-6
+        return self._throttled
+
+
+def slice_of(cell: str) -> str:
+    """Name the slice of a cell."""
+    # In the name of a slice a dash means "within", systemd.slice(5); names of cells have no underscore.
+    return f"isolation-{cell.replace('-', '_')}.slice"
+
+
+def cell_of(slice_name: str) -> str:
+    """Name the cell of a slice."""
+    return slice_name.removeprefix("isolation-").removesuffix(".slice").replace("_", "-")
+
+
+def stop_slice_of_systemd(name: str) -> None:
+    """Have systemd forget a slice. Raises EngineError."""
+    try:
+        done = subprocess.run(["systemctl", "stop", name], capture_output=True, text=True, check=False, timeout=30)  # noqa: S607 - where it lies differs
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EngineError(f"systemd cannot be asked to stop {name}: {error}", hint="Is systemctl there?") from error
+    if done.returncode != 0:
+        hint = f"`systemctl status {name}` tells more."
+        raise EngineError(f"systemd could not stop {name}: {done.stderr.strip()}", hint=hint)

@@ -1,0 +1,141 @@
+"""
+What one cell sees of the host's files, laid out under names that tell it nothing.
+
+::
+
+    <run>/isolation/cells/<uid>/package   an overlay of the package alone
+                               /layer     an overlay of its requirements alone
+                               /in        a tmpfs with the snapshot
+
+A bind mount shows where its folder lies (proc(5), mountinfo: root). These have a file system of their own, whose root
+is ``/``; and an overlay shows its layers as they were named to it: here, by descriptors that are closed again.
+
+The only module that mounts.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from isolation.errors import EngineError
+from isolation.sandbox.hardening import Mounts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_SNAPSHOT = "snapshot.json"
+_RDONLY, _NOSUID, _NODEV, _NOEXEC = 1, 2, 4, 8
+_DETACH, _NOFOLLOW = 2, 8
+_MOUNTED = ("package", "layer", "in")
+
+
+class Stage:
+    """
+    The folders of one cell. Where this user may not mount, they are the state folder's own, and ``nameless`` is false.
+
+    ``strike`` takes it away, and can be called again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.nameless = False
+        self._snapshot: Path | None = None
+
+    def set_up(self, *, package: Path, layer: Path | None) -> Mounts:
+        """Lay the folders out, the snapshot's still empty. Raises EngineError."""
+        snapshot = self.folder / "in"
+        try:
+            self.folder.mkdir(parents=True, mode=0o711)
+            self.folder.parent.chmod(0o711)
+            snapshot.mkdir()
+            self.nameless = _may_mount() and self._mount(package, layer)
+            snapshot.chmod(0o755)  # the mode at creation is subject to the umask
+        except OSError as error:
+            raise EngineError(
+                f"the folders of a cell cannot be laid out in {self.folder}: {error.strerror}",
+                hint="`isolation clean` takes away what dead controllers left there.",
+            ) from error
+        self._snapshot = snapshot
+        if not self.nameless:
+            return Mounts(package=package, snapshot=snapshot, layer=layer)
+        return Mounts(
+            package=self.folder / "package", snapshot=snapshot, layer=None if layer is None else self.folder / "layer"
+        )
+
+    def put(self, snapshot: bytes) -> None:
+        """Put the snapshot in; the cell's own uid may read it, and nobody but us may write it. Raises EngineError."""
+        assert self._snapshot is not None, "not set up yet"  # noqa: S101 - a cell is handed out when it stands
+        file = self._snapshot / _SNAPSHOT
+        try:
+            file.write_bytes(snapshot)
+            file.chmod(0o444)  # the mode at creation is subject to the umask
+        except OSError as error:
+            raise EngineError(
+                f"the snapshot of {len(snapshot)} bytes cannot be laid out in {self.folder}: {error.strerror}",
+                hint="It is kept in memory while the cell stands; free some.",
+            ) from error
+
+    def strike(self) -> None:
+        """Unmount and remove everything. Raises EngineError for what stays."""
+        try:
+            for name in _MOUNTED:
+                _unmount(self.folder / name)
+            if self.folder.is_dir():
+                shutil.rmtree(self.folder)
+        except OSError as error:
+            raise EngineError(
+                f"the folders of a cell cannot be taken away in {self.folder}: {error.strerror}",
+                hint="`isolation clean` tries again.",
+            ) from error
+
+    def _mount(self, package: Path, layer: Path | None) -> bool:
+        empty = self.folder / "empty"
+        empty.mkdir()
+        _mount("tmpfs", self.folder / "in", _NOSUID | _NODEV | _NOEXEC, "mode=755,nr_inodes=16")
+        for name, source in (("package", package), ("layer", layer)):
+            if source is not None:
+                (self.folder / name).mkdir()
+                _mount_alone(source, empty, self.folder / name)
+        return True
+
+
+def staged(folder: Path) -> Iterator[int]:
+    """Name the stages in a folder, by uid."""
+    if folder.is_dir():
+        yield from (int(path.name) for path in sorted(folder.iterdir()) if path.name.isdecimal())
+
+
+def _may_mount() -> bool:
+    return os.geteuid() == 0
+
+
+def _mount_alone(source: Path, empty: Path, target: Path) -> None:
+    """Mount one folder read-only as an overlay; an overlay without an upper layer wants two lower ones."""
+    with ExitStack() as stack:
+        layers = []
+        for path in (source, empty):
+            fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, fd)
+            layers.append(f"/proc/self/fd/{fd}")
+        _mount("overlay", target, _RDONLY | _NOSUID | _NODEV, f"lowerdir={':'.join(layers)}")
+
+
+def _mount(kind: str, target: Path, flags: int, data: str) -> None:
+    _call("mount", kind.encode(), bytes(target), kind.encode(), ctypes.c_ulong(flags), data.encode())
+
+
+def _unmount(target: Path) -> None:
+    if target.is_dir() and target.is_mount():
+        _call("umount2", bytes(target), ctypes.c_int(_DETACH | _NOFOLLOW))
+
+
+def _call(name: str, *arguments: object) -> None:
+    function = getattr(ctypes.CDLL(None, use_errno=True), name)
+    if function(*arguments) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{name}: {os.strerror(code)}")
