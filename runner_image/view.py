@@ -10,14 +10,26 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import resource
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_TEXTS = ("status", "mountinfo", "limits", "cgroup", "net/dev", "oom_score_adj", "attr/current")
-_NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
+_TEXTS = ("status", "mountinfo", "cgroup", "net/dev", "oom_score_adj", "attr/current")
+_NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 """Named, since a process that hides may follow these links of its own and not list them."""
+_RLIMITS = {
+    "core": resource.RLIMIT_CORE,
+    "fsize": resource.RLIMIT_FSIZE,
+    "memlock": resource.RLIMIT_MEMLOCK,
+    "msgqueue": resource.RLIMIT_MSGQUEUE,
+    "nice": resource.RLIMIT_NICE,
+    "nofile": resource.RLIMIT_NOFILE,
+    "nproc": resource.RLIMIT_NPROC,
+    "rtprio": resource.RLIMIT_RTPRIO,
+    "sigpending": resource.RLIMIT_SIGPENDING,
+}
 _FOLDERS = ("/dev", "/proc", "/sys", "/sys/devices/virtual")
 _TEXT_CHARS = 32_768
 
@@ -47,8 +59,13 @@ def look() -> dict:
         "descriptors": _links("/proc/self/fd", _list("/proc/self/fd")),
         "folders": {path: _list(path) for path in _FOLDERS},
         "environment": dict(os.environ),
+        "rlimits": {name: [_limit(value) for value in resource.getrlimit(number)] for name, number in _RLIMITS.items()},
         "calls": _try_calls(),
     }
+
+
+def _limit(value: int) -> str:
+    return "unlimited" if value == resource.RLIM_INFINITY else str(value)
 
 
 def _read(path: str) -> str | None:

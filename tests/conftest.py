@@ -46,6 +46,18 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> None:
         pytest.fail(f"{error}\n{error.hint}\nscripts/test sets all of it up.", pytrace=False)
 
 
+@pytest.fixture(autouse=True)
+def no_stage_is_left(tmp_path: Path) -> Iterator[None]:
+    """Strike what a test that breaks the engine left standing beside its own leases: a mount outlives every process."""
+    yield
+    if (tmp_path / "cells").is_dir():
+        # Imported here: what most tests do without is not worth its import.
+        from isolation.sandbox.stage import Stage, staged  # noqa: PLC0415
+
+        for uid in staged(tmp_path / "cells"):
+            Stage(tmp_path / "cells" / str(uid)).strike()
+
+
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     # Imported here: SQLAlchemy is slow to import, and most tests do without.

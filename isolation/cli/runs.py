@@ -46,9 +46,12 @@ def register(parser: Parser) -> None:
         "show",
         show,
         "Show a recorded run: outcome, steps, usage, changes, errors, artifacts.",
-        examples=("isolation show last", "isolation show 20260131-1 --json"),
+        examples=("isolation show last", "isolation show last --attestation", "isolation show 20260131-1 --json"),
     )
     takes_run(added)
+    added.add_argument(
+        "--attestation", action="store_true", help="show what confined its cells, fact by fact, as it was read back"
+    )
     takes_json(added)
     added = parser.add(
         "logs",
@@ -85,6 +88,9 @@ def show(given: Namespace) -> int:
     """Show a recorded run."""
     with open_stores(settings_of(given)) as stores:
         run = stores.ledger.summary(given.run_id)
+        if given.attestation:
+            _show_attestation(stores.ledger.attempts(run.run_id), as_json=given.json)
+            return 0
         if run.state == "finished":
             show_result(stores, stores.ledger.get(run.run_id), as_json=given.json)
             return 0
@@ -94,6 +100,19 @@ def show(given: Namespace) -> int:
     else:
         say(unfinished(run, attempts))
     return 0
+
+
+def _show_attestation(attempts: tuple[Attempt, ...], *, as_json: bool) -> None:
+    if as_json:
+        print_json([{"attempt": attempt.number, **_attestation_document(attempt)} for attempt in attempts])
+        return
+    from isolation.cli.attestation import attestation_text  # noqa: PLC0415 - only where it is asked for
+
+    say(attestation_text(attempts, Paint.for_stream(sys.stdout)))
+
+
+def _attestation_document(attempt: Attempt) -> dict[str, object]:
+    return {"outcome": attempt.outcome.value, "attestation": to_document(attempt)["attestation"]}
 
 
 def logs(given: Namespace) -> int:

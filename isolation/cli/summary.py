@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from isolation.cli.attestation import attestation_line
 from isolation.cli.effects import artifact_lines, change_lines, conflict_lines
 from isolation.cli.escape import escape
 from isolation.cli.gauge import usage_lines
@@ -46,6 +47,7 @@ def summary(
         _attempt_lines(result),
         _step_lines(steps, paint),
         ["usage", *usage_lines(result.usage, policy.limits if policy else None)],
+        _attestation_lines(result),
         change_lines(result, paint),
         conflict_lines(result),
         _error_lines(result, paint),
@@ -73,6 +75,11 @@ def _attempt_lines(result: Result) -> list[str]:
         for attempt in result.attempts
     ]
     return ["attempts", *table([["", "outcome", "cause", "wall"], *rows], right=[3])]
+
+
+def _attestation_lines(result: Result) -> list[str]:
+    attestation = result.attempts[-1].attestation if result.attempts else None
+    return [] if attestation is None else [f"confinement  {attestation_line(attestation)}"]
 
 
 def _step_lines(steps: tuple[StepReport, ...], paint: Paint) -> list[str]:

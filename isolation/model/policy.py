@@ -41,7 +41,7 @@ class Limits(Strict):
     wall_s: Seconds = Field(default=60.0, alias="wall")
     step_wall_s: Seconds = Field(default=60.0, alias="step_wall")
     tmp_bytes: Bytes = Field(default=64 * 2**20, ge=2**20, alias="tmp")
-    tmp_inodes: int = Field(default=4096, ge=64, le=10_000_000)
+    tmp_inodes: int | None = Field(default=4096, ge=64, le=10_000_000)
     shm_bytes: Bytes = Field(default=0, alias="shm")
     file_bytes: Bytes = Field(default=64 * 2**20, ge=2**12, alias="file")
     open_files: int = Field(default=1024, ge=64, le=1_048_576)

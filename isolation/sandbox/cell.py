@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from isolation.errors import EngineError, UnenforceableError
 from isolation.owner import this_process
-from isolation.sandbox.attestation import Standing, attest
+from isolation.sandbox.attestation import GVISOR, Standing, attest
 from isolation.sandbox.engine import LABEL, OWNER_LABEL, Engine
 from isolation.sandbox.engine_counters import EngineGroup
 from isolation.sandbox.groups.make import cap_all, make_group
@@ -156,6 +156,11 @@ class Cells:
             raise UnenforceableError(
                 f"the runtime {policy.runtime!r} of policy {policy.name!r} is not known to the engine",
                 hint=f"It knows: {known}. Install and register it, or choose another in the policy.",
+            )
+        if policy.runtime == GVISOR and limits.tmp_inodes is not None:
+            raise UnenforceableError(
+                f"limits.tmp_inodes of policy {policy.name!r} cannot be held by gVisor: it counts no inodes",
+                hint="Say `tmp_inodes: null`: they count as memory, and limits.memory holds.",
             )
         if limits.cpus > facts.cpus:
             raise UnenforceableError(

@@ -20,6 +20,7 @@ class CellView(Strict):
     descriptors: dict[str, str] = Field(max_length=64)
     folders: dict[str, list[str]] = Field(max_length=16)
     environment: dict[str, str] = Field(max_length=64)
+    rlimits: dict[str, list[str]] = Field(max_length=32)
     calls: dict[str, str] = Field(max_length=64)
 
 

@@ -154,7 +154,9 @@ def ulimits(limits: Limits) -> dict[str, int]:
 
 
 def _tmpfs(limits: Limits, uid: int) -> str:
-    size = f"size={limits.tmp_bytes},nr_inodes={limits.tmp_inodes}"
+    size = f"size={limits.tmp_bytes}"
+    if limits.tmp_inodes is not None:
+        size += f",nr_inodes={limits.tmp_inodes}"
     return f"rw,noexec,nosuid,nodev,{size},mode=0700,uid={uid},gid={uid}"
 
 

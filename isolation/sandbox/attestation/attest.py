@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from isolation.model.attestation import Attestation, Fact
 from isolation.sandbox.attestation import mounts as mounting
 from isolation.sandbox.attestation import record
-from isolation.sandbox.attestation.expected import Expected
+from isolation.sandbox.attestation.expected import GVISOR, Expected
 from isolation.sandbox.attestation.process import NAMESPACES, Process, describe, namespaces_of, read_process
 
 if TYPE_CHECKING:
@@ -60,14 +60,17 @@ class Standing:
 
 def attest(cell: Standing, engine: EngineFacts, *, local: bool, proc: Path = Path("/proc")) -> Attestation:
     """Look at the cell from all sides. Never raises for what it finds or cannot find: that is what facts are for."""
-    expected = Expected.of(cell.policy, uid=cell.uid, engine=engine, parent=cell.body["HostConfig"].get("CgroupParent"))
+    config = cell.body["HostConfig"]
+    own = [mount["Target"] for mount in config["Mounts"]]
+    parent = config.get("CgroupParent")
+    expected = Expected.of(cell.policy, uid=cell.uid, engine=engine, parent=parent, own=own)
     pid = record.pid_of(cell.inspected) if local else None
-    host = _host_view(cell, pid, proc)
+    host = _host_view(cell, expected, pid, proc)
     facts = [
         *_engine_facts(cell),
         *_facts("host", expected.host, host, _ELSEWHERE if pid is None or not host else _NO_RIGHTS),
         *_facts("host", expected.in_force, cell.in_force or {}, _NO_GROUP),
-        *_facts("cell", expected.cell, _cell_view(cell, pid is not None, proc), _NOT_TOLD),
+        *_facts("cell", expected.cell, _cell_view(cell, expected, pid is not None, proc), _NOT_TOLD),
     ]
     return Attestation(runtime=cell.policy.runtime, facts=tuple(facts))
 
@@ -78,26 +81,35 @@ def _engine_facts(cell: Standing) -> Iterator[Fact]:
     )
 
 
-def _host_view(cell: Standing, pid: int | None, proc: Path) -> dict[str, str]:
+def _host_view(cell: Standing, expected: Expected, pid: int | None, proc: Path) -> dict[str, str]:
     if pid is None:
         return {}
     home = proc / str(pid)
     process = read_process(pid, proc)
     if cell.inspected.get("Id", "") not in process.texts.get("cgroup", ""):  # another process of that number
         return {}
-    described = describe(process) | _mounts(process, cell)
+    described = describe(process) | _mounts(process, expected)
     described |= _own_namespaces(process.namespaces, namespaces_of(proc / "self"))
     described |= {"command": _command(home), "closed to its steps": _owner_of_memory(home)}
+    if cell.policy.runtime == GVISOR:
+        described["command"] = described["command"].partition(" ")[0]
+        described["root of the sandbox"] = _root(process)
     described["cgroup"] = _group(process.texts["cgroup"], cell.body["HostConfig"].get("CgroupParent"))
     return {name: text for name, text in described.items() if text}
 
 
-def _cell_view(cell: Standing, local: bool, proc: Path) -> dict[str, str]:  # noqa: FBT001 - a fact, not a switch
+def _cell_view(cell: Standing, expected: Expected, local: bool, proc: Path) -> dict[str, str]:  # noqa: FBT001 - a fact
     view = cell.view
     if view is None:
         return {}
-    process = Process(texts=view.texts, namespaces=view.namespaces, folders=view.folders, environment=view.environment)
-    described = describe(process) | _mounts(process, cell)
+    process = Process(
+        texts=view.texts,
+        namespaces=view.namespaces,
+        folders=view.folders,
+        environment=view.environment,
+        rlimits=view.rlimits,
+    )
+    described = describe(process) | _mounts(process, expected)
     if local:
         described |= _own_namespaces(process.namespaces, namespaces_of(proc / "self"))
     described["descriptors"] = " ".join(sorted(view.descriptors, key=int))
@@ -108,20 +120,26 @@ def _cell_view(cell: Standing, local: bool, proc: Path) -> dict[str, str]:  # no
     return described | {f"call {name}": answer for name, answer in view.calls.items()}
 
 
-def _mounts(process: Process, cell: Standing) -> dict[str, str]:
+def _mounts(process: Process, expected: Expected) -> dict[str, str]:
     text = process.texts.get("mountinfo")
     if text is None or not process.folders.get("/proc"):
         return {}
-    own = [mount["Target"] for mount in cell.body["HostConfig"]["Mounts"]]
-    found = mounting.differences(mounting.read_mounts(text), process.folders, cell.policy.limits, uid=cell.uid, own=own)
-    return {"mounts": found}
+    found = mounting.read_mounts(text)
+    return {"mounts": mounting.differences(found, expected.mounts, process.folders, covered=expected.covered)}
+
+
+def _root(process: Process) -> str:
+    """Describe what the sandbox's own process has for files."""
+    found = mounting.read_mounts(process.texts.get("mountinfo", ""))
+    empty = [(mount.target, mount.kind) for mount in found] == [("/", "tmpfs")]
+    return "empty and read-only" if empty and "ro" in found[0].flags else f"{len(found)} mounts"
 
 
 def _own_namespaces(of_the_cell: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
-    known = [name for name in NAMESPACES if name in of_the_cell and name in ours]
-    if len(known) != len(NAMESPACES):
+    if not {*NAMESPACES} <= {*of_the_cell} & {*ours}:
         return {}
-    return {"own namespaces": " ".join(name for name in known if of_the_cell[name] != ours[name]) or "none"}
+    own = [name for name in sorted(of_the_cell) if of_the_cell[name] != ours[name]]
+    return {"own namespaces": " ".join(own) or "none"}
 
 
 def _command(home: Path) -> str:
@@ -140,7 +158,9 @@ def _owner_of_memory(home: Path) -> str:
 
 
 def _group(text: str, parent: str | None) -> str:
-    paths = {line.split(":", 2)[-1] for line in text.splitlines()}
+    # An engine with v1 leaves the unified hierarchy alone, or not; no limit stands in it.
+    told = [line.split(":", 2) for line in text.splitlines()]
+    paths = {path for _, controllers, path in told if controllers or len(told) == 1}
     if parent is None:
         return "the engine's"
     inside = all(f"{parent}/" in f"{path}/" for path in paths)

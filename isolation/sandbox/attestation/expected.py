@@ -5,21 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from isolation.sandbox.attestation import mounts as mounting
+from isolation.sandbox.attestation import mounts
 from isolation.sandbox.attestation.process import NAMESPACES, environment_text, rlimits_text
 from isolation.sandbox.groups.group import limits_wanted
 from isolation.sandbox.hardening import ENTRYPOINT, ENVIRONMENT, ulimits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from isolation.model.policy import Limits, Policy
     from isolation.sandbox.engine import EngineFacts
 
-DEVICES = (
-    "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "stderr", "stdin", "stdout", "tty", "urandom", "zero",
+GVISOR = "runsc"
+_DEVICES = (
+    "fd", "full", "null", "ptmx", "pts", "random", "stderr", "stdin", "stdout", "tty", "urandom", "zero",
 )  # fmt: skip
-REFUSED_CALLS = {
+_OF_THE_KERNEL = {"runc": ("mqueue",), "crun": ("mqueue", "core"), GVISOR: ("fuse", "net", "shm")}
+"""``core`` is a link to /proc/kcore, which is masked; gVisor's are its own, none is the host's."""
+_REFUSED_CALLS = {
     "socket(AF_ALG)": "EAFNOSUPPORT",
     "socket(AF_VSOCK)": "EAFNOSUPPORT",
     "socket(AF_NETLINK)": "EAFNOSUPPORT",
@@ -35,47 +38,89 @@ REFUSED_CALLS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """By view: what each fact must be."""
+    """By view: what each fact must be. ``covered``: whether paths of the host's kernel must be masked in there."""
 
     host: Mapping[str, str]
     in_force: Mapping[str, str]
     cell: Mapping[str, str]
+    mounts: Mapping[str, mounts.Rule]
+    covered: bool
 
     @classmethod
-    def of(cls, policy: Policy, *, uid: int, engine: EngineFacts, parent: str | None) -> Expected:
-        """Write down what a cell of that policy must show."""
-        both = _of_the_process(policy.limits, uid)
-        if any("apparmor" in option for option in engine.security):
-            both["security module"] = "docker-default (enforce)"
-        host = {
-            **both,
-            "command": " ".join(ENTRYPOINT),
-            "closed to its steps": "yes",
-            "cgroup": "the engine's" if parent is None else "the run's own",
-        }
-        cell = {**both, "descriptors": "0 1 2", "own cgroup": "/", "names of the host": "none"}
-        return cls(
-            host=host,
-            in_force=limits_wanted(policy.limits),
-            cell=cell | {f"call {name}": answer for name, answer in REFUSED_CALLS.items()},
-        )
+    def of(cls, policy: Policy, *, uid: int, engine: EngineFacts, parent: str | None, own: Iterable[str]) -> Expected:
+        """Write down what a cell of that policy must show; ``own`` are the targets of our own mounts."""
+        group = "the engine's" if parent is None else "the run's own"
+        of = _of_gvisor if policy.runtime == GVISOR else _of_linux
+        return of(policy, uid, engine, group, own)
 
 
-def _of_the_process(limits: Limits, uid: int) -> dict[str, str]:
-    environment = dict(line.split("=", 1) for line in ENVIRONMENT)
+def _of_linux(policy: Policy, uid: int, engine: EngineFacts, group: str, own: Iterable[str]) -> Expected:
+    both = _everywhere(policy, uid) | {
+        "new privileges": "refused",
+        "own namespaces": " ".join(NAMESPACES),
+        "out-of-memory score": "1000",
+    }
+    if any("apparmor" in option for option in engine.security):
+        both["security module"] = "docker-default (enforce)"
+    from_outside = {"command": " ".join(ENTRYPOINT), "closed to its steps": "yes", "cgroup": group}
+    return Expected(
+        host=both | from_outside,
+        in_force=limits_wanted(policy.limits),
+        cell=both | _from_inside() | {"own cgroup": "/"},
+        mounts=mounts.rules(policy.limits, uid, own),
+        covered=True,
+    )
+
+
+def _of_gvisor(policy: Policy, uid: int, _engine: EngineFacts, group: str, own: Iterable[str]) -> Expected:
+    """
+    Write down what is different where gVisor is the kernel of the cell.
+
+    From outside there is only its own sandbox process: another uid, in a user namespace of its own, with nothing in
+    its root. What a guest may do is seen from inside alone. Our filter holds there, but always refuses with EPERM.
+    """
+    sandbox = {
+        "uid": "65534",
+        "gid": "65534",
+        "groups": "none",
+        "new privileges": "refused",
+        "seccomp": "filter",
+        "own namespaces": "ipc mnt net user uts",
+        "interfaces": "lo",
+        "out-of-memory score": "1000",
+        "command": "runsc-sandbox",
+        "root of the sandbox": "empty and read-only",
+        "cgroup": group,
+    }
+    inside = _everywhere(policy, uid) | _from_inside()
+    inside |= {name: "EPERM" for name in inside if name.startswith("call socket")}
+    return Expected(
+        host=sandbox,
+        in_force=limits_wanted(policy.limits),
+        cell=inside,
+        mounts=mounts.rules_of_gvisor(policy.limits, uid, own),
+        covered=False,
+    )
+
+
+def _everywhere(policy: Policy, uid: int) -> dict[str, str]:
+    limits: Limits = policy.limits
     hard = {name: (str(value), str(value)) for name, value in ulimits(limits).items()}
+    shared = {"shm"} if limits.shm_bytes else set()
     return {
         "uid": str(uid),
         "gid": str(uid),
         "groups": "none",
         "capabilities": "none",
-        "new privileges": "refused",
         "seccomp": "filter",
-        "own namespaces": " ".join(NAMESPACES),
-        "mounts": mounting.AS_ASKED,
-        "devices": " ".join(sorted((*DEVICES, "shm") if limits.shm_bytes else DEVICES)),
+        "mounts": mounts.AS_ASKED,
+        "devices": " ".join(sorted({*_DEVICES, *_OF_THE_KERNEL[policy.runtime], *shared})),
         "interfaces": "lo",
         "limits of a process": rlimits_text(hard),
-        "environment": environment_text(environment),
-        "out-of-memory score": "1000",
+        "environment": environment_text(dict(line.split("=", 1) for line in ENVIRONMENT)),
     }
+
+
+def _from_inside() -> dict[str, str]:
+    seen = {"descriptors": "0 1 2", "names of the host": "none"}
+    return seen | {f"call {name}": answer for name, answer in _REFUSED_CALLS.items()}

@@ -12,6 +12,7 @@ The mounts of a cell against the list of those that it may have; source: proc(5)
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,7 +28,6 @@ AS_ASKED = "as asked"
 OWN_TARGETS = ("/package", "/in", "/layer", "/egress")
 _SHUT = frozenset({"nosuid", "nodev", "noexec"})
 _READ_ONLY = frozenset({"ro"})
-_PAGE_BYTES = 4096
 _LEAST_WORDS = 10
 _NAMELESS = re.compile(r"/|(/run)?/isolation/cells/\d+/\w+")
 """A file system of its own, or a folder of a stage: named by a uid that the cell knows anyway."""
@@ -60,27 +60,18 @@ def read_mounts(text: str) -> tuple[Mount, ...]:
 
 
 def differences(
-    mounts: Iterable[Mount], folders: Mapping[str, list[str]], limits: Limits, *, uid: int, own: Iterable[str]
+    mounts: Iterable[Mount], rules: Mapping[str, Rule], folders: Mapping[str, list[str]], *, covered: bool = True
 ) -> str:
     """
-    Say in what the mounts differ from those that a cell may have; ``AS_ASKED`` if in nothing.
+    Say in what the mounts differ from those that a cell must and may have; ``AS_ASKED`` if in nothing.
 
-    ``own`` are the targets of our own mounts; ``folders`` the names in some folders, by which it is known which of
-    the paths to be masked this kernel has.
+    ``folders`` are the names in some folders, by which it is known which of the paths to be covered (masked, or
+    read-only) this kernel has; without ``covered`` there is nothing of the host's to cover.
     """
-    rules = _rules(limits, uid, own)
     found = {mount.target: mount for mount in mounts}
     said = [f"{target} is not mounted" for target in rules if target not in found]
-    said += [
-        f"{path} is open"
-        for path in MASKED_PATHS
-        if _exists(path, folders) and (path not in found or not _is_masked(found[path]))
-    ]
-    said += [
-        f"{path} can be written"
-        for path in READONLY_PATHS
-        if _exists(path, folders) and (path not in found or "ro" not in found[path].flags)
-    ]
+    if covered:
+        said += _uncovered(found, folders)
     for target, mount in found.items():
         said += _objections(mount, rules.get(target) or _rule_of_the_engine(mount))
     return "; ".join(said) or AS_ASKED
@@ -101,26 +92,52 @@ def _is_nameless(mount: Mount) -> bool:
     return _NAMELESS.fullmatch(mount.root) is not None and all("=/proc/self/fd/" in item for item in layers)
 
 
-def _rules(limits: Limits, uid: int, own: Iterable[str]) -> dict[str, Rule]:
-    tmpfs_data = {
-        f"size={_kib(limits.tmp_bytes)}k",
-        f"nr_inodes={limits.tmp_inodes}",
-        "mode=700",
-        f"uid={uid}",
-        f"gid={uid}",
-    }
-    rules = {
+def rules(limits: Limits, uid: int, own: Iterable[str]) -> dict[str, Rule]:
+    """Return what each mount that a cell must have must be; ``own`` are the targets of our own mounts."""
+    scratch = {f"size={_kib(limits.tmp_bytes)}k", "mode=700", f"uid={uid}", f"gid={uid}"}
+    made = {
         "/": Rule(flags=_READ_ONLY),
         "/proc": Rule("proc", _SHUT),
         "/dev": Rule("tmpfs", frozenset({"nosuid"})),
         "/dev/pts": Rule("devpts", frozenset({"nosuid", "noexec"})),
         "/sys": Rule("sysfs", _SHUT | _READ_ONLY),
     }
-    rules |= dict.fromkeys(own, Rule(flags=_READ_ONLY))
-    rules |= dict.fromkeys(FOLDERS_WRITABLE, Rule("tmpfs", _SHUT | {"rw"}, frozenset(tmpfs_data)))
+    made |= dict.fromkeys(own, Rule(flags=_READ_ONLY))
+    inodes = set() if limits.tmp_inodes is None else {f"nr_inodes={limits.tmp_inodes}"}
+    made |= dict.fromkeys(FOLDERS_WRITABLE, Rule("tmpfs", _SHUT | {"rw"}, frozenset(scratch | inodes)))
     if limits.shm_bytes:
-        rules["/dev/shm"] = Rule("tmpfs", _SHUT, frozenset({f"size={_kib(limits.shm_bytes)}k"}))  # noqa: S108 - the container's own
-    return rules
+        made["/dev/shm"] = Rule("tmpfs", _SHUT, frozenset({f"size={_kib(limits.shm_bytes)}k"}))  # noqa: S108 - the container's own
+    return made
+
+
+def rules_of_gvisor(limits: Limits, uid: int, own: Iterable[str]) -> dict[str, Rule]:
+    """
+    Return the same for gVisor, whose kernel has mounts of its own.
+
+    It shows neither nosuid nor nodev (nothing in it is the host's), and does not limit inodes.
+    """
+    scratch = {f"size={limits.tmp_bytes}", "mode=0700", f"uid={uid}", f"gid={uid}"}
+    made = {
+        "/": Rule("9p", _READ_ONLY),
+        "/proc": Rule("proc", frozenset({"noexec"})),
+        "/dev": Rule("tmpfs"),
+        "/dev/pts": Rule("devpts", frozenset({"noexec"})),
+        "/sys": Rule("sysfs", _READ_ONLY | {"noexec"}),
+    }
+    made |= dict.fromkeys(own, Rule("9p", _READ_ONLY))
+    made |= dict.fromkeys(FOLDERS_WRITABLE, Rule("tmpfs", frozenset({"rw", "noexec"}), frozenset(scratch)))
+    if limits.shm_bytes:
+        made["/dev/shm"] = Rule("tmpfs")  # noqa: S108 - the container's own
+    return made
+
+
+def _uncovered(found: Mapping[str, Mount], folders: Mapping[str, list[str]]) -> Iterator[str]:
+    for path in MASKED_PATHS:
+        if _exists(path, folders) and (path not in found or not _is_masked(found[path])):
+            yield f"{path} is open"
+    for path in READONLY_PATHS:
+        if _exists(path, folders) and (path not in found or "ro" not in found[path].flags):
+            yield f"{path} can be written"
 
 
 def _rule_of_the_engine(mount: Mount) -> Rule | None:
@@ -148,8 +165,9 @@ def _objections(mount: Mount, rule: Rule | None) -> Iterator[str]:
 
 
 def _is_masked(mount: Mount) -> bool:
-    """Tell whether a path is covered as runc does it: a folder by an empty read-only tmpfs, a file by /dev/null."""
-    return mount.kind == "tmpfs" and (mount.root == "/null" or "ro" in mount.flags)
+    """Tell whether a path is covered: a folder by an empty read-only tmpfs, a file by /dev/null (crun: the host's)."""
+    null = mount.root == "/null" and mount.kind in {"tmpfs", "devtmpfs"}
+    return null or (mount.kind == "tmpfs" and "ro" in mount.flags)
 
 
 def _exists(path: str, folders: Mapping[str, list[str]]) -> bool:
@@ -158,7 +176,8 @@ def _exists(path: str, folders: Mapping[str, list[str]]) -> bool:
 
 
 def _kib(size_bytes: int) -> int:
-    return -(-size_bytes // _PAGE_BYTES) * (_PAGE_BYTES // 1024)
+    page_bytes = os.sysconf("SC_PAGE_SIZE")
+    return -(-size_bytes // page_bytes) * (page_bytes // 1024)
 
 
 def _mounts(text: str) -> Iterator[Mount]:

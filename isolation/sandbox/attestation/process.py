@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 TEXTS = ("status", "mountinfo", "limits", "cgroup", "net/dev", "oom_score_adj", "attr/current")
 FOLDERS = ("/dev", "/proc", "/sys", "/sys/devices/virtual")
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
-"""Those that a cell has to itself; the user namespace and the time are the engine's."""
+"""Those that a cell has to itself; the user namespace is the engine's."""
 RLIMITS = {
     "Max file size": "fsize",
     "Max core file size": "core",
@@ -42,6 +42,8 @@ class Process:
     namespaces: Mapping[str, str] = field(default_factory=dict)
     folders: Mapping[str, list[str]] = field(default_factory=dict)
     environment: Mapping[str, str] | None = None
+    rlimits: Mapping[str, Sequence[str]] | None = None
+    """Soft and hard, by the engine's names; None: they stand in the text of ``limits``."""
 
 
 def read_process(pid: int, proc: Path = Path("/proc")) -> Process:
@@ -60,7 +62,7 @@ def read_process(pid: int, proc: Path = Path("/proc")) -> Process:
 def namespaces_of(home: Path) -> dict[str, str]:
     """Read a process's namespaces, such as ``net:[4026531840]``."""
     found = {}
-    for name in NAMESPACES:
+    for name in (*NAMESPACES, "user"):
         with contextlib.suppress(OSError):
             found[name] = str((home / "ns" / name).readlink())
     return found
@@ -71,6 +73,8 @@ def describe(process: Process) -> dict[str, str]:
     described = {**_identity(process), **_from_small_texts(process)}
     if process.folders.get("/dev"):
         described["devices"] = " ".join(sorted(process.folders["/dev"]))
+    if process.rlimits is not None:
+        described["limits of a process"] = rlimits_text(process.rlimits)
     if process.environment is not None:
         described["environment"] = environment_text(process.environment)
     return described
@@ -81,11 +85,9 @@ def environment_text(environment: Mapping[str, str]) -> str:
     return " ".join(f"{key}={value}" for key, value in sorted(environment.items()) if key != "HOSTNAME")
 
 
-def rlimits_text(limits: Mapping[str, tuple[str, str]]) -> str:
+def rlimits_text(limits: Mapping[str, Sequence[str]]) -> str:
     """Write limits of a process, each as ``name=soft`` or ``name=soft:hard``."""
-    return " ".join(
-        f"{name}={soft}" if soft == hard else f"{name}={soft}:{hard}" for name, (soft, hard) in sorted(limits.items())
-    )
+    return " ".join(f"{name}={':'.join(dict.fromkeys(values))}" for name, values in sorted(limits.items()))
 
 
 def _identity(process: Process) -> dict[str, str]:
@@ -101,7 +103,7 @@ def _identity(process: Process) -> dict[str, str]:
         "gid": " ".join(sorted({*gids})),
         "groups": " ".join(group for group in values.get("Groups", []) if group not in gids) or "none",
     }
-    if all(name in values for name in _SETS):
+    if "CapEff" in values and "CapBnd" in values:  # gVisor has no ambient set to tell of
         described["capabilities"] = " ".join(held) or "none"
     if "NoNewPrivs" in values:
         described["new privileges"] = "refused" if values["NoNewPrivs"] == ["1"] else "possible"
@@ -113,7 +115,7 @@ def _identity(process: Process) -> dict[str, str]:
 def _from_small_texts(process: Process) -> dict[str, str]:
     described = {}
     for name, text in process.texts.items():
-        if name == "limits":
+        if name == "limits" and process.rlimits is None:
             described["limits of a process"] = rlimits_text(dict(_rlimits(text)))
         elif name == "net/dev":
             described["interfaces"] = " ".join(sorted(_interfaces(text))) or "none"

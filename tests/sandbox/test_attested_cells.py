@@ -1,0 +1,116 @@
+"""Cells on the real engine, attested; and what becomes of one that is not confined as its policy asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from isolation.model.outcome import Outcome
+from isolation.model.policy import Policy
+from isolation.packaging.policy import load_policy
+from isolation.sandbox import cell as cells
+from isolation.sandbox.cell import Cells
+from isolation.sandbox.hardening import create_body
+from isolation.sandbox.leases import Leases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from isolation.controller import Controller
+    from isolation.model.attestation import Attestation
+    from isolation.model.run import Result
+    from tests.sandbox.conftest import Recipe
+
+pytestmark = pytest.mark.engine
+HARMLESS = "def run(context, params):\n    context.set('ran', True)\n"
+
+
+def attested(result: Result) -> Attestation:
+    attestation = result.attempts[-1].attestation
+    assert attestation is not None
+    return attestation
+
+
+def test_every_fact_of_a_cell_is_verified_here(controller: Controller, recipe: Recipe) -> None:
+    """As root on the engine's own host there is nothing that could not be read; `strict` requires just that."""
+    result = controller.run(recipe(HARMLESS), policy="strict")
+
+    assert result.outcome is Outcome.SUCCEEDED, result.errors
+    assert {fact.verdict for fact in attested(result).facts} == {"held"}
+    assert {fact.view for fact in attested(result).facts} == {"engine", "host", "cell"}
+
+
+def test_the_attestation_is_kept_with_the_run(controller: Controller, recipe: Recipe) -> None:
+    """A year later it still says what confined it."""
+    result = controller.run(recipe(HARMLESS), policy="default")
+
+    assert controller.stores.ledger.get(result.run_id).attempts[0].attestation == attested(result)
+
+
+def changed(change: Callable[[dict[str, Any]], object]) -> Callable[..., dict[str, Any]]:
+    def create(*args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - passed on
+        body = create_body(*args, **kwargs)
+        change(body)
+        return body
+
+    return create
+
+
+def host(**values: object) -> Callable[[dict[str, Any]], object]:
+    return lambda body: body["HostConfig"].update(values)
+
+
+def on_the_hosts_network(body: dict[str, Any]) -> None:
+    body["NetworkDisabled"] = False
+    body["HostConfig"]["NetworkMode"] = "host"
+
+
+CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "capabilities": (host(CapDrop=[]), "capabilities"),
+    "privileges": (lambda body: body["HostConfig"]["SecurityOpt"].remove("no-new-privileges:true"), "new privileges"),
+    "system calls": (host(SecurityOpt=["no-new-privileges:true", "seccomp=unconfined"]), "seccomp"),
+    "root": (host(ReadonlyRootfs=False), "mounts"),
+    "limits": (host(Ulimits=[]), "limits of a process"),
+    "a network": (on_the_hosts_network, "interfaces"),
+    "another's processes": (host(PidMode="host"), "own namespaces"),
+}
+
+
+@pytest.mark.parametrize(("change", "fact"), CHANGES.values(), ids=CHANGES)
+def test_nothing_is_delivered_to_a_cell_that_is_confined_otherwise(
+    controller: Controller,
+    recipe: Recipe,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[dict[str, Any]], object],
+    fact: str,
+) -> None:
+    """The engine wrote down what it was told, so its record agrees: the kernel's word is what counts."""
+    monkeypatch.setattr(cells, "create_body", changed(change))
+
+    result = controller.run(recipe(HARMLESS), policy=Policy(name="test"))
+
+    assert (result.outcome, result.cause) == (Outcome.REFUSED, "attestation")
+    assert fact in {found.name for found in attested(result).having("mismatch")}
+    assert fact in result.errors[0].message
+    assert controller.stores.contexts.history("ran") == ()
+    assert controller.engine.leftovers() == () or result.run_id not in {
+        left.run_id for left in controller.engine.leftovers()
+    }
+
+
+def test_what_cannot_be_read_is_unverified_and_refused_only_where_all_is_required(
+    controller: Controller, recipe: Recipe, tmp_path: Path
+) -> None:
+    """As with an engine elsewhere: its record and the runner's word are all there is."""
+    controller.cells = Cells(controller.engine, Leases(tmp_path / "uids"), local=False)
+
+    result = controller.run(recipe(HARMLESS), policy="default")
+    refused = controller.run(recipe(HARMLESS), policy=load_policy("strict"))
+
+    assert result.outcome is Outcome.SUCCEEDED, result.errors
+    assert {fact.view for fact in attested(result).having("unverified")} >= {"host"}
+    assert attested(result).having("mismatch") == ()
+    assert refused.outcome is Outcome.REFUSED
+    assert "could not be verified" in refused.errors[0].message

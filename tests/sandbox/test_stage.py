@@ -1,0 +1,98 @@
+"""The folders of a cell: nameless where this user may mount, and gone afterwards."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from isolation.errors import EngineError
+from isolation.sandbox import stage as stages
+from isolation.sandbox.attestation.mounts import names_of_the_host, read_mounts
+from isolation.sandbox.stage import Stage, staged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    folder = tmp_path / "package"
+    folder.mkdir()
+    (folder / "work.py").write_text("x = 1\n")
+    return folder
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    stage = Stage(tmp_path / "cells" / "231099")
+    yield stage
+    stage.strike()
+
+
+def mounted_below(folder: Path) -> str:
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return "\n".join(line for line in lines if line.split()[4].startswith(f"{folder}/"))
+
+
+@needs_root
+@pytest.mark.root
+def test_what_is_mounted_shows_its_content_and_not_its_place(stage: Stage, package: Path) -> None:
+    """A bind mount's root is a path of the host; a file system of its own has the root /."""
+    mounts = stage.set_up(package=package, layer=None)
+    stage.put(b"{}")
+
+    assert (mounts.package / "work.py").read_text() == "x = 1\n"
+    assert (mounts.snapshot / "snapshot.json").read_bytes() == b"{}"
+    seen = mounted_below(stage.folder).replace(f"{stage.folder}/", "/")
+    assert names_of_the_host(read_mounts(seen)) == "none"
+    assert str(package) not in seen
+
+
+@needs_root
+@pytest.mark.root
+def test_nobody_can_change_a_package_through_its_mount(stage: Stage, package: Path) -> None:
+    """Not even root: what runs is what was packed."""
+    mounts = stage.set_up(package=package, layer=None)
+
+    with pytest.raises(OSError, match="Read-only file system"):
+        (mounts.package / "work.py").write_text("x = 2\n")
+
+
+@needs_root
+@pytest.mark.root
+def test_a_stage_that_was_struck_leaves_neither_mount_nor_folder(tmp_path: Path, package: Path) -> None:
+    """And can be struck again: whoever cleans up may come second."""
+    stage = Stage(tmp_path / "cells" / "231100")
+    stage.set_up(package=package, layer=package)
+    assert [*staged(tmp_path / "cells")] == [231_100]
+
+    stage.strike()
+    stage.strike()
+
+    assert [*staged(tmp_path / "cells")] == []
+    assert mounted_below(tmp_path) == ""
+    assert (package / "work.py").exists(), "what was mounted is not what was removed"
+
+
+def test_without_the_right_to_mount_the_folders_are_the_states_own(
+    stage: Stage, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It works, and says that it is not nameless."""
+    monkeypatch.setattr(stages, "_may_mount", lambda: False)
+
+    mounts = stage.set_up(package=package, layer=None)
+
+    assert (mounts.package, stage.nameless) == (package, False)
+
+
+@needs_root
+@pytest.mark.root
+def test_a_package_that_is_gone_is_our_failure(stage: Stage, tmp_path: Path) -> None:
+    """In our words, and nothing stays mounted."""
+    with pytest.raises(EngineError, match="the folders of a cell cannot be laid out"):
+        stage.set_up(package=tmp_path / "gone", layer=None)
