@@ -45,6 +45,7 @@ class Cell:
         self._channel: Channel | None = None
         self._stage: Stage | None = None
         self._body: dict[str, Any] = {}
+        self._inspected: dict[str, Any] = {}
 
     def __repr__(self) -> str:
         return f"Cell({self.name!r}, container={self._container_id and self._container_id[:12]})"
@@ -97,9 +98,10 @@ class Cell:
         self._channel = Channel(self._engine.attach(self._container_id), policy.limits.result_bytes)
 
     def start(self) -> None:
-        """Start it."""
+        """Start it, and ask for the engine's record of it while the runner still comes up."""
         self._engine.start(self.container_id)
         self.group.watch(self.container_id)
+        self._inspected = self._engine.inspect(self.container_id)
 
     def put(self, snapshot: bytes) -> None:
         """Put the snapshot in place; the runner reads it when it has the plan. Raises EngineError."""
@@ -112,7 +114,7 @@ class Cell:
             policy=policy,
             uid=self.uid,
             body=self._body,
-            inspected=self._engine.inspect(self.container_id),
+            inspected=self._inspected,
             view=view,
             in_force=self.group.in_force(),
             nameless=self._stage is not None and self._stage.nameless,

@@ -9,7 +9,7 @@ import pytest
 
 from isolation.sandbox.frames import ReadingFrame
 from isolation.sandbox.groups.group import Reading
-from isolation.sandbox.meter import Meter
+from isolation.sandbox.meter import YIELDS_AFTER_S, Meter
 
 if TYPE_CHECKING:
     from isolation.model.policy import Limits
@@ -124,3 +124,14 @@ def test_a_live_source_says_that_it_was_sampled(clock: Clock) -> None:
     group.reading = Reading(cpu_s=1.0)
 
     assert Meter(group, clock, 1).usage(wall_s=1, output_bytes=0, own_word=None).source["cpu_s"] == "engine, sampled"
+
+
+def test_a_run_yields_to_others_once_it_has_computed_a_while(clock: Clock) -> None:
+    """Once: its weight is the group's from then on."""
+    group = Group()
+    meter = Meter(group, clock, 0.1)
+    for cpu_s in (None, 0.1, YIELDS_AFTER_S + 0.01, 5.0):
+        group.reading = Reading(cpu_s=cpu_s)
+        meter.sample()
+
+    assert group.yielded == 1
