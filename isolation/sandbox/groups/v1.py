@@ -45,6 +45,7 @@ class GroupV1:
         self._write("memory", "memory.limit_in_bytes", limits.memory_bytes)
         with contextlib.suppress(FileNotFoundError):  # a kernel without swap accounting has no swap limit to set
             self._write("memory", "memory.memsw.limit_in_bytes", limits.memory_bytes)
+            self._write("memory", "memory.swappiness", 0)
         self._write("pids", "pids.max", limits.pids)
         self._write("cpu", "cpu.cfs_period_us", PERIOD_US)
         self._write("cpu", "cpu.cfs_quota_us", quota_us(limits))
