@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from isolation.model.policy import Limits
 
 CONTROLLERS = ("memory", "cpu", "cpuacct", "pids", "blkio")
+_LIMIT = "memory.limit_in_bytes"
 _SLACK_BYTES = 4 * 2**20
+_BATCH_BYTES = 64 * os.sysconf("SC_PAGE_SIZE")
+"""The kernel charges in batches of 64 pages (MEMCG_CHARGE_BATCH): by so much a peak may stay below its limit."""
 _SHARES = 1024
 """The kernel's own value for a new group."""
 
@@ -42,7 +45,7 @@ class GroupV1:
             folder.mkdir(parents=True, exist_ok=True)
         if number(self._folders["memory"] / "memory.use_hierarchy") == 0:  # else our limit would not bind those below
             self._write("memory", "memory.use_hierarchy", 1)
-        self._write("memory", "memory.limit_in_bytes", limits.memory_bytes)
+        self._write("memory", _LIMIT, limits.memory_bytes)
         with contextlib.suppress(FileNotFoundError):  # a kernel without swap accounting has no swap limit to set
             self._write("memory", "memory.memsw.limit_in_bytes", limits.memory_bytes)
             self._write("memory", "memory.swappiness", 0)
@@ -94,7 +97,7 @@ class GroupV1:
     def in_force(self) -> dict[str, str]:
         """Read back the limits that hold: the least of those on the run's group and on the container's own."""
         return limits_in_force(
-            memory=self._least("memory", "memory.limit_in_bytes"),
+            memory=self._least("memory", _LIMIT),
             memory_and_swap=self._least("memory", "memory.memsw.limit_in_bytes"),
             pids=self._least("pids", "pids.max"),
             quota_us=self._least("cpu", "cpu.cfs_quota_us"),
@@ -131,8 +134,10 @@ class GroupV1:
             signalled = os.eventfd_read(self._ooms)
         except BlockingIOError:
             return 0
-        # Where a group above ran out, ours is told too; then its own limit was never met.
-        met = any(number(self._folders["memory"] / name) for name in ("memory.failcnt", "memory.memsw.failcnt"))
+        # Where a group above ran out, ours is told too; then its own limit was never met. failcnt cannot tell: memory
+        # and swap together are charged first, and since Linux 6.15 only refusals of memory alone are counted.
+        peak, limit = (number(self._folders["memory"] / name) for name in ("memory.max_usage_in_bytes", _LIMIT))
+        met = peak is not None and limit is not None and peak >= limit - _BATCH_BYTES
         return min(1, signalled) if met else 0
 
     def _io(self) -> dict[str, int | None]:
