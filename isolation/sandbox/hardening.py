@@ -64,7 +64,7 @@ def create_body(
     host_config = _CLOSED | _limits(policy, cell_memory_bytes)
     host_config["Tmpfs"] = {path: _tmpfs(policy.limits, uid) for path in FOLDERS_WRITABLE}
     host_config["Mounts"] = _mounts(mounts)
-    host_config["SecurityOpt"] = ["no-new-privileges:true", f"seccomp={profile_text()}"]
+    host_config["SecurityOpt"] = ["no-new-privileges:true", f"seccomp={profile_text(policy.runtime)}"]
     if cgroup_parent is not None:
         host_config["CgroupParent"] = cgroup_parent
     return _PROCESS | {"Image": image_id, "User": f"{uid}:{uid}", "Labels": labels, "HostConfig": host_config}

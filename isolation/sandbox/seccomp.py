@@ -56,6 +56,8 @@ semop semtimedop shmat shmctl shmdt shmget
 """
 _LANDLOCK = "landlock_add_rule landlock_create_ruleset landlock_restrict_self"
 _RANDOM = "getrandom"
+_ON_GVISOR = "pselect"
+"""What gVisor's own table calls pselect6; it ignores names that are not in it, as runc does."""
 
 _NAMESPACE_FLAGS = 0x7E020000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET: clone(2)."""
@@ -64,14 +66,15 @@ _OTHER_FAMILIES = tuple(family for family in range(_AF_INET6) if family not in {
 
 
 @functools.cache
-def profile_text() -> str:
+def profile_text(runtime: str = "runc") -> str:
     """Write the profile as the engine wants it: JSON text, the same on every call."""
-    return json.dumps(profile(), sort_keys=True, separators=(",", ":"))
+    return json.dumps(profile(runtime), sort_keys=True, separators=(",", ":"))
 
 
-def profile() -> dict[str, Any]:
+def profile(runtime: str = "runc") -> dict[str, Any]:
     """Build the profile for x86_64 and arm64; names that an architecture lacks are ignored by the runtime."""
-    groups = (_FILES, _MEMORY, _PROCESSES, _TIME, _WAITING, _SOCKETS, _IPC, _LANDLOCK, _RANDOM)
+    groups = [_FILES, _MEMORY, _PROCESSES, _TIME, _WAITING, _SOCKETS, _IPC, _LANDLOCK, _RANDOM]
+    groups += [_ON_GVISOR] if runtime == "runsc" else []
     plain = sorted({name for group in groups for name in group.split()})
     rules: list[dict[str, Any]] = [_allow(plain)]
     rules += [_allow(["socket"], _equals(0, family)) for family in (_AF_UNIX, _AF_INET, _AF_INET6)]
@@ -80,7 +83,7 @@ def profile() -> dict[str, Any]:
     rules.append(_refuse(["socket"], errno.EAFNOSUPPORT, [_compare(0, "SCMP_CMP_GT", _AF_INET6)]))
     rules.append(_allow(["socketpair"], _equals(0, _AF_UNIX)))
     rules.append(_allow(["clone"], [_compare(0, "SCMP_CMP_MASKED_EQ", _NAMESPACE_FLAGS)]))
-    rules.append(_refuse(["clone3"], errno.ENOSYS, []))  # its flags lie in memory, where a filter cannot look
+    rules.append(_no_such_call("clone3", runtime))  # its flags lie in memory, where a filter cannot look
     rules.append(_allow(["personality"], _equals(0, 0)))
     return {
         "defaultAction": "SCMP_ACT_ERRNO",
@@ -96,6 +99,18 @@ def _allow(names: list[str], arguments: list[dict[str, Any]] | None = None) -> d
 
 def _refuse(names: list[str], number: int, arguments: list[dict[str, Any]]) -> dict[str, Any]:
     return {"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": number, "args": arguments}
+
+
+def _no_such_call(name: str, runtime: str) -> dict[str, Any]:
+    """
+    Answer ENOSYS, after which a C library does without the call; after anything else it makes no thread at all.
+
+    Older gVisor refuses with EPERM, whatever number it is given. There the call is left to a tracer: nobody can be
+    one, and without one it is answered with ENOSYS, seccomp(2).
+    """
+    if runtime == "runsc":
+        return {"names": [name], "action": "SCMP_ACT_TRACE", "args": []}
+    return _refuse([name], errno.ENOSYS, [])
 
 
 def _equals(index: int, value: int) -> list[dict[str, Any]]:

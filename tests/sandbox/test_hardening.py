@@ -270,6 +270,24 @@ def test_clone3_is_said_not_to_exist() -> None:
     assert (rule["action"], rule["errnoRet"]) == ("SCMP_ACT_ERRNO", errno.ENOSYS)
 
 
+def test_gvisor_gets_the_same_profile_in_words_that_it_understands() -> None:
+    """It refuses all that the others do: pselect is pselect6, and clone3 is left to a tracer that nobody can be."""
+    ours, gvisors = (rules_by_name(runtime) for runtime in ("runc", "runsc"))
+
+    assert gvisors.pop("pselect") == gvisors["pselect6"]
+    assert (ours.pop("clone3"), gvisors.pop("clone3")) == (("SCMP_ACT_ERRNO",), ("SCMP_ACT_TRACE",))
+    assert "ptrace" not in allowed()
+    assert gvisors == ours
+
+
+def rules_by_name(runtime: str) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for rule in seccomp.profile(runtime)["syscalls"]:
+        for name in rule["names"]:
+            found[name] = (*found.get(name, ()), rule["action"])
+    return found
+
+
 def test_the_profiles_text_is_always_the_same() -> None:
     """It is part of what a run is recorded with."""
     assert seccomp.profile_text() == json.dumps(seccomp.profile(), sort_keys=True, separators=(",", ":"))
