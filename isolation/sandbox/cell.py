@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from isolation.errors import EngineError, UnenforceableError
 from isolation.owner import this_process
-from isolation.sandbox.attestation import GVISOR, Standing, attest
+from isolation.sandbox.attestation import Standing, attest
 from isolation.sandbox.engine import LABEL, OWNER_LABEL, Engine
 from isolation.sandbox.engine_counters import EngineGroup
 from isolation.sandbox.groups.make import cap_all, make_group
 from isolation.sandbox.hardening import create_body
+from isolation.sandbox.runtimes import check_runtime, held
 from isolation.sandbox.stage import Stage
 from isolation.sandbox.streams import Channel
 from isolation.units import format_bytes
@@ -46,6 +47,8 @@ class Cell:
         self._stage: Stage | None = None
         self._body: dict[str, Any] = {}
         self._inspected: dict[str, Any] = {}
+        self.most_tasks: int | None = None
+        """How many processes and threads the host's kernel lets it have."""
 
     def __repr__(self) -> str:
         return f"Cell({self.name!r}, container={self._container_id and self._container_id[:12]})"
@@ -83,6 +86,7 @@ class Cell:
     ) -> None:
         """Lay out its folders, create the container and attach to it; nothing runs yet."""
         self._group = group
+        self.most_tasks = policy.limits.pids
         self._stage = Stage(self._leases.stages / str(self.uid))
         self._body = create_body(
             policy,
@@ -153,17 +157,7 @@ class Cells:
         """Raise UnenforceableError for what this engine and this host cannot hold."""
         facts = self._engine.facts()
         limits = policy.limits
-        if policy.runtime not in facts.runtimes:
-            known = ", ".join(name for name in facts.runtimes if "." not in name)
-            raise UnenforceableError(
-                f"the runtime {policy.runtime!r} of policy {policy.name!r} is not known to the engine",
-                hint=f"It knows: {known}. Install and register it, or choose another in the policy.",
-            )
-        if policy.runtime == GVISOR and limits.tmp_inodes is not None:
-            raise UnenforceableError(
-                f"limits.tmp_inodes of policy {policy.name!r} cannot be held by gVisor: it counts no inodes",
-                hint="Say `tmp_inodes: null`: they count as memory, and limits.memory holds.",
-            )
+        check_runtime(policy, facts)
         if limits.cpus > facts.cpus:
             raise UnenforceableError(
                 f"limits.cpus of policy {policy.name!r} is {limits.cpus:g}, but this host has {facts.cpus}",
@@ -200,6 +194,7 @@ class Cells:
     ) -> Cell:
         """Make and start a cell of that name. Whatever fails, nothing of it is left that the engine lets us remove."""
         cell = Cell(name, self._engine, self._leases)
+        policy = held(policy)
         try:
             with watch.phase("create"):
                 cell.lease()
@@ -217,7 +212,7 @@ class Cells:
 
     def attest(self, cell: Cell, policy: Policy, view: CellView | None) -> Attestation:
         """Look from all sides at what confines a cell. Raises EngineError where the engine does not answer."""
-        return cell.attest(policy, view, local=self._is_here())
+        return cell.attest(held(policy), view, local=self._is_here())
 
     def _cap_all(self, facts: EngineFacts) -> None:
         if not self._capped:

@@ -91,7 +91,7 @@ def test_a_runtime_that_the_engine_does_not_know(desk: Desk, gate: Gate, runtime
         files=policy(f"runtime: {runtime}\n"),
         command=WITH_POLICY,
         told=f"the runtime '{runtime}' of policy 'p' is not known to the engine",
-        hint=f"It knows: {known}. Install and register it, or choose another in the policy.",
+        hint=f"It knows: {known}. Register it (on Debian: scripts/runtimes), or choose another in the policy.",
         code=3,
     )
     refuse_at_the_gate(desk, gate, wrong)

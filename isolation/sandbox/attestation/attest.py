@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 from isolation.model.attestation import Attestation, Fact
 from isolation.sandbox.attestation import mounts as mounting
 from isolation.sandbox.attestation import record
-from isolation.sandbox.attestation.expected import GVISOR, Expected
+from isolation.sandbox.attestation.expected import Expected
 from isolation.sandbox.attestation.process import NAMESPACES, Process, describe, namespaces_of, read_process
+from isolation.sandbox.runtimes import GVISOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

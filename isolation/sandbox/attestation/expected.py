@@ -9,6 +9,7 @@ from isolation.sandbox.attestation import mounts
 from isolation.sandbox.attestation.process import NAMESPACES, environment_text, rlimits_text
 from isolation.sandbox.groups.group import limits_wanted
 from isolation.sandbox.hardening import ENTRYPOINT, ENVIRONMENT, ulimits
+from isolation.sandbox.runtimes import GVISOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from isolation.model.policy import Limits, Policy
     from isolation.sandbox.engine import EngineFacts
 
-GVISOR = "runsc"
 _DEVICES = (
     "fd", "full", "null", "ptmx", "pts", "random", "stderr", "stdin", "stdout", "tty", "urandom", "zero",
 )  # fmt: skip
