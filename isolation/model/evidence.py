@@ -21,7 +21,8 @@ class Evidence:
 
     ``lost`` says why the engine cannot be believed, empty if it can; ``refused`` what was wrong with the cell's
     confinement, so that nothing was delivered to it. ``oom_kills`` and ``forks_refused`` are None
-    where the kernel's counters cannot be read; then ``engine_saw_oom`` is all there is.
+    where the kernel's counters cannot be read; then ``engine_saw_oom`` is all there is. ``full_of_tasks``: it had as
+    many processes and threads as it may, once at least.
     """
 
     lost: str = ""
@@ -30,6 +31,7 @@ class Evidence:
     oom_kills: int | None = None
     engine_saw_oom: bool = False
     forks_refused: int | None = None
+    full_of_tasks: bool = False
     exit_code: int | None = None
     answer: Literal["complete", "missing", "malformed"] = "missing"
     answer_problem: str = ""

@@ -35,7 +35,8 @@ def judge(evidence: Evidence) -> tuple[Outcome, str]:
     1. the engine lost the container: nothing else can be believed;
     2. the cell was not confined as its policy asks, so nothing was delivered;
     3. it was us who stopped it: a cancel, or time;
-    4. the kernel counted a kill for memory, or refused a fork, whatever the recipe made of it;
+    4. the kernel counted a kill for memory, or refused a fork, whatever the recipe made of it; where a cell dies of
+       the refusal itself, as gVisor does, its own count dies with it: no answer, and the limit was met;
     5. it said more than it may;
     6. the answer is missing, or does not prove itself;
     7. a step did not succeed;
@@ -47,7 +48,8 @@ def judge(evidence: Evidence) -> tuple[Outcome, str]:
         return _STOPS[evidence.stopped], evidence.stopped
     if evidence.oom_kills or (evidence.oom_kills is None and evidence.engine_saw_oom):
         return Outcome.OUT_OF_MEMORY, "limits.memory"
-    if evidence.forks_refused:
+    died_full = evidence.full_of_tasks and evidence.answer == "missing" and not evidence.stopped
+    if evidence.forks_refused or died_full:
         return Outcome.TOO_MANY_PROCESSES, "limits.pids"
     if evidence.stopped in _OUTPUT_STOPS:
         return Outcome.OUTPUT_LIMIT, evidence.stopped

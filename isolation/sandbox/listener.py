@@ -159,6 +159,7 @@ class Listener:
             oom_kills=usage.oom_kills,
             engine_saw_oom=self._ended is not None and self._ended.oom_killed,
             forks_refused=usage.forks_refused,
+            full_of_tasks=usage.pids_peak is not None and usage.pids_peak == self._cell.most_tasks,
             exit_code=self._ended.exit_code if self._ended else None,
             answer="malformed" if self._problem else "complete" if self._complete else "missing",
             answer_problem=self._problem,

@@ -79,6 +79,15 @@ def test_exit_137_without_a_counted_kill_is_not_out_of_memory() -> None:
     assert judge(replace(GOOD, exit_code=137, answer="missing")) == (Outcome.NO_ANSWER, "exit_code:137")
 
 
+def test_dying_with_as_many_processes_as_it_may_have_is_too_many_processes() -> None:
+    """A gVisor that is refused a thread dies of it, and the kernel's count of refusals dies with its group."""
+    died = replace(GOOD, exit_code=2, answer="missing", full_of_tasks=True)
+
+    assert judge(died) == (Outcome.TOO_MANY_PROCESSES, "limits.pids")
+    assert judge(replace(died, answer="complete", exit_code=0)) == (Outcome.SUCCEEDED, "")
+    assert judge(replace(died, stopped="limits.log")) == (Outcome.OUTPUT_LIMIT, "limits.log")
+
+
 def test_exit_0_without_an_answer_is_no_answer() -> None:
     """The engine says 0 of containers that it lost sight of."""
     assert judge(replace(GOOD, answer="missing")) == (Outcome.NO_ANSWER, "exit_code:0")
