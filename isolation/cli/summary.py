@@ -22,6 +22,7 @@ from isolation.cli.paint import Paint
 from isolation.cli.table import table
 from isolation.cli.values import clip
 from isolation.cli.words import explain
+from isolation.sandbox.runtimes import limits_on_host
 from isolation.units import format_seconds
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def summary(
         _headline(result, policy, paint),
         _attempt_lines(result),
         _step_lines(steps, paint),
-        ["usage", *usage_lines(result.usage, policy.limits if policy else None)],
+        ["usage", *usage_lines(result.usage, limits_on_host(policy) if policy else None)],
         _attestation_lines(result),
         change_lines(result, paint),
         conflict_lines(result),

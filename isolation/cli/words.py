@@ -99,7 +99,8 @@ def _too_many_processes(case: _Case) -> Words:
 
 def _disk_full(case: _Case) -> Words:
     limits = case.limits
-    sizes = f" ({format_bytes(limits.tmp_bytes)} in {limits.tmp_inodes} files)" if limits else ""
+    files = f" in {limits.tmp_inodes} files" if limits and limits.tmp_inodes else ""
+    sizes = f" ({format_bytes(limits.tmp_bytes)}{files})" if limits else ""
     sizes += f", or a larger file than {format_bytes(limits.file_bytes)}" if limits else ""
     return Words(
         f"disk full: step '{escape(case.step)}' wrote more than its policy allows{sizes}",

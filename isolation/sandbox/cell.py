@@ -13,7 +13,7 @@ from isolation.sandbox.engine import LABEL, OWNER_LABEL, Engine
 from isolation.sandbox.engine_counters import EngineGroup
 from isolation.sandbox.groups.make import cap_all, make_group
 from isolation.sandbox.hardening import create_body
-from isolation.sandbox.runtimes import check_runtime, held
+from isolation.sandbox.runtimes import check_runtime, limits_on_host
 from isolation.sandbox.stage import Stage
 from isolation.sandbox.streams import Channel
 from isolation.units import format_bytes
@@ -86,7 +86,7 @@ class Cell:
     ) -> None:
         """Lay out its folders, create the container and attach to it; nothing runs yet."""
         self._group = group
-        self.most_tasks = policy.limits.pids
+        self.most_tasks = limits_on_host(policy).pids
         self._stage = Stage(self._leases.stages / str(self.uid))
         self._body = create_body(
             policy,
@@ -194,11 +194,10 @@ class Cells:
     ) -> Cell:
         """Make and start a cell of that name. Whatever fails, nothing of it is left that the engine lets us remove."""
         cell = Cell(name, self._engine, self._leases)
-        policy = held(policy)
         try:
             with watch.phase("create"):
                 cell.lease()
-                group = self._group(name, policy.limits)
+                group = self._group(name, limits_on_host(policy))
                 cell.create(policy, group, image_id=image_id, package=package, layer=layer, labels=labels)
             with watch.phase("start"):
                 cell.start()
@@ -212,7 +211,7 @@ class Cells:
 
     def attest(self, cell: Cell, policy: Policy, view: CellView | None) -> Attestation:
         """Look from all sides at what confines a cell. Raises EngineError where the engine does not answer."""
-        return cell.attest(held(policy), view, local=self._is_here())
+        return cell.attest(policy, view, local=self._is_here())
 
     def _cap_all(self, facts: EngineFacts) -> None:
         if not self._capped:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from isolation.sandbox.runtimes import limits_on_host, most_tasks_of_its_user
 from isolation.sandbox.seccomp import profile_text
 
 if TYPE_CHECKING:
@@ -132,23 +133,23 @@ def _limits(policy: Policy, cell_memory_bytes: int) -> dict[str, Any]:
         "OomScoreAdj": 1000,
         "NanoCpus": round(limits.cpus * 1e9),
         "CpuShares": 256,
-        "PidsLimit": limits.pids,
-        "Ulimits": [{"Name": name, "Soft": value, "Hard": value} for name, value in ulimits(limits).items()],
+        "PidsLimit": limits_on_host(policy).pids,
+        "Ulimits": [{"Name": name, "Soft": value, "Hard": value} for name, value in ulimits(policy).items()],
         "IpcMode": "private" if limits.shm_bytes else "none",
     }
     return numbers | {"ShmSize": limits.shm_bytes} if limits.shm_bytes else numbers
 
 
-def ulimits(limits: Limits) -> dict[str, int]:
+def ulimits(policy: Policy) -> dict[str, int]:
     """Return the limits of each process, soft and hard alike, by the engine's names for them."""
     return {
-        "nofile": limits.open_files,
+        "nofile": policy.limits.open_files,
         "core": 0,
-        "fsize": limits.file_bytes,
+        "fsize": policy.limits.file_bytes,
         "memlock": 65536,
         "msgqueue": 0,
         "sigpending": 256,
-        "nproc": 2 * limits.pids + 64,  # above pids.max, so that the kernel's counter sees every refusal
+        "nproc": most_tasks_of_its_user(policy),
         "rtprio": 0,
         "nice": 0,
     }

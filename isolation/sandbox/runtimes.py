@@ -17,7 +17,7 @@ from isolation.errors import UnenforceableError
 from isolation.units import format_bytes
 
 if TYPE_CHECKING:
-    from isolation.model.policy import Policy
+    from isolation.model.policy import Limits, Policy
     from isolation.sandbox.engine import EngineFacts
 
 GVISOR = "runsc"
@@ -62,15 +62,25 @@ def names(engine: EngineFacts) -> tuple[str, ...]:
     return tuple(name for name in engine.runtimes if "." not in name)
 
 
-def held(policy: Policy) -> Policy:
+def limits_on_host(policy: Policy) -> Limits:
     """
-    Return the policy with the limits that the host's kernel is asked for.
+    Return the limits that the host's kernel is asked for.
 
     >>> from isolation.model.policy import Policy
-    >>> held(Policy(name="plain")).limits.pids, held(Policy(name="walled", runtime="runsc")).limits.pids
+    >>> limits_on_host(Policy(name="plain")).pids, limits_on_host(Policy(name="walled", runtime="runsc")).pids
     (128, 320)
     """
     if policy.runtime != GVISOR:
-        return policy
+        return policy.limits
     pids = _GVISOR_TASKS + _GVISOR_TASKS_FOR_EACH * policy.limits.pids
-    return policy.model_copy(update={"limits": policy.limits.model_copy(update={"pids": pids})})
+    return policy.limits.model_copy(update={"pids": pids})
+
+
+def most_tasks_of_its_user(policy: Policy) -> int:
+    """
+    Return RLIMIT_NPROC, setrlimit(2), for the processes of a cell.
+
+    The host's kernel counts refusals by ``limits.pids``, so this limit stands above it and is never met. gVisor's
+    kernel has no other that holds for threads, of which its host sees nothing.
+    """
+    return policy.limits.pids if policy.runtime == GVISOR else 2 * policy.limits.pids + 64

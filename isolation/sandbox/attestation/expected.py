@@ -9,7 +9,7 @@ from isolation.sandbox.attestation import mounts
 from isolation.sandbox.attestation.process import NAMESPACES, environment_text, rlimits_text
 from isolation.sandbox.groups.group import limits_wanted
 from isolation.sandbox.hardening import ENTRYPOINT, ENVIRONMENT, ulimits
-from isolation.sandbox.runtimes import GVISOR
+from isolation.sandbox.runtimes import GVISOR, limits_on_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -65,7 +65,7 @@ def _of_linux(policy: Policy, uid: int, engine: EngineFacts, group: str, own: It
     from_outside = {"command": " ".join(ENTRYPOINT), "closed to its steps": "yes", "cgroup": group}
     return Expected(
         host=both | from_outside,
-        in_force=limits_wanted(policy.limits),
+        in_force=limits_wanted(limits_on_host(policy)),
         cell=both | _from_inside() | {"own cgroup": "/"},
         mounts=mounts.rules(policy.limits, uid, own),
         covered=True,
@@ -96,7 +96,7 @@ def _of_gvisor(policy: Policy, uid: int, _engine: EngineFacts, group: str, own: 
     inside |= {name: "EPERM" for name in inside if name.startswith("call socket")}
     return Expected(
         host=sandbox,
-        in_force=limits_wanted(policy.limits),
+        in_force=limits_wanted(limits_on_host(policy)),
         cell=inside,
         mounts=mounts.rules_of_gvisor(policy.limits, uid, own),
         covered=False,
@@ -105,7 +105,7 @@ def _of_gvisor(policy: Policy, uid: int, _engine: EngineFacts, group: str, own: 
 
 def _everywhere(policy: Policy, uid: int) -> dict[str, str]:
     limits: Limits = policy.limits
-    hard = {name: (str(value), str(value)) for name, value in ulimits(limits).items()}
+    hard = {name: (str(value), str(value)) for name, value in ulimits(policy).items()}
     shared = {"shm"} if limits.shm_bytes else set()
     return {
         "uid": str(uid),
