@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from isolation.context.store import ContextStore
+    from isolation.model.policy import Policy
     from isolation.state.database import Database
     from isolation.storage.ledger import Ledger
 
@@ -56,6 +57,38 @@ def no_stage_is_left(tmp_path: Path) -> Iterator[None]:
 
         for uid in staged(tmp_path / "cells"):
             Stage(tmp_path / "cells" / str(uid)).strike()
+
+
+@pytest.fixture(scope="session")
+def runtimes() -> tuple[str, ...]:
+    """Name the runtimes that the engine knows."""
+    from isolation.sandbox.docker_engine import DockerEngine  # noqa: PLC0415 - as above
+
+    return DockerEngine().facts().runtimes
+
+
+@pytest.fixture
+def crun(runtimes: tuple[str, ...]) -> str:
+    """Name the runtime, where it can be had; scripts/runtimes says why it cannot."""
+    return known("crun", runtimes)
+
+
+@pytest.fixture
+def runsc(runtimes: tuple[str, ...]) -> str:
+    """Name gVisor's runtime, where it can be had."""
+    return known("runsc", runtimes)
+
+
+def known(runtime: str, runtimes: tuple[str, ...]) -> str:
+    if runtime not in runtimes:
+        pytest.skip(f"the engine does not know {runtime}, and scripts/runtimes could not register it")
+    return runtime
+
+
+def on_gvisor(policy: Policy) -> Policy:
+    """Return the same policy with gVisor, which counts no inodes."""
+    limits = policy.limits.model_copy(update={"tmp_inodes": None})
+    return policy.model_copy(update={"runtime": "runsc", "limits": limits})
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import socket
 
 import pytest
 
-from isolation.sandbox.docker_engine import DockerEngine
 from tests.wrong_inputs.conftest import NOWHERE, WITH_POLICY, Desk, Gate, Wrong, policy, refuse_at_the_gate
 
 NO_ENGINE = (
@@ -35,6 +34,23 @@ BEYOND_THE_HOST = {
         environment={"ISOLATION_IMAGE": "isolation-runner:none"},
         told="the runner image isolation-runner:none is not on the engine at {engine}",
         hint="Build it with scripts/image.",
+        code=3,
+    ),
+}
+
+BEYOND_GVISOR = {
+    "a limit that gVisor does not hold": Wrong(
+        files=policy("runtime: runsc\n"),
+        command=WITH_POLICY,
+        told="limits.tmp_inodes of policy 'p' cannot be held by gVisor: it counts no inodes",
+        hint="Say `tmp_inodes: null`: they count as memory, and limits.memory holds.",
+        code=3,
+    ),
+    "less memory than gVisor needs": Wrong(
+        files=policy("runtime: runsc\nlimits: {memory: 32MiB, tmp_inodes: null}\n"),
+        command=WITH_POLICY,
+        told="limits.memory of policy 'p' is 32 MiB, but gVisor alone needs 48 MiB",
+        hint="Raise it, or choose another runtime.",
         code=3,
     ),
 }
@@ -80,18 +96,8 @@ def test_the_gate_hears_a_container_being_made(desk: Desk, gate: Gate) -> None:
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("runtime", ["crun", "runsc"])
-def test_a_runtime_that_the_engine_does_not_know(desk: Desk, gate: Gate, runtime: str) -> None:
-    """Running with another one would be less isolated than what somebody asked for."""
-    facts = DockerEngine(gate.address).facts()
-    if runtime in facts.runtimes:
-        pytest.skip(f"this engine knows {runtime}")
-    known = ", ".join(name for name in facts.runtimes if "." not in name)
-    wrong = Wrong(
-        files=policy(f"runtime: {runtime}\n"),
-        command=WITH_POLICY,
-        told=f"the runtime '{runtime}' of policy 'p' is not known to the engine",
-        hint=f"It knows: {known}. Register it (on Debian: scripts/runtimes), or choose another in the policy.",
-        code=3,
-    )
+@pytest.mark.usefixtures("runsc")
+@pytest.mark.parametrize("wrong", BEYOND_GVISOR.values(), ids=BEYOND_GVISOR)
+def test_what_gvisor_cannot_hold_is_told_before_a_container_is_made(desk: Desk, gate: Gate, wrong: Wrong) -> None:
+    """A limit that does not hold is none, and a kernel needs some room itself."""
     refuse_at_the_gate(desk, gate, wrong)
