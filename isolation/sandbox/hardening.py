@@ -144,7 +144,7 @@ def ulimits(policy: Policy) -> dict[str, int]:
     """Return the limits of each process, soft and hard alike, by the engine's names for them."""
     return {
         "nofile": policy.limits.open_files,
-        "core": 0,
+        "core": 1,  # no file is so small, and no helper of the host's is started: at 0 one is, as root, core(5)
         "fsize": policy.limits.file_bytes,
         "memlock": 65536,
         "msgqueue": 0,

@@ -141,7 +141,7 @@ def test_every_ulimit_is_hard() -> None:
 
     assert limits == {
         "nofile": (1024, 1024),
-        "core": (0, 0),
+        "core": (1, 1),
         "fsize": (64 * 2**20, 64 * 2**20),
         "memlock": (65536, 65536),
         "msgqueue": (0, 0),
