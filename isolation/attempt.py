@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from isolation.clock import timestamp
 from isolation.context.value import check_entry
-from isolation.errors import EngineError, EngineUnreachableError
+from isolation.errors import EngineUnreachableError
 from isolation.model.event import PhaseStarted
 from isolation.model.evidence import Evidence
 from isolation.model.run import Attempt
@@ -163,7 +163,7 @@ class Attempting:
                 self._watch.phases_ms |= aside.phases_ms
                 yield cell
             except BaseException as error:
-                _destroy_claimed(claim, error)
+                self._destroy_claimed(claim, error)
                 raise
 
     def _claim(self, watch: Stopwatch) -> Cell:
@@ -215,18 +215,11 @@ class Attempting:
     def _destroy(self, cell: Cell) -> str:
         """Take the cell back; returns why that could not be, in which case nothing may be merged."""
         with self._watch.phase("remove"):
-            try:
-                cell.destroy()
-            except EngineError as error:
-                return str(error)
-        return ""
+            return self._cells.take_back(cell)
 
-
-def _destroy_claimed(claim: Future[Cell], because: BaseException) -> None:
-    """Wait for a claim under way, and take back what came of it; a claim that failed has cleaned up after itself."""
-    if claim.exception() is not None:
-        return
-    try:
-        claim.result().destroy()
-    except EngineError as second:  # what came first says more; the lease stays, so `isolation clean` finds it
-        because.add_note(f"and its cell could not be taken back: {second}")
+    def _destroy_claimed(self, claim: Future[Cell], because: BaseException) -> None:
+        """Wait for a claim under way, and take back what came of it; one that failed has cleaned up after itself."""
+        if claim.exception() is None:
+            problem = self._cells.take_back(claim.result())
+            if problem:  # what came first says more
+                because.add_note(f"and its cell could not be taken back: {problem}")

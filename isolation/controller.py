@@ -153,7 +153,8 @@ class Controller:
         return self._execute(wanted, watch, watcher, cancel or threading.Event())
 
     def close(self) -> None:
-        """Close the stores."""
+        """Take back what could not be before, and close the stores."""
+        self.cells.take_back_what_is_left()
         self.stores.close()
 
     def __enter__(self) -> Self:

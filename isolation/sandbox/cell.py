@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
+import queue
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +154,7 @@ class Cells:
         self._local = local
         self._use_groups = use_groups
         self._capped = False
+        self._left: queue.SimpleQueue[Cell] = queue.SimpleQueue()
 
     def check(self, policy: Policy) -> None:
         """Raise UnenforceableError for what this engine and this host cannot hold."""
@@ -193,6 +196,7 @@ class Cells:
         watch: Stopwatch,
     ) -> Cell:
         """Make and start a cell of that name. Whatever fails, nothing of it is left that the engine lets us remove."""
+        self.take_back_what_is_left()
         cell = Cell(name, self._engine, self._leases)
         try:
             with watch.phase("create"):
@@ -202,12 +206,31 @@ class Cells:
             with watch.phase("start"):
                 cell.start()
         except BaseException as error:
-            try:
-                cell.destroy()
-            except EngineError as second:  # what came first says more; the lease stays, so `isolation clean` finds it
-                error.add_note(f"and its cell could not be taken back: {second}")
+            problem = self.take_back(cell)
+            if problem:  # what came first says more
+                error.add_note(f"and its cell could not be taken back: {problem}")
             raise
         return cell
+
+    def take_back(self, cell: Cell) -> str:
+        """
+        Destroy a cell; returns why that could not be.
+
+        Then it is tried again with each claim, and at the end: an engine that comes back may bring a container with
+        it, running, and nobody else counts its time.
+        """
+        try:
+            cell.destroy()
+        except EngineError as error:
+            self._left.put(cell)
+            return str(error)
+        return ""
+
+    def take_back_what_is_left(self) -> None:
+        """Try again to destroy what could not be destroyed before."""
+        for _ in range(self._left.qsize()):
+            with contextlib.suppress(queue.Empty):  # another thread was first
+                self.take_back(self._left.get_nowait())
 
     def attest(self, cell: Cell, policy: Policy, view: CellView | None) -> Attestation:
         """Look from all sides at what confines a cell. Raises EngineError where the engine does not answer."""

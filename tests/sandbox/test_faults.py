@@ -106,6 +106,33 @@ def test_a_container_that_cannot_be_removed_keeps_its_uid_and_merges_nothing(
     assert [error.message for error in result.errors] == ["device or resource busy"]
 
 
+def test_a_cell_that_could_not_be_taken_back_is_by_the_next_claim(
+    fake: FakeEngine, leases: Leases, on_fake: Controller, folder: Path
+) -> None:
+    """An engine that was restarted may bring the container back, running, and nobody else ends it."""
+    fake.script = answering({"total": 3})
+    fake.fail("remove", EngineError("device or resource busy"))
+    on_fake.run(folder, policy=POLICY)
+    assert left(fake, leases) == (1, 1)
+
+    on_fake.run(folder, policy=POLICY)
+
+    assert left(fake, leases) == (0, 0)
+
+
+def test_a_cell_that_could_not_be_taken_back_is_at_the_controllers_end(
+    fake: FakeEngine, leases: Leases, on_fake: Controller, folder: Path
+) -> None:
+    """Where no claim follows."""
+    fake.script = answering({"total": 3})
+    fake.fail("remove", EngineError("device or resource busy"))
+    on_fake.run(folder, policy=POLICY)
+
+    on_fake.close()
+
+    assert left(fake, leases) == (0, 0)
+
+
 def test_an_engine_that_vanishes_while_a_step_runs_loses_the_attempt(
     fake: FakeEngine, leases: Leases, on_fake: Controller, folder: Path
 ) -> None:
