@@ -124,7 +124,7 @@ def test_a_signal_from_above_is_no_kill_of_ours(v1: Path, group: GroupV1) -> Non
     os.eventfd_write(group._ooms, 1)
     assert group.read().oom_kills == 0
 
-    lay(memory, {"memory.failcnt": "3\n"})
+    lay(memory, {"memory.max_usage_in_bytes": f"{LIMITS.memory_bytes}\n"})
     os.eventfd_write(group._ooms, 1)
     assert group.read().oom_kills == 1
 
