@@ -22,6 +22,7 @@ from isolation.errors import PackageError, StorageError
 from isolation.model.package import canonical, digest_of
 from isolation.packaging.files import read_regular
 from isolation.packaging.tree import discard, make_read_only, publish
+from isolation.state.folders import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +75,7 @@ class Layers:
             text = self.resolve(wanted)
             building = kept.with_suffix(f".{secrets.token_hex(8)}")
             try:
-                kept.parent.mkdir(parents=True, exist_ok=True)
+                make_private(kept.parent)
                 building.write_text(text, encoding="utf-8")
                 building.replace(kept)
             except OSError as error:
@@ -105,7 +106,8 @@ class Layers:
             return layer
         building = self._folder / f".{layer.name[:16]}-{secrets.token_hex(8)}"
         try:
-            building.mkdir(parents=True)
+            make_private(self._folder)
+            building.mkdir()
             self._install(lock, building)
             make_read_only(building)
             os.sync()  # after a power cut, a layer is whole or is not there

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from isolation.errors import StorageError
 from isolation.model.package import Package, PackedFile
 from isolation.model.recipe import Recipe
+from isolation.state.folders import make_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +47,8 @@ def materialise(package: Package, folder: Path, blobs: Blobs) -> Path:
         discard(tree)
     building = folder / f".{package.digest[:16]}-{secrets.token_hex(8)}"
     try:
-        building.mkdir(parents=True)
+        make_private(folder)
+        building.mkdir()
         for file in package.files:
             _write(building / file.path, blobs.get(file.digest))
         make_read_only(building)

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.sqlite import pysqlite  # noqa: F401  (else the first o
 
 from isolation.errors import StorageError
 from isolation.state.faults import fault_of, storage_faults
+from isolation.state.folders import make_private
 from isolation.state.schema import VERSION, metadata, schema_version
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Database:
         path = folder / "isolation.db"
         with storage_faults(folder):
             if not path.exists():
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_private(folder)
                 _create(path)
         database = cls(path, _engine(path))
         try:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from isolation.errors import StorageError
 from isolation.state.faults import storage_faults
+from isolation.state.folders import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,7 +128,7 @@ class BlobStore:
         """Write a blob in chunks; what was not finished at the end of the block is discarded."""
         with storage_faults(self.folder):
             temporary = self.folder / "tmp" / f"{os.getpid()}-{secrets.token_hex(8)}"
-            temporary.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(temporary.parent)
             descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         try:
             yield BlobWriter(self, descriptor, temporary)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal
 from isolation.clock import timestamp
 from isolation.model.event import LogLine
 from isolation.state.faults import storage_faults
+from isolation.state.folders import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,7 +49,7 @@ class LogWriter:
         self.kept_bytes = 0
         self.truncated = False
         with storage_faults(path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(path.parent)
             self._file = open(path, "x", encoding="utf-8", opener=_private)  # noqa: SIM115 - Path.open takes no opener
 
     def write(self, step: str, stream: str, content: bytes) -> None:
