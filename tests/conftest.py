@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from typing import TYPE_CHECKING, Protocol
 
@@ -89,6 +90,16 @@ def on_gvisor(policy: Policy) -> Policy:
     """Return the same policy with gVisor, which counts no inodes."""
     limits = policy.limits.model_copy(update={"tmp_inodes": None})
     return policy.model_copy(update={"runtime": "runsc", "limits": limits})
+
+
+@pytest.fixture
+def as_a_user() -> tuple[str, ...]:
+    """Begin a command without root's right to pass by permissions (capabilities(7)): it is held to them as all are."""
+    if os.geteuid() != 0:
+        return ()
+    if shutil.which("setpriv") is None:
+        pytest.skip("without setpriv, root cannot try what others may not")
+    return ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 
 
 @pytest.fixture

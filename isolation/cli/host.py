@@ -6,6 +6,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from isolation.cli.checks import checks_text
 from isolation.cli.escape import escape
 from isolation.cli.paint import Paint
 from isolation.cli.session import print_json, say, settings_of, takes_json
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
 
     from isolation.cleaning import Cleaned
     from isolation.cli.parser import Parser
-    from isolation.sandbox.doctor import Check
 
 _MISSING = 3
-_STYLES = {"ok": "green", "warning": "yellow", "missing": "red"}
 
 
 def register(parser: Parser) -> None:
@@ -77,22 +76,6 @@ def schema(_given: Namespace) -> int:
     """Print the schema."""
     print_json(result_schema())
     return 0
-
-
-def checks_text(checks: tuple[Check, ...], paint: Paint) -> str:
-    """Lay out the checks, and below them what can be done."""
-    rows = [[check.status, escape(check.name), escape(check.found), escape(check.meaning)] for check in checks]
-
-    def painted(row: int, column: int, cell: str) -> str:
-        return paint(_STYLES[checks[row].status], cell) if column == 0 else cell
-
-    lines = table(rows, indent="", paint=painted)
-    mend = [f"{escape(check.name)}: {escape(check.mend)}" for check in checks if check.mend and check.status != "ok"]
-    if mend:
-        lines += ["", "what to do", *(f"  {line}" for line in mend)]
-    missing = sum(check.status == "missing" for check in checks)
-    verdict = f"{missing} missing: recipes cannot run here" if missing else "recipes can run here"
-    return "\n".join([*lines, "", verdict])
 
 
 def cleaned_text(cleaned: Cleaned, *, dry_run: bool) -> str:

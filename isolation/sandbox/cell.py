@@ -177,7 +177,7 @@ class Cells:
                 "this engine cannot filter system calls (seccomp)", hint="Use a kernel and an engine built with it."
             )
         for warning in facts.warnings:
-            lacking = next((limit for words, limit in _WARNINGS.items() if words in warning.lower()), "")
+            lacking = limit_lost_by(warning)
             if lacking:
                 raise UnenforceableError(
                     f"{lacking} of policy {policy.name!r} cannot be held here: the engine says {warning!r}",
@@ -278,6 +278,16 @@ def run_of(cell: str) -> str:
 def cell_labels(run_id: str, attempt: int) -> dict[str, str]:
     """Return the labels by which a crashed controller's containers are found."""
     return {LABEL: run_id, OWNER_LABEL: this_process().text(), "isolation.attempt": str(attempt)}
+
+
+def limit_lost_by(warning: str) -> str:
+    """
+    Name the limit that an engine with this warning cannot hold; empty if none is concerned.
+
+    >>> limit_lost_by("WARNING: No swap limit support")
+    'limits.memory'
+    """
+    return next((limit for words, limit in _WARNINGS.items() if words in warning.lower()), "")
 
 
 _WARNINGS = {

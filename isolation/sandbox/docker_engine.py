@@ -41,6 +41,12 @@ class DockerEngine:
                 self._facts = _facts(self._ask_info())
         return self._facts
 
+    def components(self) -> dict[str, str]:
+        """Return the versions of what the engine is made of, by name: Engine, containerd, runc, docker-init."""
+        with self._errors("tell its version"):
+            found = self._client.version().get("Components") or ()
+        return {str(part.get("Name")): str(part.get("Version")) for part in found}
+
     def image_id(self, name: str) -> str:
         """Return the id of a local image. Raises ImageError where it is not there; never pulls."""
         with self._errors("inspect an image"):
@@ -214,4 +220,10 @@ def _facts(info: dict[str, Any]) -> EngineFacts:
         memory_bytes=int(info.get("MemTotal") or 0),
         kernel=str(info.get("KernelVersion", "")),
         warnings=tuple(info.get("Warnings") or ()),
+        programs={
+            name: (str(runtime["path"]), *(runtime.get("runtimeArgs") or ()))
+            for name, runtime in (info.get("Runtimes") or {}).items()
+            if isinstance(runtime, dict) and runtime.get("path")
+        },
+        live_restore=bool(info.get("LiveRestoreEnabled")),
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Mapping
 
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 LABEL = "isolation.run"
@@ -35,6 +36,10 @@ class EngineFacts:
     memory_bytes: int
     kernel: str
     warnings: tuple[str, ...] = ()
+    programs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What each runtime's name starts, with its arguments; without those that the engine brings itself."""
+    live_restore: bool = False
+    """Whether containers go on when the engine ends."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

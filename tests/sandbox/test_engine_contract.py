@@ -70,6 +70,7 @@ def test_an_engine_says_what_it_is(engine: Engine) -> None:
     assert facts.memory_bytes > 0
     assert "runc" in facts.runtimes
     assert any("seccomp" in option for option in facts.security)
+    assert {*facts.programs} <= {*facts.runtimes}
 
 
 def test_an_image_that_is_not_there_is_never_pulled(engine: Engine) -> None:

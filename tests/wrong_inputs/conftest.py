@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import socket
 import socketserver
 import subprocess
@@ -167,16 +166,6 @@ def gate(tmp_path: Path, address: str) -> Iterator[Gate]:
         yield gate
         gate.shutdown()
         thread.join()
-
-
-@pytest.fixture
-def as_a_user() -> tuple[str, ...]:
-    """Begin a command without root's right to pass by permissions (capabilities(7)): it is held to them as all are."""
-    if os.geteuid() != 0:
-        return ()
-    if shutil.which("setpriv") is None:
-        pytest.skip("without setpriv, root cannot try what others may not")
-    return ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 
 
 def refuse_before_the_engine(desk: Desk, wrong: Wrong) -> None:
