@@ -55,3 +55,19 @@ install_packages() {
     fi
     DEBIAN_FRONTEND=noninteractive quietly apt-get install -y --no-install-recommends "$@"
 }
+
+# Where the client would look for the engine: DOCKER_HOST, else the client's context, else the default.
+engine_address() {
+    if [ -n "${DOCKER_HOST:-}" ]; then
+        printf '%s' "$DOCKER_HOST"
+    elif have docker; then
+        docker context inspect --format '{{.Endpoints.docker.Host}}' 2>/dev/null || printf 'unix:///var/run/docker.sock'
+    else
+        printf 'unix:///var/run/docker.sock'
+    fi
+}
+
+# Whether a Docker Engine answers there.
+engine_answers() { have docker && timeout 10 docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
+
+service_manager_runs() { [ -d /run/systemd/system ] && have systemctl; }

@@ -57,10 +57,11 @@ def test_a_configuration_that_is_none_is_left_as_it_is(own_engine: OwnEngine) ->
     assert [path.name for path in own_engine.folder.iterdir() if path.name.startswith("tmp")] == []
 
 
-def test_an_engine_elsewhere_is_refused(tmp_path: Path) -> None:
-    """Its configuration does not lie here."""
-    assert run_script(f"unix://{tmp_path}/none") == (
-        3,
-        "",
-        f"The engine at unix://{tmp_path}/none does not lie on this host.\nRegister crun and runsc with it there.\n",
-    )
+ELSEWHERE = "The engine at {} does not lie on this host.\nRegister crun and runsc with it there.\n"
+SILENT = "The Docker Engine at {} does not answer.\nRun scripts/engine first, or name another in DOCKER_HOST.\n"
+
+
+@pytest.mark.parametrize(("address", "told"), [("tcp://127.0.0.1:1", ELSEWHERE), ("unix:///nowhere/sock", SILENT)])
+def test_an_engine_that_it_cannot_reach_is_told(address: str, told: str) -> None:
+    """Before anything is installed or written."""
+    assert run_script(address) == (3, "", told.format(address))
