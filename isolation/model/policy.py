@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from isolation.model.network import NO_NETWORK, Network
 from isolation.model.outcome import Outcome
 from isolation.model.package import canonical
 from isolation.model.recipe import Name, Seconds, Strict
@@ -80,7 +81,7 @@ class Policy(Strict):
     description: str = ""
     limits: Limits = Limits()
     runtime: Literal["runc", "crun", "runsc"] = "runc"
-    network: Literal["none"] = "none"
+    network: Network = NO_NETWORK
     retry: dict[RetryCause, RetryRule] = Field(default_factory=dict)
     require_attestation: bool = False
     merge: MergeRule = MergeRule()
