@@ -55,7 +55,7 @@ RUN mkdir -p /rootfs/etc/ssl/certs /rootfs/usr/lib/ssl /rootfs/opt; \
     printf '%s\n' 'root:x:0:' 'nogroup:x:65534:' >/rootfs/etc/group; \
     printf '%s\n' 'passwd: files' 'group: files' 'hosts: files dns' >/rootfs/etc/nsswitch.conf; \
     mkdir -p /rootfs/dev /rootfs/proc /rootfs/sys /rootfs/run; \
-    mkdir -p /rootfs/package /rootfs/layer /rootfs/in /rootfs/scratch /rootfs/tmp; \
+    mkdir -p /rootfs/package /rootfs/layer /rootfs/in /rootfs/egress /rootfs/scratch /rootfs/tmp; \
     chmod 1777 /rootfs/tmp
 
 # Byte code that is never checked against its source, so that a start neither compiles nor compares; then the promises,

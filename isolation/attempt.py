@@ -19,6 +19,7 @@ from isolation.errors import EngineUnreachableError
 from isolation.model.event import PhaseStarted
 from isolation.model.evidence import Evidence
 from isolation.model.run import Attempt
+from isolation.model.traffic import Traffic
 from isolation.model.usage import Usage
 from isolation.rules.judge import judge
 from isolation.sandbox.artifacts import ArtifactIntake
@@ -84,6 +85,7 @@ class Attempting:
         self._watch = watch
         self._tell = tell
         self._cancel = cancel
+        self._traffic: Callable[[], Traffic] = Traffic
         self.interrupted = False
         watch.on_phase = lambda phase: tell(PhaseStarted(phase=phase, attempt=number))
 
@@ -109,6 +111,7 @@ class Attempting:
             exit_code=evidence.exit_code,
             log_bytes=logs.kept_bytes,
             log_truncated=logs.truncated or evidence.stopped == "limits.log",
+            network=self._traffic(),
             attestation=attestation,
         )
         return attempt, evidence
@@ -159,6 +162,7 @@ class Attempting:
                 snapshot = prepare().content()
                 self._tell(PhaseStarted(phase="claim", attempt=self._number))
                 cell = claim.result()
+                self._traffic = cell.traffic
                 cell.put(snapshot)
                 self._watch.phases_ms |= aside.phases_ms
                 yield cell

@@ -47,14 +47,17 @@ def open_controller(settings: Settings, engine: EngineBeside | None = None) -> C
     """Connect to the engine, unless one is given, and open the state folder."""
     from isolation.controller import Controller  # noqa: PLC0415 - slow to import
     from isolation.sandbox.cell import Cells, is_local  # noqa: PLC0415 - slow to import
+    from isolation.sandbox.egress.folder import Egresses  # noqa: PLC0415 - slow to import
     from isolation.sandbox.leases import Leases, leases_folder  # noqa: PLC0415 - slow to import
 
+    clock = SystemClock()
+    leases, egresses = Leases(leases_folder()), Egresses(clock)
     connected = engine or _connect(settings)
     return Controller(
         stores=open_stores(settings),
         engine=connected,
-        cells=Cells(connected, Leases(leases_folder()), local=is_local(connected.address)),
-        clock=SystemClock(),
+        cells=Cells(connected, leases, local=is_local(connected.address), egresses=egresses),
+        clock=clock,
         image=settings.image,
         default_policy=settings.policy,
         paths=settings.paths,

@@ -49,6 +49,8 @@ def main() -> int:
     channel.send_json(HELLO, {"contract": CONTRACT_VERSION, "python": sys.version.split()[0], "view": seen})
     _prepare_steps()
     document = channel.receive_plan()
+    if document["egress"]:
+        import_module("forwarder").start(document["egress"], channel.forget)
     with open(SNAPSHOT, "rb") as file:
         snapshot = json.load(file)  # our own host wrote it, of any size
     plan = Plan(document, snapshot["values"])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from isolation.model.attestation import Attestation  # noqa: TC001 - model.document reads the annotations
 from isolation.model.changes import Changes, Merge  # noqa: TC001 - model.document reads the annotations
 from isolation.model.outcome import Outcome, StepOutcome
+from isolation.model.traffic import Traffic
 from isolation.model.usage import Usage
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Attempt:
     exit_code: int | None = None
     log_bytes: int = 0
     log_truncated: bool = False
+    network: Traffic = field(default_factory=Traffic)
     attestation: Attestation | None = None
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import platform
 import queue
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isolation.errors import EngineError, UnenforceableError
+from isolation.model.traffic import Traffic
 from isolation.owner import this_process
 from isolation.sandbox.attestation import Standing, attest
 from isolation.sandbox.engine import LABEL, OWNER_LABEL, Engine
@@ -23,6 +25,7 @@ from isolation.units import format_bytes
 if TYPE_CHECKING:
     from isolation.model.attestation import Attestation
     from isolation.model.policy import Limits, Policy
+    from isolation.sandbox.egress.folder import Egress, Egresses
     from isolation.sandbox.engine import EngineFacts
     from isolation.sandbox.frames import CellView
     from isolation.sandbox.groups.group import Group
@@ -38,15 +41,17 @@ class Cell:
     free only when the container is proven gone.
     """
 
-    def __init__(self, name: str, engine: Engine, leases: Leases) -> None:
+    def __init__(self, name: str, engine: Engine, leases: Leases, egresses: Egresses | None = None) -> None:
         self.name = name
         self._engine = engine
         self._leases = leases
+        self._egresses = egresses
         self._uid: int | None = None
         self._group: Group | None = None
         self._container_id: str | None = None
         self._channel: Channel | None = None
         self._stage: Stage | None = None
+        self._egress: Egress | None = None
         self._body: dict[str, Any] = {}
         self._inspected: dict[str, Any] = {}
         self.most_tasks: int | None = None
@@ -90,11 +95,16 @@ class Cell:
         self._group = group
         self.most_tasks = limits_on_host(policy).pids
         self._stage = Stage(self._leases.stages / str(self.uid))
+        mounts = self._stage.set_up(package=package, layer=layer)
+        if policy.network.allow:
+            assert self._egresses is not None, "not checked"  # noqa: S101 - Cells.check() refuses such a policy
+            self._egress = self._egresses.open(self._stage.folder, self.uid, policy.network)
+            mounts = replace(mounts, egress=self._egress.path)
         self._body = create_body(
             policy,
             image_id=image_id,
             uid=self.uid,
-            mounts=self._stage.set_up(package=package, layer=layer),
+            mounts=mounts,
             labels=labels,
             cgroup_parent=group.parent,
             cell_memory_bytes=group.cell_memory_bytes(policy.limits),
@@ -127,10 +137,16 @@ class Cell:
         )
         return attest(seen, self._engine.facts(), local=local)
 
+    def traffic(self) -> Traffic:
+        """Return what it asked of the network; also after it was destroyed."""
+        return self._egress.traffic() if self._egress is not None else Traffic()
+
     def destroy(self) -> None:
         """Kill and remove the container, then its group and folders, and give back its uid last. Raises EngineError."""
         if self._channel is not None:
             self._channel.close()
+        if self._egress is not None:
+            self._egress.close()
         if self._container_id is not None:
             self._engine.remove(self._container_id)
             self._container_id = None
@@ -148,11 +164,20 @@ class Cell:
 class Cells:
     """Makes cells on one engine."""
 
-    def __init__(self, engine: Engine, leases: Leases, *, local: bool, use_groups: bool = True) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        leases: Leases,
+        *,
+        local: bool,
+        use_groups: bool = True,
+        egresses: Egresses | None = None,
+    ) -> None:
         self._engine = engine
         self._leases = leases
         self._local = local
         self._use_groups = use_groups
+        self._egresses = egresses
         self._capped = False
         self._left: queue.SimpleQueue[Cell] = queue.SimpleQueue()
 
@@ -161,6 +186,7 @@ class Cells:
         facts = self._engine.facts()
         limits = policy.limits
         check_runtime(policy, facts)
+        self._check_network(policy)
         if limits.cpus > facts.cpus:
             raise UnenforceableError(
                 f"limits.cpus of policy {policy.name!r} is {limits.cpus:g}, but this host has {facts.cpus}",
@@ -184,6 +210,14 @@ class Cells:
                     hint="`isolation doctor` shows what this host gives and lacks.",
                 )
 
+    def _check_network(self, policy: Policy) -> None:
+        """Raise UnenforceableError where a cell could not reach our proxy: by a socket of this host's own kernel."""
+        if policy.network.allow and (self._egresses is None or not self._is_here()):
+            raise UnenforceableError(
+                f"policy {policy.name!r} allows a network, which only an engine on this very host can give",
+                hint="Run it where the engine is, or choose `network: none` in the policy.",
+            )
+
     def claim(
         self,
         name: str,
@@ -197,7 +231,7 @@ class Cells:
     ) -> Cell:
         """Make and start a cell of that name. Whatever fails, nothing of it is left that the engine lets us remove."""
         self.take_back_what_is_left()
-        cell = Cell(name, self._engine, self._leases)
+        cell = Cell(name, self._engine, self._leases, self._egresses)
         try:
             with watch.phase("create"):
                 cell.lease()

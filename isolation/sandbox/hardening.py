@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from isolation.sandbox.egress.inside import FOLDER as EGRESS
 from isolation.sandbox.runtimes import limits_on_host, most_tasks_of_its_user
 from isolation.sandbox.seccomp import profile_text
 
@@ -39,11 +40,16 @@ READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysr
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mounts:
-    """Host folders that the container sees, all read-only. ``layer`` None: the package has no requirements."""
+    """
+    Host folders that the container sees, all read-only.
+
+    ``layer`` None: the package has no requirements. ``egress`` None: the policy allows no network.
+    """
 
     package: Path
     snapshot: Path
     layer: Path | None = None
+    egress: Path | None = None
 
 
 def create_body(
@@ -166,6 +172,8 @@ def _mounts(mounts: Mounts) -> list[dict[str, Any]]:
     sources = {"/package": mounts.package, "/in": mounts.snapshot}
     if mounts.layer is not None:
         sources["/layer"] = mounts.layer
+    if mounts.egress is not None:
+        sources[EGRESS] = mounts.egress
     return [
         {
             "Type": "bind",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from isolation.sandbox.egress.inside import way_out
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -45,6 +47,7 @@ def plan_document(recipe: Recipe, steps: Sequence[Step], policy: Policy) -> dict
         "config": recipe.config,
         "writes": write_scope(recipe, policy),
         "limits": {"result_bytes": limits.result_bytes, "artifact_count": limits.artifact_count},
+        "egress": way_out(policy.network),
     }
 
 

@@ -44,6 +44,12 @@ def check_runtime(policy: Policy, engine: EngineFacts) -> None:
 
 
 def _check_gvisor(policy: Policy) -> None:
+    if policy.network.allow:
+        raise UnenforceableError(
+            f"policy {policy.name!r} allows a network, which the runtime 'runsc' cannot give: gVisor lets no container "
+            "connect to a socket of the host",
+            hint="Choose `runtime: runc` or `crun` in the policy, or `network: none`.",
+        )
     if policy.limits.tmp_inodes is not None:
         raise UnenforceableError(
             f"limits.tmp_inodes of policy {policy.name!r} cannot be held by gVisor: it counts no inodes",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from isolation.model.endpoint import Endpoint
+from isolation.model.network import Network
 from isolation.model.policy import Policy
 from isolation.model.recipe import Recipe
+from isolation.sandbox.egress.inside import variables
 from isolation.sandbox.plan import deadlines, plan_document, write_scope
 
 POLICY = Policy.model_validate(
@@ -39,6 +42,7 @@ def test_the_plan_holds_what_the_runner_needs_and_no_more() -> None:
         "config": {"c": 1},
         "writes": [["sales.*"]],
         "limits": {"result_bytes": 2**20, "artifact_count": 64},
+        "egress": None,
     }  # fmt: skip
 
 
@@ -65,3 +69,29 @@ def test_steps_run_side_by_side_only_when_the_recipe_says_so() -> None:
 
     assert plan_document(made, made.steps, POLICY)["workers"] == 8
     assert plan_document(made, made.steps[:2], POLICY)["workers"] == 2
+
+
+def test_a_plan_with_a_network_says_where_the_way_out_is() -> None:
+    """The socket and the port are the same in every run; the names that are allowed are not told."""
+    made = recipe()
+    policy = POLICY.model_copy(update={"network": Network(allow=(Endpoint("example.org", 443),))})
+    proxy = "http://127.0.0.1:3128"
+
+    assert plan_document(made, made.steps, policy)["egress"] == {
+        "socket": "/egress/proxy.sock",
+        "port": 3128,
+        "environment": {
+            "HTTP_PROXY": proxy,
+            "HTTPS_PROXY": proxy,
+            "http_proxy": proxy,
+            "https_proxy": proxy,
+            "NO_PROXY": "localhost,127.0.0.1,::1",
+        },
+    }
+
+
+def test_a_loopback_that_the_policy_lists_is_asked_of_the_proxy() -> None:
+    """Who lists 127.0.0.1 means the host's: the cell's own needs no entry."""
+    listed = Network(allow=(Endpoint("127.0.0.1", 5432), Endpoint("::1", 5432)))
+
+    assert variables(listed)["NO_PROXY"] == "localhost"
