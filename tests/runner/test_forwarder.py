@@ -92,6 +92,11 @@ def client_of(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=20)
 
 
+def say_all(client: socket.socket, content: bytes) -> None:
+    client.sendall(content)
+    client.shutdown(socket.SHUT_WR)
+
+
 def hear_all(client: socket.socket) -> bytes:
     heard = b""
     while piece := client.recv(65536):
@@ -117,7 +122,7 @@ def test_many_at_once_do_not_mix(begin: Begin) -> None:
     def ask(number: int) -> bool:
         content = str(number).encode() * 50_000
         with client_of(port) as client:
-            sending = threading.Thread(target=lambda: (client.sendall(content), client.shutdown(socket.SHUT_WR)))
+            sending = threading.Thread(target=say_all, args=(client, content))
             sending.start()
             heard = hear_all(client)
             sending.join()
