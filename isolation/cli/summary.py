@@ -20,6 +20,7 @@ from isolation.cli.gauge import usage_lines
 from isolation.cli.marks import MARKS, STYLES
 from isolation.cli.paint import Paint
 from isolation.cli.table import table
+from isolation.cli.traffic import network_lines
 from isolation.cli.values import clip
 from isolation.cli.words import explain
 from isolation.sandbox.runtimes import limits_on_host
@@ -48,6 +49,7 @@ def summary(
         _attempt_lines(result),
         _step_lines(steps, paint),
         ["usage", *usage_lines(result.usage, limits_on_host(policy) if policy else None)],
+        network_lines(result.attempts[-1].network, paint) if result.attempts else [],
         _attestation_lines(result),
         change_lines(result, paint),
         conflict_lines(result),

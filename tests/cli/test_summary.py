@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from isolation.cli.paint import Paint
 from isolation.cli.summary import summary
 from isolation.model.run import Artifact, StepError
+from isolation.model.traffic import Decision, Traffic
 from isolation.model.usage import Usage
 
 if TYPE_CHECKING:
@@ -55,6 +56,16 @@ error in step load
   ValueError: no column\\x1b[31m
 """
 
+NETWORK = """
+network: 3.0 KiB sent, 10 KiB received
+  ✓  site.example:443 at 192.0.43.8  2x  2 KiB sent, 10 KiB received
+  ✗  other.example:443               1x  other.example:443 is not allowed
+  ✗  (no request)                    1x  no request\\x1b[31m
+  ✓  gone.example:80 at 192.0.43.9   1x  Connection refused
+  ... and 7 more requests, which are counted and not kept
+
+changes"""
+
 CONFLICT = """
 changes (not merged)
   - sales.old
@@ -90,6 +101,38 @@ def test_a_conflict_names_both_writers(make: Make) -> None:
     assert CONFLICT in summary(make.conflict(), make.policy, kept)
 
 
+def test_what_it_asked_of_the_network(make: Make) -> None:
+    """The same in one line, what was denied with the reason; each one with its time stands in the record."""
+    result = make.result()
+    site = decision("site.example", 443, address="192.0.43.8", bytes_sent=1024, bytes_received=5 * 1024)
+    decisions = (
+        site,
+        decision("other.example", 443, allowed=False, why="other.example:443 is not allowed"),
+        site,
+        decision("", 0, allowed=False, why="no request\x1b[31m"),
+        decision("gone.example", 80, address="192.0.43.9", why="Connection refused"),
+    )
+    traffic = Traffic(decisions=decisions, left_out=7, bytes_sent=3100, bytes_received=10 * 1024)
+    attempt = replace(result.attempts[0], network=traffic)
+
+    assert NETWORK in summary(replace(result, attempts=(attempt,)), make.policy, kept)
+
+
+def test_a_run_that_asked_everybody_fits_on_a_screen(make: Make) -> None:
+    """The record has the rest."""
+    result = make.result()
+    asked = tuple(decision(f"host{number}.example", 443, allowed=False, why="no") for number in range(100))
+    attempt = replace(result.attempts[0], network=Traffic(decisions=asked))
+    text = summary(replace(result, attempts=(attempt,)), make.policy, kept)
+
+    assert text.count("host") == 20
+    assert "  ... and 80 more, see --json\n" in text
+
+
+def decision(host: str, port: int, *, allowed: bool = True, **fields: Any) -> Decision:  # noqa: ANN401 - a field is anything
+    return Decision(at="2025-01-02T03:04:05.678Z", via="connect", host=host, port=port, allowed=allowed, **fields)
+
+
 def test_what_was_not_measured_is_a_dash(make: Make) -> None:
     """It never looks like zero."""
     text = summary(replace(make.result(), usage=Usage()), None, kept)
@@ -105,9 +148,10 @@ def test_nothing_hostile_is_left_in_any_field(make: Make) -> None:
     steps = tuple(replace(step, name=f"a{evil}", reason=evil, error=errors[0]) for step in result.attempts[0].steps)
     changes = replace(make.result().changes, set={evil: evil}, deleted=(evil * 2,))
     artifacts = (Artifact(name=evil, digest="e" * 64, size_bytes=1),)
+    traffic = Traffic(decisions=(decision(evil, 443, why=evil, address=evil),))
     attempts = (
         replace(result.attempts[0], steps=steps),
-        replace(result.attempts[0], number=2, cause=evil, steps=steps),
+        replace(result.attempts[0], number=2, cause=evil, steps=steps, network=traffic),
     )
     evil_result = replace(
         result, recipe=evil, errors=errors, attempts=attempts, changes=changes, artifacts=artifacts, run_id=evil
