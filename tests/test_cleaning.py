@@ -26,9 +26,10 @@ class Tell:
         if type(event).__name__ == "StepStarted":
             print("started", flush=True)
 with isolation.open_controller(state=sys.argv[1]) as controller:
-    controller.run(sys.argv[2], watcher=Tell())
+    controller.run(sys.argv[2], policy=sys.argv[2] + "/policy.yaml", watcher=Tell())
 """
 RECIPE = "metadata: {name: sleeper}\nsteps:\n  - {name: sleep, module: sleeper, function: sleep}\n"
+POLICY = "name: sleeper\nnetwork: {allow: [site.example:443]}\n"
 SCRIPTLET = "import time\n\n\ndef sleep(context, params):\n    time.sleep(50)\n"
 
 
@@ -37,6 +38,7 @@ def recipe(tmp_path: Path) -> Path:
     folder = tmp_path / "sleeper"
     folder.mkdir()
     (folder / "recipe.yaml").write_text(RECIPE)
+    (folder / "policy.yaml").write_text(POLICY)
     (folder / "sleeper.py").write_text(SCRIPTLET)
     return folder
 
@@ -85,6 +87,7 @@ def test_what_a_killed_controller_left_is_taken_away(state: Path, recipe: Path) 
     assert all(left_of(run_id).values())
     uids = {int(uid) for uid in left_of(run_id)["uids"]}
     assert uids <= {*staged(Leases(leases_folder()).stages)}
+    assert [*(Leases(leases_folder()).stages / str(min(uids))).rglob("proxy.sock")], "the network's socket lies there"
 
     looked = isolation_command(state, "clean", "--dry-run")
     assert run_id in looked["runs"]

@@ -11,7 +11,7 @@ from isolation.model.policy import Limits, Policy, RetryRule
 from isolation.packaging.policy import load_policy, policy_names
 
 FOLDER = Path(__file__).parent.parent / "policies"
-NAMES = ("default", "generous", "strict")
+NAMES = ("default", "generous", "network", "strict")
 
 
 def test_the_policies_are_known_by_name() -> None:
@@ -43,6 +43,16 @@ def test_every_line_of_a_policy_is_explained(name: str) -> None:
             continue
         explained = "#" in line or (explained and bool(line) and not line.startswith(" "))
         assert explained or not line, f"line {number} is not explained: {line}"
+
+
+def test_the_example_of_a_network_is_the_default_policy_with_one() -> None:
+    """Who copies it changes one thing; and only it has a network."""
+    default, example = load_policy("default"), load_policy("network")
+    same = {"name": default.name, "description": default.description, "network": default.network}
+
+    assert example.model_copy(update=same) == default
+    assert [name for name in NAMES if load_policy(name).network.allow] == ["network"]
+    assert len(example.network.allow) == 4
 
 
 def test_strict_allows_less_and_generous_more() -> None:

@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-HEAVY = {"sqlalchemy", "docker", "requests", "pydantic", "rich", "psutil", "yaml", "tenacity"}
+HEAVY = {"sqlalchemy", "docker", "h11", "requests", "pydantic", "rich", "psutil", "yaml", "tenacity"}
 PROGRAM = """
 import sys
 from isolation.cli.boundary import run

@@ -8,6 +8,17 @@ from tests.wrong_inputs.conftest import OUTCOMES, STEPS, Desk, Wrong, policy, re
 
 CHECK = ("policy", "check", "{folder}/p.yaml")
 
+
+def entry(written: str, *, told: str, hint: str) -> Wrong:
+    """Write a wrong entry of an allow-list, on its fourth line."""
+    return Wrong(
+        files=policy(f"network:\n  allow:\n    - {written}\n"),
+        command=CHECK,
+        told="{folder}/p.yaml:4: item 1 of 'allow' in 'network': " + told,
+        hint=hint,
+    )
+
+
 POLICIES = {
     "an unknown policy": Wrong(
         command=("run", "{folder}", "--policy", "strickt"),
@@ -17,7 +28,7 @@ POLICIES = {
     "an unknown policy that is like none": Wrong(
         command=("run", "{folder}", "--policy", "mine"),
         told="there is no policy 'mine'",
-        hint="Known: default, generous, strict; or name a file.",
+        hint="Known: default, generous, network, strict; or name a file.",
     ),
     "no such policy file": Wrong(
         command=("run", "{folder}", "--policy", "{here}/mine.yaml"),
@@ -53,6 +64,65 @@ POLICIES = {
         command=CHECK,
         told="{folder}/p.yaml:2: 'runtime' must be 'runc', 'crun' or 'runsc', not 'docker'",
         hint="Write 'runc', 'crun' or 'runsc'.",
+    ),
+    "a network that is none": Wrong(
+        files=policy("network: host\n"),
+        command=CHECK,
+        told="{folder}/p.yaml:2: 'network': 'host' is no network",
+        hint="Write none, or such as {allow: ['example.org:443']}.",
+    ),
+    "a network that allows nothing": Wrong(
+        files=policy("network: {allow: []}\n"),
+        command=CHECK,
+        told="{folder}/p.yaml:2: 'allow' in 'network' must not be empty",
+        hint="Write at least one item.",
+    ),
+    "an unknown key of the network": Wrong(
+        files=policy("network:\n  deny: [example.org:443]\n"),
+        command=CHECK,
+        told="{folder}/p.yaml:3: unknown key 'deny' in 'network'",
+        hint="Known: allow.",
+    ),
+    "a name without a port": entry("example.org", told="'example.org' has no port", hint="Write 'example.org:443'."),
+    "a URL": entry("https://example.org/x", told="'https://example.org/x' is a URL", hint="Write 'example.org:443'."),
+    "a URL with a port": entry(
+        "http://example.org:8080", told="'http://example.org:8080' is a URL", hint="Write 'example.org:8080'."
+    ),
+    "a range of addresses": entry(
+        "10.0.0.0/8:443",
+        told="'10.0.0.0/8:443' is a range of addresses",
+        hint="Write one entry for each name or address, without a slash.",
+    ),
+    "a port that is none": entry(
+        "example.org:https",
+        told="'example.org:https' has no single port",
+        hint="Write one from 1 to 65535 after the colon.",
+    ),
+    "a star in the middle": entry(
+        "'api.*.org:443'",
+        told="'api.*.org:443': a star stands only for the first label",
+        hint="Write such as '*.example.org:443'.",
+    ),
+    "a star alone": entry(
+        "'*:443'",
+        told="'*:443': a star stands only for the first label",
+        hint="Write such as '*.example.org:443'.",
+    ),
+    "an address of IPv6 without brackets": entry(
+        "2001:db8::7",
+        told="'2001:db8::7' is no name with a port",
+        hint="Write an address of IPv6 such as '[2001:db8::7]:443'.",
+    ),
+    "a name that is not ASCII": entry(
+        "bücher.example:443", told="'bücher.example:443' is not ASCII", hint="Write 'xn--bcher-kva.example:443'."
+    ),
+    "an address in an odd spelling": entry(
+        "127.1:80", told="'127.1:80': '127.1' is no address in its usual form", hint="Write such as 'example.org:443'."
+    ),
+    "a space after the colon": entry(
+        "example.org: 443",
+        told="a mapping is no entry",
+        hint="Write 'example.org:443', without a space after the colon.",
     ),
     "a retry of an unknown outcome": Wrong(
         files=policy("retry:\n  oom: {attempts: 2}\n"),

@@ -48,6 +48,11 @@ RECIPES = {
     "an unknown key that is like none": Wrong(
         files=recipe("privileged: true\n" + STEPS), told="{recipe}:1: unknown key 'privileged'", hint=KNOWN
     ),
+    "a network": Wrong(
+        files=recipe("network: {allow: [example.org:443]}\n" + STEPS),
+        told="{recipe}:1: unknown key 'network'",
+        hint=KNOWN,
+    ),
     "an unknown key deep in a step": Wrong(
         files=recipe(STEPS + "    success:\n      ctx_has_key: [a]\n"),
         told="{recipe}:6: unknown key 'ctx_has_key' in 'success' of step 'load'",
