@@ -131,7 +131,7 @@ class Cell:
     """What a cell sees of its proxy: a socket to connect to."""
 
     def __init__(self, path: Path, proxy: Proxy) -> None:
-        self._path = path
+        self.path = path
         self.proxy = proxy
 
     def connect(self) -> socket.socket:
@@ -139,7 +139,7 @@ class Cell:
         client = socket.socket(socket.AF_UNIX)
         client.settimeout(20)
         try:
-            client.connect(str(self._path))
+            client.connect(str(self.path))
         except OSError:
             client.close()
             raise

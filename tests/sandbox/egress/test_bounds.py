@@ -97,14 +97,14 @@ def deaf() -> Iterator[int]:
 def test_a_connection_that_nobody_takes_is_waited_for_only_so_long(open_cell: Open, deaf: int) -> None:
     """For all addresses of a name together."""
     names = Names(deaf_example=[[LOOPBACK] * 4])
-    cell = open_cell(f"deaf.example:{deaf}", f"{LOOPBACK}:{deaf}", resolver=names, bounds=Bounds(connect_s=0.3))
+    cell = open_cell(f"deaf.example:{deaf}", f"{LOOPBACK}:{deaf}", resolver=names, bounds=Bounds(connect_s=1))
     started_s = time.monotonic()
 
     answer = cell.get(f"http://deaf.example:{deaf}/")
 
     assert answer.startswith(b"HTTP/1.1 502 ")
     assert b"nobody answered in time" in answer
-    assert time.monotonic() - started_s < 1
+    assert 1 <= time.monotonic() - started_s < 4
 
 
 def test_decisions_beyond_the_first_few_are_counted() -> None:
@@ -181,11 +181,9 @@ def test_at_the_end_nothing_is_left_whatever_was_going_on(open_cell: Open, outsi
     ]
     assert outside.held.acquire(timeout=20)
     assert clients[4].recv(12) == b"HTTP/1.1 200"
-    started_s = time.monotonic()
 
     cell.proxy.close()
 
-    assert time.monotonic() - started_s < 1
     assert threads() == []
     for client in clients:
         with contextlib.suppress(ConnectionResetError), client:
