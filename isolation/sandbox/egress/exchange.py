@@ -49,6 +49,7 @@ class Exchange:
         self._clock = clock
         self._bounds = bounds
         self._said = h11.Connection(h11.SERVER, max_incomplete_event_size=bounds.head_bytes)
+        self._wants_body = True
 
     def serve(self) -> None:
         """Take the request, decide, and do it or say why not."""
@@ -87,7 +88,10 @@ class Exchange:
         except TimeoutError as error:
             raise BadRequestError(f"no whole request within {self._bounds.head_s:g} s", status=408) from error
         self._near.settimeout(self._bounds.idle_s)
-        return event if isinstance(event, h11.Request) else None
+        if not isinstance(event, h11.Request):
+            return None
+        self._wants_body = event.method != b"HEAD"
+        return event
 
     def _refuse(self, status: int, why: str) -> None:
         """
@@ -101,7 +105,7 @@ class Exchange:
         phrase = b"%s: %s" % (http.HTTPStatus(status).phrase.encode(), sentence)
         self._near.settimeout(_LINGER_S)
         answer = h11.Response(status_code=status, headers=headers, reason=phrase)
-        self._answer(answer, h11.Data(data=body), h11.EndOfMessage())
+        self._answer(answer, h11.Data(data=body if self._wants_body else b""), h11.EndOfMessage())
         self._near.shutdown(socket.SHUT_WR)
         deadline_s, taken = self._clock.monotonic_s() + _LINGER_S, 0
         with contextlib.suppress(TimeoutError):
@@ -136,7 +140,7 @@ class Exchange:
             self._pass_request(request, target, server)
         except _FarError as error:  # it may have answered before it stopped listening
             line.why = str(error)
-        except h11.RemoteProtocolError as error:
+        except h11.ProtocolError as error:
             line.why = f"the request broke off: {error}"
             self._refuse(400, line.why)
             return

@@ -121,24 +121,6 @@ def test_decisions_beyond_the_first_few_are_counted() -> None:
     assert (traffic.bytes_sent, traffic.bytes_received) == (2 * len(lines), 3 * len(lines))
 
 
-def test_bytes_that_several_threads_count_are_all_counted() -> None:
-    """Two threads that add to one number lose some, unless they take turns."""
-    log = Log(SystemClock())
-    line = log.begin("http", "site.example", 80)
-
-    def count() -> None:
-        for _ in range(20_000):
-            log.count(line, sent=1, received=2)
-
-    counting = [threading.Thread(target=count) for _ in range(4)]
-    for thread in counting:
-        thread.start()
-    for thread in counting:
-        thread.join()
-
-    assert (log.traffic().bytes_sent, log.traffic().bytes_received) == (80_000, 160_000)
-
-
 class Slow:
     """A name server that answers only when it is let go."""
 

@@ -65,7 +65,8 @@ def test_a_star_covers_what_is_below_and_not_the_name_itself(below: str, name: s
 @given(ADDRESS, PORT)
 def test_no_star_covers_an_address(address: str, port: int) -> None:
     """`*.1:80` must not be a way to write a range."""
-    assert not Endpoint("*.1", port).covers(address, port)
+    assert not Endpoint(f"*.{address[-1]}", port).covers(address, port)
+    assert not Endpoint("*.1", port).covers("10.0.0.1", port)
     with pytest.raises(ValueError, match="; "):
         Endpoint.parse(f"*.{address}:{port}")
 

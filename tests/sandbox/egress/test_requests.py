@@ -117,6 +117,14 @@ def test_a_head_request_has_an_answer_without_a_body(cell: Cell, outside: Outsid
     assert body(answer) == b""
 
 
+def test_a_denied_head_request_has_none_either(cell: Cell) -> None:
+    """Whatever the answer is: who sent HEAD reads no body, and would take one for the next answer."""
+    answer = cell.ask(b"HEAD http://other.example/ HTTP/1.1\r\nHost: other.example\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 403 Forbidden: other.example:80 is not allowed")
+    assert body(answer) == b""
+
+
 def test_what_is_meant_for_the_proxy_goes_no_further(cell: Cell, outside: Outside) -> None:
     """Hop-by-hop headers, those that Connection names, and credentials for a proxy; Host is written anew."""
     cell.ask(
@@ -141,6 +149,15 @@ def test_a_body_that_breaks_off_is_no_request(cell: Cell, outside: Outside) -> N
     assert status(answer) == 400
     assert "broke off" in cell.proxy.traffic().decisions[0].why
     assert [body for _, _, body in outside.heard if body] == []
+
+
+def test_a_length_cannot_be_made_to_vanish_on_the_way(cell: Cell, outside: Outside) -> None:
+    """Named in Connection it would be dropped, and the body read as the next request."""
+    head = f"POST http://site.example:{outside.port}/ HTTP/1.1\r\nHost: site.example:{outside.port}\r\n"
+
+    answer = cell.ask(f"{head}Connection: Content-Length\r\nContent-Length: 5\r\n\r\nhello".encode())
+
+    assert body(answer) == b"hello"
 
 
 def test_who_waits_to_be_told_to_go_on_is_told(cell: Cell, outside: Outside) -> None:
