@@ -14,7 +14,7 @@ from isolation.errors import EngineError, EngineUnreachableError, UnenforceableE
 from isolation.model.policy import Policy
 from isolation.sandbox.cell import Cells
 from isolation.sandbox.egress.folder import Egresses
-from isolation.sandbox.hardening import Mounts
+from isolation.sandbox.stage import staged
 from isolation.stopwatch import Stopwatch
 from isolation.testing import IMAGE, FakeEngine
 from tests.sandbox.egress.conftest import threads
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from isolation.sandbox.leases import Leases
 
 ALLOWING = Policy.model_validate({"name": "test", "network": {"allow": ["site.example:443"]}})
-WITH_GVISOR = ALLOWING.model_copy(update={"runtime": "runsc"})
+WITH_GVISOR = Policy.model_validate(
+    {"name": "test", "runtime": "runsc", "limits": {"tmp_inodes": None}, "network": {"allow": ["site.example:443"]}}
+)
 
 
 class Here(FakeEngine):
@@ -36,23 +38,22 @@ class Here(FakeEngine):
         return replace(super().facts(), kernel=platform.release(), runtimes=("runc", "runsc"))
 
 
-@pytest.fixture
-def egresses(tmp_path: Path) -> Egresses:
-    return Egresses(tmp_path / "egress", SystemClock())
-
-
-def cells_on(engine: FakeEngine, leases: Leases, egresses: Egresses, *, local: bool = True) -> Cells:
-    return Cells(engine, leases, local=local, use_groups=False, egresses=egresses)
+def cells_on(engine: FakeEngine, leases: Leases, *, local: bool = True) -> Cells:
+    return Cells(engine, leases, local=local, use_groups=False, egresses=Egresses(SystemClock()))
 
 
 def claim(cells: Cells, policy: Policy = ALLOWING) -> Cell:
-    mounts = Mounts(package=Path("/p"), snapshot=Path("/s"))
-    return cells.claim("cell", policy, image_id=IMAGE, mounts=mounts, labels={}, watch=Stopwatch(SystemClock()))
+    watch, package = Stopwatch(SystemClock()), Path(__file__).parent
+    return cells.claim("cell", policy, image_id=IMAGE, package=package, layer=None, labels={}, watch=watch)
 
 
-def test_a_network_in_gvisor_is_refused(leases: Leases, egresses: Egresses) -> None:
+def stages(leases: Leases) -> list[int]:
+    return [*staged(leases.stages)]
+
+
+def test_a_network_in_gvisor_is_refused(leases: Leases) -> None:
     """Before anything is made, and never by a run that then reaches nothing."""
-    cells = cells_on(Here(), leases, egresses)
+    cells = cells_on(Here(), leases)
 
     with pytest.raises(UnenforceableError, match="gVisor lets no container connect to a socket of the host") as refused:
         cells.check(WITH_GVISOR)
@@ -62,11 +63,9 @@ def test_a_network_in_gvisor_is_refused(leases: Leases, egresses: Egresses) -> N
 
 
 @pytest.mark.parametrize(("engine", "local"), [(Here(), False), (FakeEngine(), True)])
-def test_a_network_on_another_machines_engine_is_refused(
-    leases: Leases, egresses: Egresses, engine: FakeEngine, *, local: bool
-) -> None:
+def test_a_network_on_another_machines_engine_is_refused(leases: Leases, engine: FakeEngine, *, local: bool) -> None:
     """A socket of this host is none of another's, be that a virtual machine behind a socket of ours."""
-    cells = cells_on(engine, leases, egresses, local=local)
+    cells = cells_on(engine, leases, local=local)
 
     with pytest.raises(UnenforceableError, match="which only an engine on this very host can give"):
         cells.check(ALLOWING)
@@ -74,10 +73,10 @@ def test_a_network_on_another_machines_engine_is_refused(
     cells.check(Policy(name="test"))
 
 
-def test_a_cell_with_a_network_has_the_socket_mounted_read_only(leases: Leases, egresses: Egresses) -> None:
+def test_a_cell_with_a_network_has_the_socket_mounted_read_only(leases: Leases) -> None:
     """And one without has not so much as the folder. Neither has an interface."""
     engine = Here()
-    cells = cells_on(engine, leases, egresses)
+    cells = cells_on(engine, leases)
     cells.check(ALLOWING)
 
     cell = claim(cells)
@@ -106,28 +105,26 @@ def mounts_of(engine: FakeEngine) -> dict[str, Any]:
 
 @pytest.mark.parametrize("method", ["create", "attach", "start"])
 @pytest.mark.parametrize("after", [False, True])
-def test_a_cell_whose_making_fails_takes_its_way_out_with_it(
-    leases: Leases, egresses: Egresses, method: str, *, after: bool
-) -> None:
+def test_a_cell_whose_making_fails_takes_its_way_out_with_it(leases: Leases, method: str, *, after: bool) -> None:
     """It was open before the container was made."""
     engine = Here()
     engine.fail(method, after=after)
 
     with pytest.raises(EngineUnreachableError):
-        claim(cells_on(engine, leases, egresses))
+        claim(cells_on(engine, leases))
 
-    assert (threads(), egresses.names(), leases.held()) == ([], (), ())
+    assert (threads(), stages(leases), leases.held()) == ([], [], ())
 
 
-def test_a_container_that_cannot_be_removed_reaches_nothing_more(leases: Leases, egresses: Egresses) -> None:
+def test_a_container_that_cannot_be_removed_reaches_nothing_more(leases: Leases) -> None:
     """The way is cut first; the folder stays while somebody may have it mounted."""
     engine = Here()
     engine.fail("remove", EngineError("device or resource busy"))
-    cell = claim(cells_on(engine, leases, egresses))
+    cell = claim(cells_on(engine, leases))
 
     with pytest.raises(EngineError, match="device or resource busy"):
         cell.destroy()
-    assert (threads(), egresses.names()) == ([], ("cell",))
+    assert (threads(), len(stages(leases))) == ([], 1)
     cell.destroy()
 
-    assert (egresses.names(), leases.held()) == ((), ())
+    assert (stages(leases), leases.held()) == ([], ())

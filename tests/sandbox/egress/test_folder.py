@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,11 +17,8 @@ from isolation.clock import SystemClock
 from isolation.errors import EngineError
 from isolation.model.endpoint import Endpoint
 from isolation.model.network import Network
-from isolation.sandbox.egress.folder import Egresses
+from isolation.sandbox.egress.folder import Egress, Egresses
 from tests.sandbox.egress.conftest import threads
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 UID = 231_099
 NETWORK = Network(allow=(Endpoint("site.example", 443),))
@@ -34,35 +30,34 @@ from isolation.clock import SystemClock
 from isolation.model.endpoint import Endpoint
 from isolation.model.network import Network
 from isolation.sandbox.egress.folder import Egresses
-folder = Path(sys.argv[1]) / "egress"
 os.setuid(int(sys.argv[2]))  # after the imports: where they lie, it may be root alone who can read
-egress = Egresses(folder, SystemClock()).open("cell", 231099, Network(allow=(Endpoint("site.example", 443),)))
-print(*(oct(path.stat().st_mode & 0o777) for path in (folder, egress.path, egress.path / "proxy.sock")))
+stage = Path(sys.argv[1])
+egress = Egresses(SystemClock()).open(stage, 231099, Network(allow=(Endpoint("site.example", 443),)))
+ways = [path for path in (egress.path.parent, egress.path, egress.path / "proxy.sock") if path != stage]
+print(*(oct(path.stat().st_mode & 0o777) for path in ways))
 egress.close()
 """
 
 
-@pytest.fixture
-def egresses(tmp_path: Path) -> Iterator[Egresses]:
-    yield Egresses(tmp_path / "egress", SystemClock())
-    assert threads() == []
+def open_in(stage: Path, uid: int = UID) -> Egress:
+    return Egresses(SystemClock()).open(stage, uid, NETWORK)
 
 
-def test_the_socket_belongs_to_its_cell_alone(egresses: Egresses) -> None:
+def test_the_socket_belongs_to_its_cell_alone(tmp_path: Path) -> None:
     """As root: another cell has another uid, and could not open it even if it saw it."""
     if os.geteuid() != 0:
         pytest.skip("only root may give a file away")
-    egress = egresses.open("cell", UID, NETWORK)
+    egress = open_in(tmp_path)
     seen = (egress.path / "proxy.sock").stat()
     egress.close()
 
     assert (seen.st_uid, seen.st_gid, stat.S_IMODE(seen.st_mode)) == (UID, UID, 0o600)
+    assert egress.path == tmp_path / "egress"
     assert stat.S_IMODE(egress.path.stat().st_mode) == 0o755
-    assert stat.S_IMODE(egress.path.parent.stat().st_mode) == 0o700
 
 
-def test_without_roots_rights_the_folder_above_keeps_others_away() -> None:
-    """In the cell, which has the lower folder alone, there is one uid; it must be able to open the socket."""
+def test_without_roots_rights_a_folder_above_keeps_others_away() -> None:
+    """In the cell, which has the lowest folder alone, there is one uid; it must be able to open the socket."""
     uid = 65534 if os.geteuid() == 0 else os.geteuid()
     folder = Path(tempfile.mkdtemp())
     try:
@@ -76,10 +71,10 @@ def test_without_roots_rights_the_folder_above_keeps_others_away() -> None:
 
 
 def test_a_long_path_is_no_obstacle(tmp_path: Path) -> None:
-    """A socket's path has at most 107 bytes; a state folder's may have thousands."""
-    folder = tmp_path / ("deep" * 50) / ("deeper" * 30)
-    folder.mkdir(parents=True)
-    egress = Egresses(folder / "egress", SystemClock()).open("cell", os.getuid(), NETWORK)
+    """A socket's path has at most 107 bytes; that of a folder in which things are laid out may have thousands."""
+    stage = tmp_path / ("deep" * 50) / ("deeper" * 30)
+    stage.mkdir(parents=True)
+    egress = open_in(stage, os.getuid())
 
     at = os.open(egress.path, os.O_DIRECTORY)
     with socket.socket(socket.AF_UNIX) as client:
@@ -90,34 +85,24 @@ def test_a_long_path_is_no_obstacle(tmp_path: Path) -> None:
     egress.close()
 
 
-def test_after_its_end_nothing_is_there(egresses: Egresses) -> None:
-    """Closed first, and removed when no container has it mounted any more; what was decided can still be read."""
-    egress = egresses.open("cell", os.getuid(), NETWORK)
-    assert egresses.names() == ("cell",)
+def test_after_its_end_what_was_decided_can_still_be_read(tmp_path: Path) -> None:
+    """The record is written when the cell is gone; and who ends it twice ends it."""
+    egress = open_in(tmp_path, os.getuid())
 
     egress.close()
-    egress.remove()
-    egress.remove()
+    egress.close()
 
-    assert egresses.names() == ()
+    assert threads() == []
     assert egress.traffic().decisions == ()
 
 
-def test_what_a_dead_run_left_can_be_removed(egresses: Egresses) -> None:
-    """By the name of its cell."""
-    egresses.open("dead", os.getuid(), NETWORK).close()
-
-    egresses.remove("dead")
-    egresses.remove("dead")
-
-    assert egresses.names() == ()
-
-
 def test_where_no_way_out_can_be_made_is_told(tmp_path: Path) -> None:
-    """With the place, and nothing half made."""
-    (tmp_path / "egress").write_text("a file, where a folder should be")
+    """With the place, and nothing is left open."""
+    (tmp_path / "egress").write_text("a file, where the folder should be")
+    (tmp_path / "alone").write_text("the same for those who are not root")
 
-    with pytest.raises(EngineError, match="no way out can be made in") as failed:
-        Egresses(tmp_path / "egress", SystemClock()).open("cell", os.getuid(), NETWORK)
+    with pytest.raises(EngineError, match="the socket of a cell's network cannot be made in") as failed:
+        open_in(tmp_path)
 
     assert failed.value.hint
+    assert threads() == []

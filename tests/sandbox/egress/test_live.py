@@ -19,7 +19,7 @@ from isolation.model.outcome import Outcome
 from isolation.model.policy import Policy
 from isolation.sandbox.cell import Cells
 from isolation.sandbox.egress.folder import Egresses
-from isolation.sandbox.leases import Leases
+from isolation.sandbox.leases import Leases, leases_folder
 from isolation.settings import Settings
 from isolation.wiring import open_controller
 from tests.sandbox.egress.conftest import LOOPBACK, Names, Outside, threads
@@ -65,7 +65,7 @@ class Reach(Protocol):
 
 
 @pytest.fixture
-def reach(controller: Controller, tmp_path: Path, recipe: Recipe) -> Iterator[Reach]:
+def reach(controller: Controller, recipe: Recipe) -> Iterator[Reach]:
     def run(
         source: str,
         *entries: str,
@@ -75,14 +75,12 @@ def reach(controller: Controller, tmp_path: Path, recipe: Recipe) -> Iterator[Re
         watcher: Watcher | None = None,
         cancel: threading.Event | None = None,
     ) -> Result:
-        egresses = Egresses(tmp_path / "egress", SystemClock(), resolver=names)
-        controller.cells = Cells(controller.engine, Leases(tmp_path / "uids"), local=True, egresses=egresses)
+        egresses = Egresses(SystemClock(), resolver=names)
+        controller.cells = Cells(controller.engine, Leases(leases_folder()), local=True, egresses=egresses)
         folder = recipe(ASK + textwrap.dedent(source), steps=steps, extra=extra)
         network = {"allow": [*entries]} if entries else "none"
         policy = Policy.model_validate({"name": "test", "limits": {"wall": 30}, "network": network})
-        result = controller.run(folder, policy=policy, watcher=watcher, cancel=cancel)
-        assert egresses.names() == ()
-        return result
+        return controller.run(folder, policy=policy, watcher=watcher, cancel=cancel)
 
     yield run
     assert threads() == []
