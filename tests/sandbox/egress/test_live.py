@@ -60,6 +60,7 @@ class Reach(Protocol):
         extra: str = ...,
         watcher: Watcher | None = ...,
         cancel: threading.Event | None = ...,
+        runtime: str = ...,
     ) -> Result:
         """Run a recipe whose steps may reach these entries, with names that a test knows."""
 
@@ -74,13 +75,14 @@ def reach(controller: Controller, recipe: Recipe) -> Iterator[Reach]:
         extra: str = "",
         watcher: Watcher | None = None,
         cancel: threading.Event | None = None,
+        runtime: str = "runc",
     ) -> Result:
         egresses = Egresses(SystemClock(), resolver=names)
         controller.cells = Cells(controller.engine, Leases(leases_folder()), local=True, egresses=egresses)
         folder = recipe(ASK + textwrap.dedent(source), steps=steps, extra=extra)
         network = {"allow": [*entries]} if entries else "none"
-        policy = Policy.model_validate({"name": "test", "limits": {"wall": 30}, "network": network})
-        return controller.run(folder, policy=policy, watcher=watcher, cancel=cancel)
+        policy = {"name": "test", "limits": {"wall": 30}, "network": network, "runtime": runtime}
+        return controller.run(folder, policy=Policy.model_validate(policy), watcher=watcher, cancel=cancel)
 
     yield run
     assert threads() == []
@@ -132,6 +134,21 @@ def test_an_allowed_name_works_and_a_denied_one_says_why(reach: Reach, outside: 
     assert decisions[0].bytes_sent > 100
     assert decisions[0].bytes_received > 100
     assert len(outside.heard) == 1
+
+
+@pytest.mark.usefixtures("crun")
+def test_under_crun_it_is_the_same(reach: Reach, outside: Outside) -> None:
+    """The way out is a socket and a process; who starts the container has no part in it."""
+    result = reach(
+        f"""
+        def run(context, params):
+            return {{"allowed": ask("http://127.0.0.1:{outside.port}/"), "denied": ask("http://127.0.0.1:1/")[:25]}}
+        """,
+        f"{LOOPBACK}:{outside.port}",
+        runtime="crun",
+    )
+
+    assert outputs_of(result) == {"allowed": "hello", "denied": "HTTP Error 403: Forbidden"}
 
 
 def test_a_listed_loopback_address_is_the_hosts(reach: Reach, outside: Outside) -> None:
