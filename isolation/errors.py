@@ -8,7 +8,8 @@ A recipe's failure is a result (see ``model.outcome``); these are the rest::
     │   ├── FileError                   a file of theirs (has ``path`` and ``line``)
     │   │   ├── RecipeError                 the recipe
     │   │   ├── PackageError                what the recipe needs cannot be found
-    │   │   └── PolicyError                 the policy
+    │   │   ├── PolicyError                 the policy
+    │   │   └── SecretError                 a secret: missing, not allowed, or of no use
     │   ├── ContextError                a context key or value
     │   ├── SettingsError               the settings file or an environment variable
     │   └── RunNotFoundError            no such run in this state folder
@@ -84,6 +85,10 @@ class PackageError(FileError):
 
 class PolicyError(FileError):
     """The policy cannot be used."""
+
+
+class SecretError(FileError):
+    """A secret is missing, is not allowed, or cannot be used; never says anything of its value."""
 
 
 class ContextError(InputError):
