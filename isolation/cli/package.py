@@ -61,6 +61,7 @@ def package_document(packed: Package) -> dict[str, object]:
         "digest": packed.digest,
         "files": [{"path": file.path, "digest": file.digest, "size_bytes": file.size_bytes} for file in packed.files],
         "requirements": list(packed.recipe.requirements),
+        "secrets": list(packed.recipe.secrets),
         "lock": packed.lock,
         "optional_imports": list(packed.optional_imports),
     }
@@ -80,6 +81,7 @@ def package_text(packed: Package) -> str:
             ]
     lines += _list("requirements", packed.recipe.requirements)
     lines += _list("locked", tuple(line.split(" ")[0] for line in packed.lock.splitlines() if _is_pin(line)))
+    lines += _list("secrets that its steps take, where the policy allows it", packed.recipe.secrets)
     lines += _list("optional imports not found (their import fails inside, too)", packed.optional_imports)
     return "\n".join(lines)
 

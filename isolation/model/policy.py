@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 from isolation.model.network import NO_NETWORK, Network
 from isolation.model.outcome import Outcome
 from isolation.model.package import canonical
-from isolation.model.recipe import Name, Seconds, Strict
+from isolation.model.recipe import Name, Seconds, SecretGlob, Strict
 from isolation.units import parse_bytes, parse_seconds
 
 Bytes = Annotated[int, BeforeValidator(parse_bytes), Field(ge=0, le=2**50)]
@@ -75,7 +75,7 @@ class ContextScope(Strict):
 
 
 class Policy(Strict):
-    """A whole policy."""
+    """A whole policy. ``secrets`` are globs over the names of those that a recipe may ask for."""
 
     name: Name
     description: str = ""
@@ -86,6 +86,7 @@ class Policy(Strict):
     require_attestation: bool = False
     merge: MergeRule = MergeRule()
     context: ContextScope = ContextScope()
+    secrets: tuple[SecretGlob, ...] = Field(default=(), strict=False)
 
     def content(self) -> bytes:
         """Write the policy as it is recorded; its digest names it."""

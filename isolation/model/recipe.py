@@ -10,6 +10,9 @@ from isolation.units import parse_seconds
 
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.\- ]{0,99}$"
 DOTTED = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
+SECRET_NAME = r"^[A-Z_][A-Z0-9_]{0,63}$"  # noqa: S105 - as below
+SECRET_GLOB = r"^[A-Z0-9_*?\[\]!\-]{1,100}$"  # noqa: S105 - what the name of one may look like
+MOST_SECRETS = 64
 _LARGEST_DURATION_S = 30 * 86400.0
 
 
@@ -23,6 +26,8 @@ Seconds = Annotated[float, BeforeValidator(parse_seconds), AfterValidator(_posit
 Name = Annotated[str, Field(pattern=NAME)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
 Dotted = Annotated[str, Field(pattern=DOTTED, max_length=200)]
+SecretName = Annotated[str, Field(pattern=SECRET_NAME)]
+SecretGlob = Annotated[str, Field(pattern=SECRET_GLOB)]
 
 
 class Strict(BaseModel):
@@ -38,7 +43,7 @@ class Success(Strict):
 
 
 class Step(Strict):
-    """One scriptlet call. ``timeout_s`` None means the policy's limit alone."""
+    """One scriptlet call. ``timeout_s`` None means the policy's limit alone; it gets the ``secrets`` that it names."""
 
     name: Name
     idx: int | None = Field(default=None, ge=0, le=1_000_000)
@@ -48,6 +53,7 @@ class Step(Strict):
     function: Identifier
     args: dict[str, JsonValue] = Field(default_factory=dict)
     depends_on: tuple[str, ...] = Field(default=(), strict=False)
+    secrets: tuple[SecretName, ...] = Field(default=(), max_length=MOST_SECRETS, strict=False)
     success: Success = Success()
     timeout_s: Seconds | None = Field(default=None, alias="timeout")
     retry_count: int = Field(default=0, ge=0, le=100)
@@ -74,7 +80,8 @@ class Recipe(Strict):
     A whole recipe, whatever dialect its file was written in.
 
     ``steps`` stand in the order of the file; ``rules.order`` gives the order of the run.
-    ``files`` are globs below the recipe's folder; ``requirements`` are PEP 508 texts.
+    ``files`` are globs below the recipe's folder; ``requirements`` are PEP 508 texts. ``secrets`` are all that its
+    steps may take, by name: a value is never part of a recipe.
     """
 
     name: Name
@@ -87,4 +94,5 @@ class Recipe(Strict):
     execution: Execution = Execution()
     config: dict[str, JsonValue] = Field(default_factory=dict)
     context: Scope = Scope()
+    secrets: tuple[SecretName, ...] = Field(default=(), max_length=MOST_SECRETS, strict=False)
     steps: tuple[Step, ...] = Field(min_length=1, max_length=10_000, strict=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, JsonValue
 
 from isolation.errors import RecipeError, did_you_mean
-from isolation.model.recipe import Execution, Name, Recipe, Scope, Step, Strict
+from isolation.model.recipe import MOST_SECRETS, Execution, Name, Recipe, Scope, SecretName, Step, Strict
 from isolation.packaging.files import read_regular
 from isolation.packaging.shape import shape
 from isolation.packaging.text import LARGEST_TEXT_BYTES, Document, read
@@ -49,6 +49,7 @@ class _File(Strict):
     execution: Execution = Execution()
     config: dict[str, JsonValue] = Field(default_factory=dict)
     context: Scope = Scope()
+    secrets: tuple[SecretName, ...] = Field(default=(), max_length=MOST_SECRETS, strict=False)
     files: tuple[str, ...] = Field(default=(), strict=False)
     steps: tuple[Step, ...] = Field(min_length=1, max_length=10_000, strict=False)
 
@@ -94,11 +95,13 @@ def load_recipe(path: Path) -> LoadedRecipe:
         line = document.line(("test_meta",))
         raise RecipeError("'metadata' and 'test_meta' are both there", hint="Keep one.", path=file, line=line)
     _check_steps(written.steps, document, file)
+    _check_secrets(written, document, file)
     recipe = Recipe(
         **_head(written, folder),
         execution=written.execution,
         config=written.config,
         context=written.context,
+        secrets=written.secrets,
         files=written.files,
         steps=written.steps,
     )
@@ -166,3 +169,15 @@ def _check_steps(steps: tuple[Step, ...], document: Document, path: Path) -> Non
             path=path,
             line=first[cycle[0]],
         )
+
+
+def _check_secrets(written: _File, document: Document, path: Path) -> None:
+    for index, step in enumerate(written.steps):
+        for number, name in enumerate(step.secrets):
+            if name not in written.secrets:
+                raise RecipeError(
+                    f"step {step.name!r} takes the secret {name!r}, which the recipe does not declare",
+                    hint=did_you_mean(name, written.secrets) or f"Add it at the top: `secrets: [{name}]`.",
+                    path=path,
+                    line=document.line(("steps", index, "secrets", number)),
+                )

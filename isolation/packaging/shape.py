@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from isolation.errors import FileError, RecipeError, did_you_mean
-from isolation.model.recipe import DOTTED, NAME
+from isolation.model.recipe import DOTTED, NAME, SECRET_GLOB, SECRET_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +47,8 @@ _CURES = {
 _ALLOWED = {
     NAME: "Use at most 100 letters, digits, dots, dashes, underscores and spaces; begin with a letter or a digit.",
     DOTTED: "Write it as Python would, such as `load` or `lib.load`.",
+    SECRET_NAME: "Use at most 64 capital letters, digits and underscores, such as API_TOKEN; begin with no digit.",
+    SECRET_GLOB: "Write a name such as API_TOKEN, or a glob such as MAIL_*.",
 }
 _QUOTED = re.compile(r"'([^']*)'")
 _LONGEST_QUOTE = 60

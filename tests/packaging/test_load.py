@@ -66,9 +66,13 @@ def test_json_recipes_are_read(folder: Folder) -> None:
 
 CURE = "Take one of them out of a 'depends_on'."
 
-KNOWN = "Known: config, context, execution, files, metadata, steps, test_meta."
+KNOWN = "Known: config, context, execution, files, metadata, secrets, steps, test_meta."
 
 NAMES = "Use at most 100 letters, digits, dots, dashes, underscores and spaces; begin with a letter or a digit."
+
+CAPITALS = "Use at most 64 capital letters, digits and underscores, such as API_TOKEN; begin with no digit."
+UNDECLARED = "which the recipe does not declare"
+DECLARE_IT = "Add it at the top: `secrets: [API_TOKEN]`."
 
 REFUSED = {
     "an unknown key": (
@@ -126,6 +130,19 @@ REFUSED = {
     "an unknown dependency": (
         "steps:\n" + STEP.format("extract", "") + STEP.format("load", "extrakt"),
         "recipe.yaml:3: step 'load' depends on 'extrakt', which is no step of this recipe\nDid you mean 'extract'?",
+    ),
+    "a secret that is not declared": (
+        "secrets: [API_TOKEN]\nsteps:\n" + STEP.format("a", "").replace("}", ", secrets: [API_TOKEN, API_TOKN]}"),
+        f"recipe.yaml:3: step 'a' takes the secret 'API_TOKN', {UNDECLARED}\nDid you mean 'API_TOKEN'?",
+    ),
+    "a secret where none is declared": (
+        "steps:\n" + STEP.format("a", "").replace("}", ", secrets: [API_TOKEN]}"),
+        f"recipe.yaml:2: step 'a' takes the secret 'API_TOKEN', {UNDECLARED}\n{DECLARE_IT}",
+    ),
+    "a secret in small letters": (
+        "secrets: [api_token]\nsteps:\n" + STEP.format("a", ""),
+        "recipe.yaml:1: item 1 of 'secrets' has characters that are not allowed here, or too many: 'api_token'\n"
+        + CAPITALS,
     ),
     "a circle": (
         "steps:\n" + STEP.format("z", "a") + STEP.format("a", "b") + STEP.format("b", "a"),

@@ -123,6 +123,16 @@ POLICIES = {
         "example.org: 443",
         told="a mapping is no entry",
         hint="Write 'example.org:443', without a space after the colon.",
+    "a secret in small letters": Wrong(
+        files=policy("secrets: [mail.*]\n"),
+        command=CHECK,
+        told="{folder}/p.yaml:2: item 1 of 'secrets' has characters that are not allowed here, or too many: 'mail.*'",
+        hint="Write a name such as API_TOKEN, or a glob such as MAIL_*.",
+    ),
+    "a policy that is a folder": Wrong(
+        command=("policy", "check", "{folder}/"),
+        told="{folder}: this is not a regular file",
+        hint="Name a plain file: no folder, pipe, socket or device.",
     ),
     "a retry of an unknown outcome": Wrong(
         files=policy("retry:\n  oom: {attempts: 2}\n"),
