@@ -1,6 +1,8 @@
 """
 Where a process gets its settings from; nobody else reads the environment or the settings file.
 
+But for the values of secrets, which ``vault`` reads, and which are in no setting.
+
 For each setting the first that says something decides::
 
     command line ──▶ environment (ISOLATION_STATE, ...) ──▶ one settings file (TOML) ──▶ defaults
@@ -12,6 +14,7 @@ The file is ``ISOLATION_SETTINGS``, else ``settings.toml`` in the platform's con
     policy = "default"                         # a name or a file
     image  = "isolation-runner:latest"         # the runner image
     paths  = ["~/shared/modules"]              # further folders to find recipes' local modules in
+    secrets = "~/isolation-secrets.toml"       # a file with NAME = "value" that only its owner can open
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from isolation.errors import SettingsError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_NAMES = ("state", "engine", "policy", "image", "paths")
+_NAMES = ("state", "engine", "policy", "image", "paths", "secrets")
 _DEFAULTS = {"policy": "default", "image": "isolation-runner:latest"}
 
 
@@ -40,6 +43,7 @@ class Settings:
     policy: str = _DEFAULTS["policy"]
     image: str = _DEFAULTS["image"]
     paths: tuple[Path, ...] = ()
+    secrets: Path | None = None
 
 
 def load_settings(
@@ -49,9 +53,17 @@ def load_settings(
     policy: str | None = None,
     image: str | None = None,
     paths: Sequence[Path | str] = (),
+    secrets: Path | str | None = None,
 ) -> Settings:
     """Put the settings together; the arguments are the command line's and go first. SettingsError names the culprit."""
-    stated = {"state": state, "engine": engine, "policy": policy, "image": image, "paths": paths or None}
+    stated = {
+        "state": state,
+        "engine": engine,
+        "policy": policy,
+        "image": image,
+        "paths": paths or None,
+        "secrets": secrets,
+    }
     found: dict[str, Any] = _DEFAULTS | _from_file() | _from_environment()
     found |= {name: value for name, value in stated.items() if value is not None}
     return Settings(
@@ -60,6 +72,7 @@ def load_settings(
         policy=found["policy"],
         image=found["image"],
         paths=tuple(Path(path).expanduser().absolute() for path in found.get("paths", ())),
+        secrets=Path(found["secrets"]).expanduser().absolute() if found.get("secrets") else None,
     )
 
 
@@ -108,8 +121,9 @@ def _checked(path: Path, found: dict[str, Any]) -> dict[str, Any]:
         texts = value if name == "paths" and isinstance(value, list) else [None if name == "paths" else value]
         if not all(isinstance(text, str) and text for text in texts):
             example = '["modules"]' if name == "paths" else '"..."'
+            shown = "" if name == "secrets" else f", not {value!r}"  # somebody's secrets, in the wrong file
             raise SettingsError(
-                f"{path}: the setting {name!r} must be {wanted}, not {value!r}",
+                f"{path}: the setting {name!r} must be {wanted}{shown}",
                 hint=f"Write it as in {name} = {example}.",
             )
     return found

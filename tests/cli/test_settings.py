@@ -9,7 +9,7 @@ import pytest
 from isolation.errors import SettingsError
 from isolation.settings import Settings, load_settings
 
-NAMES = ("STATE", "ENGINE", "POLICY", "IMAGE", "PATHS", "SETTINGS")
+NAMES = ("STATE", "ENGINE", "POLICY", "IMAGE", "PATHS", "SECRETS", "SETTINGS")
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +49,14 @@ def test_an_empty_variable_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     """Scripts unset a variable by making it empty."""
     monkeypatch.setenv("ISOLATION_POLICY", "")
     assert load_settings().policy == "default"
+
+
+def test_the_file_of_secrets_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is read when a run needs it, wherever the process is by then."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ISOLATION_SECRETS", "from-the-environment.toml")
+    assert load_settings().secrets == tmp_path / "from-the-environment.toml"
+    assert load_settings(secrets="here.toml").secrets == tmp_path / "here.toml"
 
 
 def test_several_paths_come_from_one_variable(monkeypatch: pytest.MonkeyPatch) -> None:
