@@ -3,7 +3,7 @@ The one file that host and container share: how bytes cross the channel, and wha
 
 The runner speaks only in frames, and first: what it says of its confinement decides whether the host goes on::
 
-    host             ─▶ nonce (32 bytes) ─▶ PLAN ───────────────────────────▶ BYE
+    host             ─▶ nonce (32 bytes) ─▶ PLAN ─▶ SECRETS ────────────────▶ BYE
     runner ─▶ HELLO ─▶ (STEP_STARTED │ LOG │ RECORD │ STEP_ENDED)* ─▶ (ARTIFACT CHUNK*)* ─▶ READING ─▶ END
 
     frame  =  kind (1 byte)  length (4 bytes, big endian)  payload (length bytes)
@@ -23,7 +23,7 @@ import math
 import re
 import struct
 
-CONTRACT_VERSION = 2
+CONTRACT_VERSION = 3
 
 HELLO = 1
 STEP_STARTED = 2
@@ -36,12 +36,15 @@ READING = 8
 END = 9
 PLAN = 16
 BYE = 17
+SECRETS = 18
 ANSWER = 32
 """From a step's process to the runner, never to the host."""
 
 HEADER = struct.Struct(">BI")
 LOG_HEADER = struct.Struct(">HB")
 """Before the bytes of a LOG frame: the step's index in the plan, and the stream (1 stdout, 2 stderr)."""
+SECRET_HEADER = struct.Struct(">BI")
+"""In a SECRETS frame, before the bytes of each name and its value: the lengths of both."""
 END_BODY = struct.Struct(">32sQQ32s")
 """Nonce, count of frames, count of bytes (headers included), SHA-256 of these bytes."""
 
@@ -58,6 +61,11 @@ MAX_STRING_BYTES = 65_536
 MAX_INTEGER = 2**53
 MAX_VALUE_BYTES = 2**20
 """The largest value of one context key, as JSON."""
+
+LONGEST = {"cause": 100, "type": 200, "message": 4_000, "traceback": 16_000, "level": 50, "logger": 200}
+"""In characters: what the runner cuts off of a step's error, and of a log record; a message is bounded by its frame."""
+RECORD_CHARS = 8_000
+"""The longest message of a log record: six bytes each at worst, and all within one small frame."""
 
 _LONGEST_INTEGER = len(str(-MAX_INTEGER))
 _NAME_PART = re.compile(r"[A-Za-z0-9_()+=@, \-][A-Za-z0-9_()+=@, .\-]{0,99}", re.ASCII)

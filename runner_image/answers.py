@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from contract import Malformed, loads
+from contract import LONGEST, RECORD_CHARS, Malformed, loads
 
 _ANSWER_KEYS = {"set", "deleted", "writers", "reads", "outputs", "problem"}
 _RECORD_KEYS = {"level", "logger", "message", "at"}
 _SPARE = 64
 """Values that the report around an answer may need, so that who checks it again does not find it too large."""
-
-LONGEST = {"cause": 100, "type": 200, "message": 4_000, "traceback": 16_000, "level": 50, "logger": 200}
-"""In characters; a record's message is bounded by its frame."""
-RECORD_CHARS = 8_000
-"""The longest message of a log record: six bytes each at worst, and all within one small frame."""
 
 
 def read_answer(content: bytes) -> dict:

@@ -10,7 +10,9 @@ from isolation.model.changes import Changes
 if TYPE_CHECKING:
     from isolation.model.run import Artifact, StepReport
 
-Stop = Literal["", "cancelled", "limits.wall", "limits.step_wall", "limits.log", "limits.result", "limits.artifacts"]
+Stop = Literal[
+    "", "cancelled", "limits.wall", "limits.step_wall", "limits.log", "limits.result", "limits.artifacts", "secret"
+]
 """Why it was us who stopped it; empty if it was not."""
 
 

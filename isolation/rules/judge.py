@@ -15,13 +15,14 @@ _STOPS = {
     "limits.wall": Outcome.TIMED_OUT,
     "limits.step_wall": Outcome.TIMED_OUT,
 }
-_OUTPUT_STOPS = {"limits.log", "limits.result", "limits.artifacts"}
 _STEP_CAUSES = {"disk_full": Outcome.DISK_FULL, "answer_too_large": Outcome.OUTPUT_LIMIT}
 _STEPS = {
     StepOutcome.TIMED_OUT: Outcome.TIMED_OUT,
     StepOutcome.NO_ANSWER: Outcome.NO_ANSWER,
     StepOutcome.BAD_ANSWER: Outcome.BAD_ANSWER,
 }
+SECRET_WRITTEN = "secret_in_context"  # noqa: S105 - a cause
+"""The cause of a step that wrote a secret into the context; the attempt is stopped at once."""
 _FINE = {StepOutcome.SUCCEEDED, StepOutcome.DISABLED}
 
 
@@ -37,7 +38,7 @@ def judge(evidence: Evidence) -> tuple[Outcome, str]:
     3. it was us who stopped it: a cancel, or time;
     4. the kernel counted a kill for memory, or refused a fork, whatever the recipe made of it; where a cell dies of
        the refusal itself, as gVisor does, its own count dies with it: no answer, and the limit was met;
-    5. it said more than it may;
+    5. it said more than it may, or what it may not: a secret, to the context;
     6. the answer is missing, or does not prove itself;
     7. a step did not succeed;
     8. the container's own exit code.
@@ -51,9 +52,13 @@ def judge(evidence: Evidence) -> tuple[Outcome, str]:
     died_full = evidence.full_of_tasks and evidence.answer == "missing" and not evidence.stopped
     if evidence.forks_refused or died_full:
         return Outcome.TOO_MANY_PROCESSES, "limits.pids"
-    if evidence.stopped in _OUTPUT_STOPS:
+    return _judge_output(evidence) if evidence.stopped else _judge_answer(evidence)
+
+
+def _judge_output(evidence: Evidence) -> tuple[Outcome, str]:
+    if evidence.stopped != "secret":
         return Outcome.OUTPUT_LIMIT, evidence.stopped
-    return _judge_answer(evidence)
+    return _judge_step(next(step for step in evidence.steps if step.cause == SECRET_WRITTEN))
 
 
 def _judge_answer(evidence: Evidence) -> tuple[Outcome, str]:

@@ -16,6 +16,8 @@ from isolation.model.changes import Changes
 from isolation.model.event import StepEnded, StepStarted
 from isolation.model.outcome import StepOutcome
 from isolation.model.run import StepError, StepReport
+from isolation.rules.redaction import NOTHING, Redaction
+from isolation.sandbox.discretion import redact, refuse, written_secret
 from isolation.sandbox.frames import (
     ArtifactFrame,
     Hello,
@@ -77,6 +79,7 @@ class Transcript:
         artifacts: ArtifactKeeper,
         tell: Callable[[Event], None],
         check_entry: Callable[[str, JsonValue], object],
+        redaction: Redaction = NOTHING,
     ) -> None:
         self._steps = steps
         self._scope = write_scope
@@ -85,6 +88,7 @@ class Transcript:
         self._artifacts = artifacts
         self._tell = tell
         self._check_entry = check_entry
+        self._redaction = redaction
         self._reports: dict[int, StepReport] = {}
         self._set: dict[str, JsonValue] = {}
         self._deleted: set[str] = set()
@@ -98,6 +102,8 @@ class Transcript:
         self.log_bytes = 0
         self.result_bytes = 0
         self.reading: ReadingFrame | None = None
+        self.wrote_secret = False
+        """Whether a step wrote a secret to the context: then nothing can be merged any more."""
 
     def take(self, kind: int, payload: bytes) -> None:
         """Take one frame in. Raises Malformed for one that does not fit, ImageError for an image of another time."""
@@ -115,7 +121,8 @@ class Transcript:
             self._start(read_frame(StepStartedFrame, payload))
         elif kind == contract.STEP_ENDED:
             self.result_bytes += max(0, len(payload) - _REPORT_BYTES)
-            self._end(read_frame(StepEndedFrame, payload))
+            frame = read_frame(StepEndedFrame, payload)
+            self._end(self._without_secrets(frame) if self._redaction else frame)
         else:
             self._take_after_steps(kind, payload)
 
@@ -160,6 +167,16 @@ class Transcript:
         self.running[frame.step] = self._clock.monotonic_s()
         if frame.number == 1:
             self._tell(StepStarted(step=name))
+
+    def _without_secrets(self, frame: StepEndedFrame) -> StepEndedFrame:
+        written = written_secret(frame, self._redaction) if frame.outcome == "succeeded" else ""
+        if written:
+            frame = refuse(frame, written)
+            self.wrote_secret = True
+        if secret := self._redaction.find(frame.outputs):
+            said = f"the step put the secret {secret} out; a mark stands in its place"
+            self._logs.record(self._name(frame.step), "WARNING", said)
+        return redact(frame, self._redaction)
 
     def _end(self, frame: StepEndedFrame) -> None:
         name = self._name(frame.step)

@@ -18,7 +18,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from isolation.clock import timestamp
+from isolation.contract import LONGEST, RECORD_CHARS
 from isolation.model.event import LogLine
+from isolation.rules.redaction import NOTHING, Redaction
 from isolation.state.faults import storage_faults
 from isolation.state.folders import make_private
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from isolation.clock import Clock
+    from isolation.rules.redaction import Redacting
+
+    _Source = tuple[str, Literal["stdout", "stderr"]]
 
 _LONGEST_LINE_BYTES = 16_384
 _LOOK_AGAIN_S = 0.1
@@ -37,15 +42,20 @@ class LogWriter:
     """
     Cuts output into lines and keeps them, up to a limit; line ends are LF, a line is cut where it is too long.
 
-    What is beyond the limit is dropped, and ``truncated`` says so.
+    What is beyond the limit is dropped, and ``truncated`` says so. Secrets are taken out first, so that none is cut
+    in two by the end of a line or by the limit.
     """
 
-    def __init__(self, path: Path, clock: Clock, most_bytes: int, tell: Callable[[LogLine], None]) -> None:
+    def __init__(
+        self, path: Path, clock: Clock, most_bytes: int, tell: Callable[[LogLine], None], redaction: Redaction
+    ) -> None:
         self._folder = path.parent
         self._clock = clock
         self._tell = tell
         self._left = most_bytes
-        self._partial: dict[tuple[str, Literal["stdout", "stderr"]], bytearray] = {}
+        self._redaction = redaction
+        self._redacting: dict[_Source, Redacting] = {}
+        self._partial: dict[_Source, bytearray] = {}
         self.kept_bytes = 0
         self.truncated = False
         with storage_faults(path.parent):
@@ -54,23 +64,17 @@ class LogWriter:
 
     def write(self, step: str, stream: str, content: bytes) -> None:
         """Take a piece of output."""
-        kind: Literal["stdout", "stderr"] = "stdout" if stream == "stdout" else "stderr"
-        content = self._within_limit(content)
-        partial = self._partial.setdefault((step, kind), bytearray())
-        partial += content
-        *lines, rest = partial.split(b"\n")
-        for line in lines:
-            self._emit(step, kind, line)
-        whole = max(0, len(rest) - 1) // _LONGEST_LINE_BYTES * _LONGEST_LINE_BYTES
-        if whole:
-            self._emit(step, kind, rest[:whole])
-        self._partial[step, kind] = rest[whole:]
+        source: _Source = (step, "stdout" if stream == "stdout" else "stderr")
+        if source not in self._redacting:
+            self._redacting[source] = self._redaction.stream()
+        self._take(source, self._redacting[source].feed(content))
         self._flush()
 
     def record(self, step: str, level: str, message: str) -> None:
         """Take a log record."""
-        kept = self._within_limit(message.encode())
+        kept = self._within_limit(self._redaction.text(message, RECORD_CHARS).encode())
         if kept:
+            level = self._redaction.text(level, LONGEST["level"])
             self._keep(
                 LogLine(step=step, stream="log", text=kept.decode("utf-8", "replace"), at=self._now(), level=level)
             )
@@ -79,10 +83,23 @@ class LogWriter:
     def close(self) -> None:
         """Write what has no line end yet, and close."""
         with storage_faults(self._folder), self._file:
+            for source, redacting in self._redacting.items():
+                self._take(source, redacting.end(cut=True))
             for (step, kind), rest in self._partial.items():
                 if rest:
                     self._emit(step, kind, rest)
             self._partial.clear()
+
+    def _take(self, source: _Source, content: bytes) -> None:
+        partial = self._partial.setdefault(source, bytearray())
+        partial += self._within_limit(content)
+        *lines, rest = partial.split(b"\n")
+        for line in lines:
+            self._emit(*source, line)
+        whole = max(0, len(rest) - 1) // _LONGEST_LINE_BYTES * _LONGEST_LINE_BYTES
+        if whole:
+            self._emit(*source, rest[:whole])
+        self._partial[source] = rest[whole:]
 
     def _within_limit(self, content: bytes) -> bytes:
         kept = content[: self._left]
@@ -120,10 +137,18 @@ class Logs:
 
     @contextmanager
     def open(
-        self, run_id: str, attempt: int, clock: Clock, most_bytes: int, tell: Callable[[LogLine], None]
+        self,
+        run_id: str,
+        attempt: int,
+        clock: Clock,
+        most_bytes: int,
+        tell: Callable[[LogLine], None],
+        *,
+        redaction: Redaction = NOTHING,
     ) -> Iterator[LogWriter]:
-        """Keep the log of an attempt for as long as the block lasts."""
-        writer = LogWriter(self._folder / run_id / f"attempt-{attempt}.jsonl", clock, most_bytes, tell)
+        """Keep the log of an attempt, without what the redaction hides, for as long as the block lasts."""
+        path = self._folder / run_id / f"attempt-{attempt}.jsonl"
+        writer = LogWriter(path, clock, most_bytes, tell, redaction)
         try:
             yield writer
         finally:

@@ -74,6 +74,14 @@ def test_each_reason_of_ours_to_stop_has_its_outcome(stopped: str, expected: Out
     assert judge(replace(GOOD, stopped=stopped, answer="missing")) == (expected, stopped)  # type: ignore[arg-type]
 
 
+def test_a_secret_for_the_context_is_its_steps_failure() -> None:
+    """The attempt was stopped for it: what other steps were at in that moment says nothing."""
+    steps = (replace(step(StepOutcome.UNKNOWN), name="other"), step(StepOutcome.FAILED, "secret_in_context"))
+    stopped = replace(GOOD, stopped="secret", answer="missing", exit_code=137, steps=steps)
+
+    assert judge(stopped) == (Outcome.FAILED, "step:load:secret_in_context")
+
+
 def test_exit_137_without_a_counted_kill_is_not_out_of_memory() -> None:
     """So ends whoever kills itself by SIGKILL, or is stopped by anybody."""
     assert judge(replace(GOOD, exit_code=137, answer="missing")) == (Outcome.NO_ANSWER, "exit_code:137")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from isolation.contract import Malformed
+from isolation.model.secret import Secret
+from isolation.rules.redaction import Redaction
 from isolation.sandbox.artifacts import ArtifactIntake, LimitReachedError
 from isolation.storage.blobs import BlobStore
 
@@ -102,3 +104,71 @@ def test_a_file_that_was_cut_off_is_told_and_leaves_nothing(intake: ArtifactInta
     assert intake.kept == ()
     assert list(blobs.digests()) == []
     assert list((blobs.folder / "tmp").iterdir()) == []
+
+
+VALUE = "hunter22-hunter33"
+
+
+@pytest.fixture
+def warnings() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def discreet(blobs: BlobStore, warnings: list[str]) -> ArtifactIntake:
+    redaction = Redaction([Secret("TOKEN", VALUE)])
+    return ArtifactIntake(blobs, most_files=3, most_bytes=10_000, redaction=redaction, warn=warnings.append)
+
+
+def send(intake: ArtifactIntake, name: str, content: bytes, size: int) -> None:
+    intake.begin(name, len(content))
+    for start in range(0, len(content), size):
+        intake.add(content[start : start + size])
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+@pytest.mark.parametrize("written", [VALUE, VALUE.encode().hex(), VALUE + "x" * 500, "x" * 500 + VALUE])
+def test_a_file_with_a_secret_is_not_kept(
+    discreet: ArtifactIntake, blobs: BlobStore, warnings: list[str], written: str, size: int
+) -> None:
+    """However it was cut into chunks; those before and after it are, and a person is told."""
+    send(discreet, "before", b"hunter22-hunter", size)
+    send(discreet, "it", written.encode(), size)
+    send(discreet, "after", b"33", size)
+    discreet.close()
+
+    assert [(one.name, blobs.get(one.digest)) for one in discreet.kept] == [
+        ("after", b"33"),
+        ("before", b"hunter22-hunter"),
+    ]
+    assert warnings == ["the artifact 'it' was not kept: the secret TOKEN stands in it"]
+    assert len([*blobs.digests()]) == 2
+
+
+def test_a_file_with_a_secret_for_a_name_is_not_kept(discreet: ArtifactIntake, warnings: list[str]) -> None:
+    """The name stands in the record; what is told of it does not have it."""
+    send(discreet, f"{VALUE}.txt", b"harmless", 5)
+    discreet.close()
+
+    assert discreet.kept == ()
+    assert warnings == ["the artifact '[secret TOKEN].txt' was not kept: the secret TOKEN stands in it"]
+
+
+def test_no_secret_is_written_on_the_way(discreet: ArtifactIntake, blobs: BlobStore) -> None:
+    """What is discarded later was on the disk before."""
+    content = b"x" * 500 + VALUE.encode() + b"y" * 500
+    discreet.begin("it", len(content))
+    for start in range(len(content) - 1):
+        discreet.add(content[start : start + 1])
+        (file,) = (blobs.folder / "tmp").iterdir()
+        assert file.read_bytes() in b"x" * 500
+
+
+def test_a_file_that_is_not_kept_counts_all_the_same(discreet: ArtifactIntake) -> None:
+    """Else a recipe could send for ever."""
+    for name in "abc":
+        send(discreet, name, VALUE.encode(), 100)
+    with pytest.raises(LimitReachedError):
+        discreet.begin("d", 0)
+    with pytest.raises(Malformed, match="two artifacts"):
+        discreet.begin("a", 0)

@@ -9,6 +9,8 @@ import pytest
 
 from isolation.clock import SystemClock
 from isolation.errors import StorageError
+from isolation.model.secret import Secret
+from isolation.rules.redaction import NOTHING, Redaction
 from isolation.storage.logs import Logs
 
 if TYPE_CHECKING:
@@ -32,9 +34,14 @@ def told() -> list[LogLine]:
 
 
 def opened(
-    logs: Logs, told: list[LogLine] | None = None, most_bytes: int = LIMIT, attempt: int = 1
+    logs: Logs,
+    told: list[LogLine] | None = None,
+    most_bytes: int = LIMIT,
+    attempt: int = 1,
+    redaction: Redaction = NOTHING,
 ) -> AbstractContextManager[LogWriter]:
-    return logs.open("run", attempt, SystemClock(), most_bytes, (told if told is not None else []).append)
+    tell = (told if told is not None else []).append
+    return logs.open("run", attempt, SystemClock(), most_bytes, tell, redaction=redaction)
 
 
 def texts(logs: Logs, attempt: int | None = None) -> list[str]:
@@ -197,3 +204,61 @@ def test_following_goes_on_with_the_next_attempt(logs: Logs) -> None:
         return still
 
     assert [line.text for line in logs.read("run", follow=goes_on)] == ["first", "second"]
+
+
+HIDING = Redaction([Secret("TOKEN", "hunter22-hunter33"), Secret("KEY", "first line\nother line")])
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_no_secret_reaches_the_log_or_a_watcher(logs: Logs, told: list[LogLine], size: int) -> None:
+    """However its bytes are cut into frames and lines, on both streams, and in records with their levels."""
+    written = b"a hunter22-hunter33 b\nfirst line\n> other line\nhunter22-hunter33hunter22-hunter33"
+    with opened(logs, told, redaction=HIDING) as writer:
+        for start in range(0, len(written), size):
+            for stream in ("stdout", "stderr"):
+                writer.write("a", stream, written[start : start + size])
+        writer.record("a", "hunter22-hunter33", "it is hunter22-hunter33")
+
+    shown = ["a [secret TOKEN] b", "[secret KEY]", "> [secret KEY]", "[secret TOKEN][secret TOKEN]"]
+    lines = list(logs.read("run"))
+    assert [line.text for line in lines if line.stream == "stdout"] == shown
+    assert [line.text for line in lines if line.stream == "stderr"] == shown
+    assert [(line.level, line.text) for line in lines if line.stream == "log"] == [
+        ("[secret TOKEN]", "it is [secret TOKEN]")
+    ]
+    assert told == lines
+
+
+def test_a_secret_that_the_limit_would_cut_does_not_show_in_part(logs: Logs) -> None:
+    """It is taken out first: what the limit cuts is the mark."""
+    with opened(logs, most_bytes=12, redaction=HIDING) as writer:
+        writer.write("a", "stdout", b"12345hunter22-hunter33")
+        writer.write("a", "stdout", b"\n")
+
+    assert (texts(logs), writer.kept_bytes, writer.truncated) == (["12345[secret"], 12, True)
+
+
+def test_a_secret_that_the_end_of_a_line_would_cut_does_not_show(logs: Logs) -> None:
+    """A line is cut where it is too long: half of it here, half of it there would be the whole."""
+    with opened(logs, redaction=HIDING) as writer:
+        writer.write("a", "stdout", b"x" * 16_380 + b"hunter22-hunter33\n")
+
+    assert texts(logs) == ["x" * 16_380 + "[sec", "ret TOKEN]"]
+
+
+def test_a_secret_that_was_not_said_to_its_end_does_not_show(logs: Logs) -> None:
+    """The step was stopped in the middle of it; or its record was longer than the runner passes on."""
+    with opened(logs, redaction=HIDING) as writer:
+        writer.write("a", "stdout", b"it is hunter22-hunt")
+        writer.record("a", "INFO", "x" * 7_990 + "hunter22-h")
+        writer.record("a", "INFO", "shorter hunter22-h")
+
+    assert texts(logs) == ["x" * 7_990 + "[secret TOKEN]", "shorter hunter22-h", "it is [secret TOKEN]"]
+
+
+def test_lines_without_a_secret_come_at_once(logs: Logs) -> None:
+    """Who follows a log does not wait for the next line to see the last one."""
+    told: list[LogLine] = []
+    with opened(logs, told, redaction=HIDING) as writer:
+        writer.write("a", "stdout", b"it may be hunter\n")
+        assert [line.text for line in told] == ["it may be hunter"]
