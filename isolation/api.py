@@ -27,13 +27,17 @@ def open_controller(
     policy: str | None = None,
     image: str | None = None,
     paths: Sequence[Path | str] = (),
+    secrets: Mapping[str, str] | Path | str | None = None,
 ) -> Controller:
     """
     Open a controller, to be used as a context manager or closed.
 
-    What is not given comes from the environment, the settings file, or the defaults, as on the command line.
+    ``secrets`` are values by name, or the file that has them. What is not given comes from the environment, the
+    settings file, or the defaults, as on the command line.
     """
-    return wiring.open_controller(load_settings(state=state, engine=engine, policy=policy, image=image, paths=paths))
+    file, given = (secrets, None) if isinstance(secrets, str | Path) else (None, secrets)
+    settings = load_settings(state=state, engine=engine, policy=policy, image=image, paths=paths, secrets=file)
+    return wiring.open_controller(settings, secrets=given)
 
 
 def run(
@@ -45,15 +49,17 @@ def run(
     skip: Sequence[str] = (),
     state: Path | str | None = None,
     engine: str | None = None,
+    secrets: Mapping[str, str] | Path | str | None = None,
     watcher: Watcher | None = None,
     cancel: threading.Event | None = None,
 ) -> Result:
     """
     Run one recipe and return how it ended; its changes are merged into the context of the state folder.
 
-    ``context`` holds values for this run only. Raises IsolationError for what is not the recipe's own failure.
+    ``context`` holds values for this run only; ``secrets`` are as for ``open_controller``. Raises IsolationError for
+    what is not the recipe's own failure.
     """
-    with open_controller(state=state, engine=engine) as controller:
+    with open_controller(state=state, engine=engine, secrets=secrets) as controller:
         return controller.run(
             Path(recipe), policy=policy, context=context, only=only, skip=skip, watcher=watcher, cancel=cancel
         )

@@ -25,13 +25,13 @@ from isolation.rules.judge import judge
 from isolation.sandbox.artifacts import ArtifactIntake
 from isolation.sandbox.cell import cell_labels, cell_name
 from isolation.sandbox.listener import Listener
-from isolation.sandbox.plan import deadlines, plan_document, write_scope
+from isolation.sandbox.plan import deadlines, plan_document, secrets_payload, write_scope
 from isolation.sandbox.transcript import Transcript
 from isolation.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from isolation.model.event import Event
     from isolation.model.policy import Policy
     from isolation.model.recipe import Recipe, Step
+    from isolation.model.secret import Secret
     from isolation.model.snapshot import Snapshot
+    from isolation.rules.redaction import Redaction
     from isolation.sandbox.cell import Cell, Cells
     from isolation.sandbox.engine import Engine
     from isolation.storage.logs import LogWriter
@@ -58,6 +60,8 @@ class Laid:
     image_id: str
     tree: Path
     layer: Path | None
+    secrets: Mapping[str, Secret]
+    redaction: Redaction
 
 
 class Attempting:
@@ -97,7 +101,9 @@ class Attempting:
         """
         started_at = timestamp(self._clock.now())
         laid, limits = self._laid, self._laid.policy.limits
-        with self._stores.logs.open(laid.run_id, self._number, self._clock, limits.log_bytes, self._tell) as logs:
+        with self._stores.logs.open(
+            laid.run_id, self._number, self._clock, limits.log_bytes, self._tell, redaction=laid.redaction
+        ) as logs:
             evidence, usage, attestation = self._in_a_cell(logs, prepare)
         outcome, cause = judge(evidence)
         attempt = Attempt(
@@ -128,7 +134,7 @@ class Attempting:
                     attestation = self._attest(cell, listener)
                 if listener.stands:
                     with watch.phase("deliver"):
-                        listener.deliver(plan_document(self._laid.recipe, self._laid.steps, self._laid.policy))
+                        self._deliver(listener)
                     with watch.phase("run"):
                         self._patiently(listener.listen)
                 with watch.phase("collect"):
@@ -139,6 +145,10 @@ class Attempting:
         except EngineUnreachableError as error:
             return Evidence(lost=str(error)), Usage(), attestation
         return replace(evidence, lost=evidence.lost or lost), usage, attestation
+
+    def _deliver(self, listener: Listener) -> None:
+        laid = self._laid
+        listener.deliver(plan_document(laid.recipe, laid.steps, laid.policy), secrets_payload(laid.secrets))
 
     def _attest(self, cell: Cell, listener: Listener) -> Attestation | None:
         """Have the cell attested once its runner stands; None if it never did."""
@@ -186,7 +196,11 @@ class Attempting:
         laid = self._laid
         limits = laid.policy.limits
         artifacts = ArtifactIntake(
-            self._stores.blobs, most_files=limits.artifact_count, most_bytes=limits.artifact_bytes
+            self._stores.blobs,
+            most_files=limits.artifact_count,
+            most_bytes=limits.artifact_bytes,
+            redaction=laid.redaction,
+            warn=lambda said: logs.record("", "WARNING", said),
         )
         transcript = Transcript(
             [step.name for step in laid.steps],
@@ -196,6 +210,7 @@ class Attempting:
             artifacts=artifacts,
             tell=self._tell,
             check_entry=check_entry,
+            redaction=laid.redaction,
         )
         return Listener(
             cell,
@@ -206,6 +221,7 @@ class Attempting:
             clock=self._clock,
             tell=self._tell,
             cancel=self._cancel,
+            redaction=laid.redaction,
         )
 
     def _patiently(self, wait: Callable[[], None]) -> None:

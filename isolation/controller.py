@@ -7,10 +7,10 @@ The whole way of the data, in order, in one place.
 
 from __future__ import annotations
 
-import secrets
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Self
 
 from isolation.attempt import Attempting, Laid
@@ -28,10 +28,13 @@ from isolation.packaging.pack import pack
 from isolation.packaging.policy import load_policy
 from isolation.packaging.requirements import Layers
 from isolation.packaging.tree import materialise, read_manifest
+from isolation.rules.entitlement import secrets_of
 from isolation.rules.order import order, select
+from isolation.rules.redaction import Redaction
 from isolation.rules.retry import next_delay, rule_for
 from isolation.rules.scope import allows
 from isolation.stopwatch import Stopwatch
+from isolation.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from isolation.model.package import Package
     from isolation.model.recipe import Recipe
     from isolation.model.run import Attempt
+    from isolation.model.secret import Secret
     from isolation.sandbox.cell import Cells
     from isolation.sandbox.engine import Engine as ContainerEngine
     from isolation.storage.ledger import Settling
@@ -59,6 +63,7 @@ class Order:
     policy: Policy
     image_id: str
     inputs: Mapping[str, JsonValue]
+    secrets: Mapping[str, Secret]
     snapshot: Snapshot | None = None
     """None: take a fresh one."""
 
@@ -67,7 +72,8 @@ class Controller:
     """
     Runs recipes on one engine, with one state folder. Safe to use from several threads.
 
-    ``default_policy`` is a name or a file; ``image`` is the runner image's name on the engine.
+    ``default_policy`` is a name or a file; ``image`` is the runner image's name on the engine. ``vault`` has the values
+    of the secrets that recipes may ask for; without one there are none.
     """
 
     def __init__(
@@ -80,6 +86,7 @@ class Controller:
         image: str,
         default_policy: str = "default",
         paths: Sequence[Path] = (),
+        vault: Vault | None = None,
     ) -> None:
         self.stores = stores
         self.engine = engine
@@ -89,6 +96,7 @@ class Controller:
         self._image = image
         self._default_policy = default_policy
         self._paths = tuple(paths)
+        self._vault = vault or Vault()
 
     def run(
         self,
@@ -115,11 +123,12 @@ class Controller:
             loaded = load_recipe(Path(recipe))
             chosen = select(loaded.recipe, only, skip)
             _check_inputs(context or {}, chosen, rules)
+            secrets = self._vault.take(secrets_of(chosen, rules))
             image_id = self._check(rules)
             package = pack(
                 loaded, recipe=chosen, paths=[*paths, *self._paths], blobs=self.stores.blobs, layers=self.layers
             )
-        wanted = Order(package=package, policy=rules, image_id=image_id, inputs=context or {})
+        wanted = Order(package=package, policy=rules, image_id=image_id, inputs=context or {}, secrets=secrets)
         return self._execute(wanted, watch, watcher, cancel or threading.Event())
 
     def rerun(
@@ -142,12 +151,14 @@ class Controller:
             policy = Policy.read(self.stores.blobs.get(digests.policy))
             package = read_manifest(self.stores.blobs.get(digests.package))
             recorded = Snapshot.read(self.stores.blobs.get(digests.snapshot))
+            secrets = self._vault.take(secrets_of(package.recipe, policy))  # no record has them
             self._check(policy)
         wanted = Order(
             package=package,
             policy=policy,
             image_id=digests.image,
             inputs=recorded.given(),
+            secrets=secrets,
             snapshot=None if fresh_context else recorded,
         )
         return self._execute(wanted, watch, watcher, cancel or threading.Event())
@@ -198,7 +209,7 @@ class _Run:
         self._snapshot = wanted.snapshot
         self._digests: Digests | None = None
         self._recorded = False
-        self.run_id = f"{self._clock.now():%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+        self.run_id = f"{self._clock.now():%Y%m%d-%H%M%S}-{token_hex(4)}"
         with watch.phase("pack"):
             self._laid = self._lay_out()
 
@@ -212,6 +223,8 @@ class _Run:
             image_id=self._wanted.image_id,
             tree=materialise(package, self._stores.packages, self._stores.blobs),
             layer=self._controller.layers.build(package.lock) if package.lock else None,
+            secrets=self._wanted.secrets,
+            redaction=Redaction(self._wanted.secrets.values()),
         )
 
     def to_its_end(self) -> Result:

@@ -39,6 +39,7 @@ class Inside:
         self._socket = stream
         self._tally = contract.Tally()
         self.nonce = bytes(contract.NONCE_BYTES)
+        self.secrets = b""
         self.killed = threading.Event()
 
     def write(self, content: bytes, stream: int = 1) -> None:
@@ -57,11 +58,10 @@ class Inside:
         self.say(contract.HELLO, {"contract": contract.CONTRACT_VERSION, "python": "3.11.2"})
 
     def hear_plan(self) -> dict[str, Any]:
-        """Take the nonce and the plan."""
+        """Take the nonce, the plan, which is returned, and the ``secrets``, as the bytes that they came in."""
         self.nonce = self._hear(contract.NONCE_BYTES)
-        kind, length = contract.HEADER.unpack(self._hear(contract.HEADER.size))
-        assert kind == contract.PLAN, kind  # noqa: S101 - a fake runner may insist
-        plan: dict[str, Any] = json.loads(self._hear(length))
+        plan: dict[str, Any] = json.loads(self._hear_frame(contract.PLAN))
+        self.secrets = self._hear_frame(contract.SECRETS)
         return plan
 
     def step(self, index: int, changes: Mapping[str, JsonValue] | None = None) -> None:
@@ -81,6 +81,11 @@ class Inside:
     def stay(self) -> None:
         """Do nothing until killed."""
         self.killed.wait()
+
+    def _hear_frame(self, wanted: int) -> bytes:
+        kind, length = contract.HEADER.unpack(self._hear(contract.HEADER.size))
+        assert kind == wanted, kind  # noqa: S101 - a fake runner may insist
+        return self._hear(length)
 
     def _hear(self, length: int) -> bytes:
         heard = bytearray()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from isolation.clock import SystemClock
 from isolation.stores import Stores
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from isolation.cleaning import Cleaned
@@ -43,12 +44,15 @@ def engine_beside(settings: Settings) -> EngineBeside:
     return EngineBeside(settings.engine)
 
 
-def open_controller(settings: Settings, engine: EngineBeside | None = None) -> Controller:
-    """Connect to the engine, unless one is given, and open the state folder."""
+def open_controller(
+    settings: Settings, engine: EngineBeside | None = None, secrets: Mapping[str, str] | None = None
+) -> Controller:
+    """Connect to the engine, unless one is given, and open the state folder; ``secrets`` go before those found."""
     from isolation.controller import Controller  # noqa: PLC0415 - slow to import
     from isolation.sandbox.cell import Cells, is_local  # noqa: PLC0415 - slow to import
     from isolation.sandbox.egress.folder import Egresses  # noqa: PLC0415 - slow to import
     from isolation.sandbox.leases import Leases, leases_folder  # noqa: PLC0415 - slow to import
+    from isolation.vault import Vault  # noqa: PLC0415 - slow to import
 
     clock = SystemClock()
     leases, egresses = Leases(leases_folder()), Egresses(clock)
@@ -61,6 +65,7 @@ def open_controller(settings: Settings, engine: EngineBeside | None = None) -> C
         image=settings.image,
         default_policy=settings.policy,
         paths=settings.paths,
+        vault=Vault(given=secrets, file=settings.secrets, environment=os.environ),
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 
-from contract import BYE, END, HEADER, NONCE_BYTES, PLAN, Malformed, Tally, dumps
+from contract import BYE, END, HEADER, NONCE_BYTES, PLAN, SECRETS, Malformed, Tally, dumps
 
 _PLAN_BYTES = 64 * 2**20
+_SECRETS_BYTES = 8 * 2**20
 
 
 class Channel:
@@ -30,17 +31,21 @@ class Channel:
 
     def receive_plan(self) -> dict:
         """Take the nonce and the plan."""
-        view = memoryview(self._nonce)
-        while view:
-            taken = os.readv(self._in, [view])
-            if taken == 0:
-                raise SystemExit("the host closed the channel before the plan")
-            view = view[taken:]
+        self._fill(self._nonce)
         kind, payload = self._receive()
         if kind != PLAN:
             raise Malformed(f"frame kind {kind} instead of the plan")
         document: dict = json.loads(payload)  # our own host wrote it, for recipes of any size
         return document
+
+    def receive_secrets(self) -> bytearray:
+        """Take the secrets, into one buffer that can be wiped: no part of them is ever anywhere else in here."""
+        kind, length = HEADER.unpack(self._read(HEADER.size))
+        if kind != SECRETS or length > _SECRETS_BYTES:
+            raise Malformed(f"frame kind {kind}, of {length} bytes, instead of the secrets")
+        buffer = bytearray(length)
+        self._fill(buffer)
+        return buffer
 
     def send_json(self, kind: int, value: object) -> None:
         """Send one JSON frame."""
@@ -71,6 +76,14 @@ class Channel:
         self._nonce[:] = bytes(NONCE_BYTES)
         os.close(self._in)
         os.close(self._out)
+
+    def _fill(self, buffer: bytearray) -> None:
+        view = memoryview(buffer)
+        while view:
+            taken = os.readv(self._in, [view])
+            if taken == 0:
+                raise SystemExit("the host closed the channel before all was delivered")
+            view = view[taken:]
 
     def _receive(self) -> tuple[int, bytes]:
         kind, length = HEADER.unpack(self._read(HEADER.size))

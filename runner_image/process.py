@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import resource
     from collections.abc import Callable, Iterator
 
+    Forget = Callable[[dict], dict[str, str]]
+
 _ANSWER_FD = 3
 _WRAPPING_BYTES = 100
 """What a record needs more on its way to the host, where its step is named."""
@@ -43,9 +45,14 @@ class Process:
 
     @classmethod
     def start(
-        cls, step: dict, number: int, *, values: dict, config: dict, answer_bytes: int, forget: Callable[[], None]
+        cls, step: dict, number: int, *, values: dict, config: dict, answer_bytes: int, forget: Forget
     ) -> Process:
-        """Fork a process for the step, with ``values`` to itself. Raises OSError where the kernel refuses one."""
+        """
+        Fork a process for the step, with ``values`` to itself. Raises OSError where the kernel refuses one.
+
+        ``forget`` is called in there, before anything of the recipe: it returns the step's secrets and forgets the
+        rest.
+        """
         pipes = [os.pipe() for _ in range(3)]
         try:
             pid = os.fork()
@@ -131,18 +138,18 @@ class Process:
         self.fds.clear()
 
 
-def _become(step: dict, values: dict, config: dict, pipes: list[tuple[int, int]], forget: Callable[[], None]) -> None:
+def _become(step: dict, values: dict, config: dict, pipes: list[tuple[int, int]], forget: Forget) -> None:
     """Turn the forked process into the step's own; never returns."""
     code = 70
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        forget()
+        secrets = forget(step)
         os.dup2(pipes[0][1], 1)
         os.dup2(pipes[1][1], 2)
         os.dup2(pipes[2][1], _ANSWER_FD, inheritable=False)
         os.closerange(_ANSWER_FD + 1, 65536)
-        code = child.live(step, values, config, _ANSWER_FD)
+        code = child.live(step, values, config, secrets, _ANSWER_FD)
     except BaseException:  # noqa: BLE001 - a forked process must never return into its parent's loop
         sys.excepthook(*sys.exc_info())
     finally:

@@ -9,8 +9,7 @@ import sys
 import time
 
 import walls
-from answers import LONGEST, RECORD_CHARS
-from contract import ANSWER, RECORD, Malformed, check_json, dumps, frame
+from contract import ANSWER, LONGEST, RECORD, RECORD_CHARS, Malformed, check_json, dumps, frame
 
 LIBRARY = "/opt/runner/library"
 PACKAGE = "/package"
@@ -20,14 +19,15 @@ _MOST_READS = 1_000
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def live(step: dict, values: dict, config: dict, answer_fd: int) -> int:
+def live(step: dict, values: dict, config: dict, secrets: dict, answer_fd: int) -> int:
     """
     Run the step and write its answer; returns the process's exit code.
 
     Only what ``answer_fd`` gets counts: a step that exits without an answer has given none.
     """
     os.setsid()
-    walls.show()
+    if not secrets:  # who has some stays hidden from what other steps, of the same uid, left running
+        walls.show()
     os.chdir(PACKAGE)  # relative names find the data files; what is written there would be lost, and is refused
     sys.path[:] = [LIBRARY, PACKAGE, *(path for path in sys.path if path != "/opt/runner"), LAYER]
     sys.argv = [step["module"]]
@@ -36,7 +36,7 @@ def live(step: dict, values: dict, config: dict, answer_fd: int) -> int:
 
     from orchestrator.context import Context
 
-    context = Context(values, who=step["name"])
+    context = Context(values, who=step["name"], secrets=secrets)
     context.config = config
     own_pid = os.getpid()
     outputs, problem = None, None

@@ -32,6 +32,7 @@ from contract import (
     STEP_STARTED,
     Malformed,
 )
+from handover import Secrets
 from plan import Plan
 from process import Process
 from step import LIBRARY
@@ -49,13 +50,15 @@ def main() -> int:
     channel.send_json(HELLO, {"contract": CONTRACT_VERSION, "python": sys.version.split()[0], "view": seen})
     _prepare_steps()
     document = channel.receive_plan()
-    if document["egress"]:
+    if document["egress"]:  # before the secrets are here: that process never has them
         import_module("forwarder").start(document["egress"], channel.forget)
+    secrets = Secrets(channel.receive_secrets())
     with open(SNAPSHOT, "rb") as file:
         snapshot = json.load(file)  # our own host wrote it, of any size
     plan = Plan(document, snapshot["values"])
-    supervisor = Supervisor(channel, plan)
+    supervisor = Supervisor(channel, plan, secrets)
     supervisor.run()
+    secrets.wipe()
     _kill_all_others()
     send_artifacts(channel, document["limits"])
     channel.send_json(READING, _reading())
@@ -74,9 +77,10 @@ def _prepare_steps() -> None:
 class Supervisor:
     """Keeps as many steps going as the plan allows, until none is left."""
 
-    def __init__(self, channel: Channel, plan: Plan) -> None:
+    def __init__(self, channel: Channel, plan: Plan, secrets: Secrets) -> None:
         self._channel = channel
         self._plan = plan
+        self._secrets = secrets
         self._running: dict[int, Process] = {}
         self._selector = selectors.DefaultSelector()
         self._wake, wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -127,7 +131,7 @@ class Supervisor:
                 values=self._plan.view_for(step),
                 config=self._plan.config,
                 answer_bytes=self._plan.answer_bytes,
-                forget=self._channel.forget,
+                forget=self._forget,
             )
         except OSError as error:
             report = self._plan.settle_unstarted(
@@ -138,6 +142,11 @@ class Supervisor:
         self._running[process.pid] = process
         for fd in process.fds:
             self._selector.register(fd, selectors.EVENT_READ, process)
+
+    def _forget(self, step: dict) -> dict[str, str]:
+        """Forget, in a step's process, the channel and all secrets but the step's own, and return these."""
+        self._channel.forget()
+        return self._secrets.hand_over(step["secrets"])
 
     def _wait(self) -> None:
         deadlines = [process.deadline_s for process in self._running.values() if process.deadline_s is not None]

@@ -131,6 +131,7 @@ def show_result(stores: Stores, result: Result, *, as_json: bool, folder: Artifa
 def _takes_output(parser: Parser) -> None:
     takes_json(parser)
     parser.add_argument("--artifacts", type=Path, metavar="DIR", help="copy the files that the recipe leaves to here")
+    parser.add_argument("--secrets", metavar="FILE", help="take the secrets' values from here (TOML, chmod 600)")
     parser.add_argument("--quiet", "-q", action="store_true", help="show no progress, only what came of it")
 
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 def settings_of(given: Namespace) -> Settings:
     """Put the settings together, the command line's first."""
-    return load_settings(state=given.state, engine=given.engine, paths=getattr(given, "path", None) or ())
+    paths = getattr(given, "path", None) or ()
+    return load_settings(state=given.state, engine=given.engine, paths=paths, secrets=getattr(given, "secrets", None))
 
 
 def takes_json(parser: Parser) -> None:

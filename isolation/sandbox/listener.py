@@ -11,8 +11,10 @@ from isolation.contract import Malformed, frame
 from isolation.errors import EngineError
 from isolation.model.event import Sampled
 from isolation.model.evidence import Evidence, Stop
+from isolation.rules.redaction import NOTHING, Redaction
 from isolation.sandbox.artifacts import ArtifactIntake, LimitReachedError
 from isolation.sandbox.meter import Meter
+from isolation.sandbox.streams import DIAGNOSTIC_BYTES
 
 if TYPE_CHECKING:
     import threading
@@ -52,6 +54,7 @@ class Listener:
         clock: Clock,
         tell: Callable[[Event], None],
         cancel: threading.Event,
+        redaction: Redaction = NOTHING,
     ) -> None:
         self._cell = cell
         self._transcript = transcript
@@ -61,6 +64,7 @@ class Listener:
         self._clock = clock
         self._tell = tell
         self._cancel = cancel
+        self._redaction = redaction
         self._meter = Meter(cell.group, clock, _SAMPLE_EVERY_S)
         self._nonce = secrets.token_bytes(contract.NONCE_BYTES)
         self._started_s = clock.monotonic_s()
@@ -100,9 +104,9 @@ class Listener:
         """Deliver nothing to this cell: it is not confined as its policy asks."""
         self._refused = objection
 
-    def deliver(self, plan: dict[str, object]) -> None:
+    def deliver(self, plan: dict[str, object], secret_bytes: bytes = b"") -> None:
         """
-        Send the nonce and the plan.
+        Send the nonce, the plan and the secrets.
 
         A container that is gone already has no answer, which ``listen`` finds out; one that does not take them in
         time holds nothing yet but our own runner, and so is lost.
@@ -110,7 +114,8 @@ class Listener:
         self._started_s = self._clock.monotonic_s()
         content = json.dumps(plan, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
         try:
-            self._cell.channel.send(self._nonce + frame(contract.PLAN, content), _SEND_TIMEOUT_S)
+            delivered = self._nonce + frame(contract.PLAN, content) + frame(contract.SECRETS, secret_bytes)
+            self._cell.channel.send(delivered, _SEND_TIMEOUT_S)
         except TimeoutError:
             self._lost = f"the container did not take the plan within {_SEND_TIMEOUT_S:g} s"
         except OSError:
@@ -162,11 +167,11 @@ class Listener:
             full_of_tasks=usage.pids_peak is not None and usage.pids_peak == self._cell.most_tasks,
             exit_code=self._ended.exit_code if self._ended else None,
             answer="malformed" if self._problem else "complete" if self._complete else "missing",
-            answer_problem=self._problem,
+            answer_problem=self._redaction.text(self._problem),
             steps=self._transcript.reports(),
             changes=self._transcript.changes(),
             artifacts=self._artifacts.kept,
-            diagnostics=self._cell.channel.diagnostics,
+            diagnostics=self._redaction.text(self._cell.channel.diagnostics, DIAGNOSTIC_BYTES),
         )
 
     def _goes_on(self) -> bool:
@@ -190,7 +195,9 @@ class Listener:
             self._complete = True
             return
         self._transcript.take(kind, payload)
-        if self._transcript.log_bytes > self._limits.log_bytes:
+        if self._transcript.wrote_secret:
+            self._stopped = "secret"
+        elif self._transcript.log_bytes > self._limits.log_bytes:
             self._stopped = "limits.log"
         elif self._transcript.result_bytes > self._limits.result_bytes:
             self._stopped = "limits.result"

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from isolation.contract import SECRET_HEADER
 from isolation.sandbox.egress.inside import way_out
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from isolation.model.policy import Policy
     from isolation.model.recipe import Recipe, Step
+    from isolation.model.secret import Secret
 
 _MOST_WORKERS = 8
 
@@ -57,6 +59,12 @@ def write_scope(recipe: Recipe, policy: Policy) -> list[list[str]]:
     return [[*policy.context.writes], *declared]
 
 
+def secrets_payload(secrets: Mapping[str, Secret]) -> bytes:
+    """Write the secrets as the runner takes them, after the plan and apart from it: lengths and bytes, no text."""
+    named = [(name.encode(), secret.reveal().encode()) for name, secret in secrets.items()]
+    return b"".join(SECRET_HEADER.pack(len(name), len(value)) + name + value for name, value in named)
+
+
 def _step(step: Step, longest_s: float) -> dict[str, Any]:
     return {
         "name": step.name,
@@ -64,6 +72,7 @@ def _step(step: Step, longest_s: float) -> dict[str, Any]:
         "function": step.function,
         "args": step.args,
         "depends_on": [*step.depends_on],
+        "secrets": [*step.secrets],
         "ctx_has_keys": [*step.success.ctx_has_keys],
         "timeout_s": _step_wall_s(step, longest_s),
         "retry_count": step.retry_count,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _PACKET = struct.Struct(">BxxxI")
 _STDOUT, _STDERR = 1, 2
 _RECEIVE_BYTES = 256 * 1024
-_DIAGNOSTIC_BYTES = 16 * 1024
+DIAGNOSTIC_BYTES = 16 * 1024
 _OVERHEAD_BYTES = 64 * 1024
 
 
@@ -104,7 +104,7 @@ class Channel:
                 self.received_bytes += len(piece)
             elif self._source == _STDERR:
                 self._diagnostics += piece
-                del self._diagnostics[:-_DIAGNOSTIC_BYTES]
+                del self._diagnostics[:-DIAGNOSTIC_BYTES]
             else:
                 raise Malformed(f"a packet of the unknown stream {self._source}")
 

@@ -146,3 +146,22 @@ def test_a_scriptlet_registers_under_its_name_or_another(load: Load) -> None:
     assert (One().name, One().description) == ("One", "Do one thing.")
     with pytest.raises(NotImplementedError, match="One has no run"):
         One().run({}, {})
+
+
+def test_a_secret_can_be_had_by_its_name(load: Load) -> None:
+    """Only those that the step names; what else there is, or is not, looks the same."""
+    context = load("orchestrator.context").Context({}, secrets={"API_TOKEN": "hunter22"})
+
+    assert context.secret("API_TOKEN") == "hunter22"
+    with pytest.raises(LookupError) as caught:
+        context.secret("DB_PASSWORD")
+    assert str(caught.value) == "this step did not ask for the secret 'DB_PASSWORD': add it to the step's own `secrets`"
+
+
+def test_a_secret_is_no_key_of_the_context(load: Load) -> None:
+    """Whoever passes the whole context on does not pass the secrets on with it."""
+    context = load("orchestrator.context").Context({"a": 1}, secrets={"API_TOKEN": "hunter22"})
+    context.secret("API_TOKEN")
+
+    assert (context.keys(), context.to_dict(), context.get("API_TOKEN")) == (["a"], {"a": 1}, None)
+    assert "hunter22" not in str([context.changes(), context.reads(), context.get_history()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import textwrap
 from typing import TYPE_CHECKING, Protocol
 
@@ -36,6 +37,13 @@ class Run(Protocol):
 
     def __call__(self, source: str, **limits: float) -> Result:
         """Run a recipe of one step with that source on the real engine."""
+
+
+class Write(Protocol):
+    """What the fixture ``write`` gives."""
+
+    def __call__(self, steps: str, source: str) -> Path:
+        """Write a recipe that declares the secrets A and B, with these steps, of one module with that source."""
 
 
 @pytest.fixture
@@ -85,3 +93,29 @@ def run(controller: Controller, recipe: Recipe) -> Run:
         return controller.run(recipe(source), policy=policy)
 
     return run
+
+
+@pytest.fixture
+def canaries() -> dict[str, str]:
+    """Two values that nothing on this host has ever held; with letters that encodings change, and of several lines."""
+    a, b, c = (secrets.token_hex(16) for _ in "abc")
+    return {"A": f"canary-a-{a}/+é\"'&", "B": f"canary-b-{b}\nsecond {c}"}
+
+
+@pytest.fixture
+def given(canaries: dict[str, str], tmp_path: Path) -> Iterator[Controller]:
+    with open_controller(Settings(state=tmp_path / "state"), secrets=canaries) as controller:
+        yield controller
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(steps: str, source: str) -> Path:
+        folder = tmp_path / "recipe"
+        folder.mkdir()
+        (folder / "work.py").write_text(textwrap.dedent(source))
+        head = "metadata: {name: tiny}\nsecrets: [A, B]\nexecution: {retry_attempts: 1}\nsteps:\n"
+        (folder / "recipe.yaml").write_text(head + textwrap.dedent(steps))
+        return folder
+
+    return write

@@ -123,6 +123,7 @@ POLICIES = {
         "example.org: 443",
         told="a mapping is no entry",
         hint="Write 'example.org:443', without a space after the colon.",
+    ),
     "a secret in small letters": Wrong(
         files=policy("secrets: [mail.*]\n"),
         command=CHECK,

@@ -22,12 +22,13 @@ class Context:
     read are here. Writes reach the shared context when, and only when, the whole run succeeds.
     """
 
-    def __init__(self, values: dict | None = None, *, who: str = "unknown") -> None:
+    def __init__(self, values: dict | None = None, *, who: str = "unknown", secrets: dict | None = None) -> None:
         self._values = values if values is not None else {}
         self._who = who
         self._history: list[dict] = []
         self._changed: dict[str, str] = {}
         self._read: set[object] = set()
+        self._secrets: dict[str, str] = secrets or {}
         self.config: dict = {}
 
     def get(self, key: str, default: object = None) -> object:
@@ -95,6 +96,16 @@ class Context:
                 if conflict_strategy == "first_wins":
                     continue
             self.set(key, value)
+
+    def secret(self, name: str) -> str:
+        """
+        Return the value of a secret that this step names under its own ``secrets``; LookupError for any other.
+
+        Keep it out of the context, the outputs and the artifacts: it is looked for there, and not let through.
+        """
+        if name not in self._secrets:
+            raise LookupError(f"this step did not ask for the secret {name!r}: add it to the step's own `secrets`")
+        return self._secrets[name]
 
     def artifact(self, name: str) -> Path:
         """Return the path where a file must be written to be kept as an artifact. Raises ValueError for other names."""
