@@ -90,12 +90,13 @@ class Expected(Strict):
     """
     What must come out of a recipe. What is left out must be empty, or is compared only where it is stated.
 
-    ``before`` and ``meanwhile`` are no expectations: what is in the context when the run begins, and what somebody
-    else writes to it when the first step has started.
+    ``before``, ``meanwhile`` and ``secrets`` are no expectations: what is in the context when the run begins, what
+    somebody else writes to it when the first step has started, and what the controller is given.
     """
 
     before: Json = Field(default_factory=dict)
     meanwhile: Json = Field(default_factory=dict)
+    secrets: dict[str, str] = Field(default_factory=dict)
     outcome: Annotated[Outcome, BeforeValidator(Outcome)]
     cause: str = ""
     steps: list[ExpectedStep]
@@ -106,6 +107,7 @@ class Expected(Strict):
     artifacts: list[str] = Field(default_factory=list)
     errors: list[ExpectedError] = Field(default_factory=list)
     writers: dict[str, str] | None = None
+    log: list[str] | None = None
     log_bytes: Bounds = Bounds()
     log_truncated: bool = False
     overlapping: list[str] | None = None
@@ -194,7 +196,7 @@ def policy_of(folder: Path) -> Policy:
 
 
 def check_recipe(folder: Path, tmp_path: Path, policy: Policy, expected: Expected) -> None:
-    with open_controller(Settings(state=tmp_path / "state")) as controller:
+    with open_controller(Settings(state=tmp_path / "state"), secrets=expected.secrets) as controller:
         write(controller, expected.before)
         before = controller.stores.contexts.version()
         witness = Witness(controller, expected.meanwhile)
@@ -202,6 +204,7 @@ def check_recipe(folder: Path, tmp_path: Path, policy: Policy, expected: Expecte
         result = controller.run(folder, policy=policy, watcher=witness)
 
         assert said(found_in(result, expected)) == said(expected)
+        check_log(controller, result, expected)
         check_usage(result, expected)
         check_overlap(result, expected.overlapping or [])
         check_context(controller, expected, before)
@@ -277,7 +280,14 @@ def found_in(result: Result, expected: Expected) -> Expected:
 
 def said(outcome: Expected) -> Json:
     """Return plain data, of which pytest shows each difference; measured numbers have checks of their own."""
-    return outcome.model_dump(mode="json", exclude={"usage", "log_bytes", "overlapping"}, exclude_defaults=True)
+    return outcome.model_dump(
+        mode="json", exclude={"usage", "log", "log_bytes", "overlapping", "secrets"}, exclude_defaults=True
+    )
+
+
+def check_log(controller: Controller, result: Result, expected: Expected) -> None:
+    lines = [line.text for line in controller.stores.logs.read(result.run_id)]
+    assert expected.log is None or lines == expected.log
 
 
 def check_usage(result: Result, expected: Expected) -> None:
