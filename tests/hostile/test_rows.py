@@ -1,0 +1,37 @@
+"""No row of the catalogue is forgotten: each has a test that bears its number, or a reason that pytest -rs shows."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.hostile.rows import NOT_TESTED, ROWS
+
+_TEST = re.compile(r"^def test_row_(\d{3})_", re.MULTILINE)
+
+
+def tested() -> set[int]:
+    """Read the numbers off the names of the tests in this folder."""
+    files = Path(__file__).parent.glob("test_*.py")
+    return {int(number) for file in files for number in _TEST.findall(file.read_text())}
+
+
+def test_every_row_has_a_test_or_a_reason() -> None:
+    """What is neither tested nor explained was forgotten."""
+    rows = {row for section in ROWS.values() for row in section}
+
+    assert rows - tested() - set(NOT_TESTED) == set()
+    assert (tested() | set(NOT_TESTED)) - rows == set()
+
+
+def test_no_row_has_both() -> None:
+    """A reason beside a test is a reason that is not true any more."""
+    assert tested() & set(NOT_TESTED) == set()
+
+
+@pytest.mark.parametrize("row", sorted(NOT_TESTED), ids="row_{:03}".format)
+def test_row_is_not_tested_and_here_is_why(row: int) -> None:
+    """Shown with the other skips, so that nobody takes the green for more than it is."""
+    pytest.skip(f"row {row}: {NOT_TESTED[row]}")
