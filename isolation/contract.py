@@ -68,6 +68,7 @@ RECORD_CHARS = 8_000
 """The longest message of a log record: six bytes each at worst, and all within one small frame."""
 
 _LONGEST_INTEGER = len(str(-MAX_INTEGER))
+_QUOTED = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # never goes back, also where a quote is not closed
 _NAME_PART = re.compile(r"[A-Za-z0-9_()+=@, \-][A-Za-z0-9_()+=@, .\-]{0,99}", re.ASCII)
 _MOST_NAME_PARTS = 8
 
@@ -145,6 +146,7 @@ def loads(content: bytes | str, *, spare: int = 0) -> object:
     """
     try:
         text = content if isinstance(content, str) else content.decode("utf-8")
+        _check_count(text, MAX_NODES - spare)
         value: object = json.loads(
             text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer, parse_float=_real
         )
@@ -221,6 +223,20 @@ def _text_bytes(text: str, place: str) -> int:
         return len(text.encode())
     except UnicodeEncodeError as error:
         raise Malformed(f"a string at {place} holds a lone surrogate") from error
+
+
+def _check_count(text: str, most: int) -> None:
+    """
+    Refuse by its signs alone a text of too many values: made, each would take thirty times the memory of its bytes.
+
+    Every value but the first follows a comma or an opening bracket, and not a quoted one. What passes here may
+    still be too much by a little, which ``check_json`` counts exactly.
+    """
+    for signs in (",", "[{"):
+        if sum(map(text.count, signs)) > most:
+            text = _QUOTED.sub("", text)
+            if sum(map(text.count, signs)) > most:
+                raise Malformed(f"more than {MAX_NODES} values")
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
