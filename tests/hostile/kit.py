@@ -7,6 +7,7 @@ import json
 import os
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import docker
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Mapping
     from concurrent.futures import Future
-    from pathlib import Path
 
     from isolation.model.run import Result
 
@@ -39,6 +39,7 @@ PROBE = """
 def run(context, params):
     return {"sum": sum(range(1000)), "written": open("/tmp/x", "w").write("fine")}
 """
+ATTACKS = Path(__file__).parent / "attacks"
 _AT = "2025-01-02T03:04:05.678Z"
 
 
@@ -80,15 +81,34 @@ class Arena:
             name="hostile", runtime=self.runtime, limits=Limits.model_validate({"wall": 20, **(limits or {})}), **more
         )
 
-    def recipe(self, source: str, *, steps: int = 1, args: Mapping[str, Any] | None = None, extra: str = "") -> Path:
-        """Write a recipe whose steps s0, s1, ... each call ``run`` of one module with that source and ``args``."""
+    def recipe(
+        self,
+        source: str,
+        *,
+        steps: int = 1,
+        args: Mapping[str, Any] | None = None,
+        extra: str = "",
+        files: Mapping[str, str] | None = None,
+    ) -> Path:
+        """
+        Write a recipe whose steps s0, s1, ... each call ``run`` of one module with that source and ``args``.
+
+        ``extra`` are lines of its file beside the steps, ``files`` further files of its folder.
+        """
         folder = self._folder / f"recipe-{next(self._numbers)}"
         folder.mkdir()
         (folder / "work.py").write_text(textwrap.dedent(source))
+        for name, content in (files or {}).items():
+            (folder / name).write_text(content)
         given = json.dumps(dict(args or {}))
         lines = [f"  - {{name: s{index}, module: work, function: run, args: {given}}}" for index in range(steps)]
         (folder / "recipe.yaml").write_text("\n".join(["metadata: {name: hostile}", extra, "steps:", *lines, ""]))
         return folder
+
+    def program(self, name: str, *, steps: int = 1, args: Mapping[str, Any] | None = None) -> Path:
+        """Write a recipe from one of the programs in ``attacks``."""
+        kernel = (ATTACKS / "kernel.py").read_text()
+        return self.recipe((ATTACKS / f"{name}.py").read_text(), steps=steps, args=args, files={"kernel.py": kernel})
 
     def attack(
         self,
