@@ -175,7 +175,7 @@ class Arena:
         assert result.run_id == witness.run_id
         self.host.check_facts()
         self._check_secrets(result)
-        check_gone(witness, self.client, self.state / "slots")
+        check_gone(witness, self.client)
         assert self._held == (self._volumes(), self._networks()), "G4: a volume or a network"
         self._check_record(result)
 

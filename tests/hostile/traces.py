@@ -9,7 +9,7 @@ from docker.errors import NotFound
 
 from isolation.model.event import LogLine, PhaseStarted, RunStarted
 from isolation.sandbox.cell import cell_name, run_of
-from isolation.sandbox.counters import leftover_groups
+from isolation.sandbox.groups.make import leftover_groups
 from isolation.sandbox.leases import Leases, leases_folder
 
 if TYPE_CHECKING:
@@ -66,22 +66,23 @@ class Witness:
             self.cells.discard(cell)
 
 
-def check_gone(witness: Witness, client: docker.APIClient, slots: Path) -> None:
+def check_gone(witness: Witness, client: docker.APIClient) -> None:
     """Assert that nothing of the run is left on the host."""
     run_id = witness.run_id
     assert client.containers(all=True, filters={"label": f"isolation.run={run_id}"}) == [], "G4: a container"
     assert [lease for lease in Leases(leases_folder()).held() if run_of(lease.cell) == run_id] == [], "G4: a uid lease"
     assert [cell for cell in leftover_groups() if run_of(cell) == run_id] == [], "G4: a cgroup"
     assert [*_CGROUPS.glob(f"**/*{run_id}*")] == [], "G4: a folder of a cgroup"
-    assert [path.name for path in slots.glob(f"*{run_id}*")] == [], "G4: a slot"
+    stages = [stage for uid in witness.uids if (stage := Leases(leases_folder()).stages / str(uid)).exists()]
+    assert stages == [], "G4: the folders laid out for a cell"
     ids = {body["Id"] for body in witness.bodies}
     assert [*_processes(run_id, ids, witness.uids)] == [], "G4: a process"
     mounted = {line.split()[4] for line in (_PROC / "self/mountinfo").read_text().splitlines()}
     for body in witness.bodies:
         root = body["GraphDriver"]["Data"].get("MergedDir", "")
         assert root not in mounted, "G4: the mount of its root"
-        sources = {mount["Source"] for mount in body["Mounts"] if mount["Destination"] == "/in"}
-        assert {source for source in sources if source in mounted or Path(source).exists()} == set(), "G4: its input"
+        sources = {mount["Source"] for mount in body["Mounts"] if mount["Destination"] in {"/in", "/package"}}
+        assert sources & mounted == set(), "G4: a mount of its input"
 
 
 def _processes(run_id: str, container_ids: set[str], uids: set[int]) -> Iterator[str]:
