@@ -18,14 +18,19 @@ _LOOK_EVERY_S = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Slack:
-    """What may be held beyond the baseline: others use the engine beside us, and both keep a few connections."""
+    """
+    What may be held beyond the baseline.
+
+    Others use the engine beside us, and each of our two clients keeps up to 25 connections for its next question. That
+    no run leaves even one descriptor behind is row 164's to show.
+    """
 
     descriptors: int
     threads: int
     memory_bytes: int
 
 
-OURS = Slack(descriptors=24, threads=2, memory_bytes=256 * 2**20)
+OURS = Slack(descriptors=56, threads=2, memory_bytes=256 * 2**20)
 ENGINES = Slack(descriptors=160, threads=64, memory_bytes=256 * 2**20)
 
 
