@@ -144,6 +144,7 @@ def _become(step: dict, values: dict, config: dict, pipes: list[tuple[int, int]]
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # what a Python program expects
         secrets = forget(step)
         os.dup2(pipes[0][1], 1)
         os.dup2(pipes[1][1], 2)

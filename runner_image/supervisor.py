@@ -45,6 +45,7 @@ SNAPSHOT = "/in/snapshot.json"
 def main() -> int:
     """Run the plan that arrives on standard input; returns the container's exit code."""
     walls.hide()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own handler would let a step interrupt us
     seen = look()
     channel = Channel.take_over_stdio()
     channel.send_json(HELLO, {"contract": CONTRACT_VERSION, "python": sys.version.split()[0], "view": seen})
