@@ -12,7 +12,7 @@ from tests.hostile.rows import NOT_TESTED, ROWS
 _TEST = re.compile(r"^def test_row_(\d{3})_", re.MULTILINE)
 
 
-def tested() -> set[int]:
+def _tested() -> set[int]:
     """Read the numbers off the names of the tests in this folder."""
     files = Path(__file__).parent.glob("test_*.py")
     return {int(number) for file in files for number in _TEST.findall(file.read_text())}
@@ -22,13 +22,13 @@ def test_every_row_has_a_test_or_a_reason() -> None:
     """What is neither tested nor explained was forgotten."""
     rows = {row for section in ROWS.values() for row in section}
 
-    assert rows - tested() - set(NOT_TESTED) == set()
-    assert (tested() | set(NOT_TESTED)) - rows == set()
+    assert rows - _tested() - set(NOT_TESTED) == set()
+    assert (_tested() | set(NOT_TESTED)) - rows == set()
 
 
 def test_no_row_has_both() -> None:
     """A reason beside a test is a reason that is not true any more."""
-    assert tested() & set(NOT_TESTED) == set()
+    assert _tested() & set(NOT_TESTED) == set()
 
 
 @pytest.mark.parametrize("row", sorted(NOT_TESTED), ids="row_{:03}".format)
