@@ -13,6 +13,7 @@ _BYTES = {
 }  # fmt: skip
 _SECONDS = {"": 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _KIBI = 1024
+_LARGEST = 1e15
 _WHOLE_FROM = 100
 _MINUTES_FROM_S = 120
 _QUANTITY = re.compile(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*([A-Za-z]*)\s*", re.ASCII)
@@ -21,6 +22,8 @@ _QUANTITY = re.compile(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*([A-Za-z]*)\s*", re.ASCII
 def _parse(text: object, factors: dict[str, float] | dict[str, int], example: str) -> float:
     if isinstance(text, bool) or not isinstance(text, str | int | float):
         raise ValueError(f"{text!r} is no quantity; write one such as {example}")  # noqa: TRY004 - pydantic's validators raise it
+    if not isinstance(text, str) and 0 <= text < _LARGEST:  # not by its text: 0.00001 is 1e-05 there
+        return float(text) * factors[""]
     match = _QUANTITY.fullmatch(str(text))
     if match is None:
         raise ValueError(f"{text!r} is no quantity; write one such as {example}")

@@ -41,6 +41,7 @@ _WORDS = {"": None, "~": None, "null": None, "Null": None, "NULL": None} | {
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_TAG_DIRECTIVE = re.compile("(?:^|[\n\r\x85\u2028\u2029])%TAG")
 _FORBIDDEN = re.compile("[\0\ud800-\udfff]")
 _JSON_WORD = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]\n]|[^\s",:{}\[\]]+')
 
@@ -110,6 +111,9 @@ def _decode(content: bytes) -> str:
 
 
 def _yaml_events(text: str) -> Iterator[_Event]:
+    # Before any parser sees them: libyaml compares each of these directives with all before it.
+    if directive := _TAG_DIRECTIVE.search(text):
+        raise _Refusal("tags are not allowed: '%TAG'", text.count("\n", 0, directive.end()) + 1, _IN_QUOTES)
     documents = 0
     try:
         for event in yaml.parse(text, Loader=_Loader):

@@ -272,7 +272,7 @@ def stream_of(frames: Frames) -> bytes:
     )
 
 
-fuzzed = settings(max_examples=EXAMPLES, database=None, deadline=None, suppress_health_check=[*HealthCheck])
+fuzzed = settings(max_examples=EXAMPLES, database=None, suppress_health_check=[*HealthCheck])
 
 
 @seed(SEED)
