@@ -35,16 +35,18 @@ DATA = some.recursive(
 )
 
 
+def quoted(text: object) -> str:
+    return "'" + text.replace("'", "''") + "'" if isinstance(text, str) else json.dumps(text)
+
+
 def block(value: object, indent: int = 0) -> str:
     """Write YAML as people do, in lines; every text in quotes."""
     pad = "\n" + "  " * indent
     if isinstance(value, dict) and value:
-        return "".join(
-            f"{pad}{json.dumps(key, ensure_ascii=False)}: {block(item, indent + 1)}" for key, item in value.items()
-        )
+        return "".join(f"{pad}{quoted(key)}: {block(item, indent + 1)}" for key, item in value.items())
     if isinstance(value, list) and value:
         return "".join(f"{pad}- {block(item, indent + 1)}" for item in value)
-    return json.dumps(value, ensure_ascii=False)
+    return quoted(value)
 
 
 @given(DATA)
@@ -123,6 +125,7 @@ HOSTILE = some.lists(some.sampled_from([*SIGNS, *LINES, *WORDS]), max_size=25).m
 @settings(max_examples=600)
 @given(HOSTILE.map(lambda text: text.encode("utf-8", "surrogatepass")) | some.binary(max_size=60))
 @example(b'"\\ud83d\\ude00"')
+@example(b"[" * 100_000)
 @example(b"%TAG !a! b\n--- !a!x 1")
 def test_any_bytes_are_plain_data_or_the_callers_error_with_its_place(content: bytes) -> None:
     """libyaml, json and Python have a dozen exceptions among them; a person gets one sentence and a line."""
@@ -226,6 +229,7 @@ GOOD_RECIPE: dict[str, Any] = {
 
 @settings(max_examples=400)
 @given(spoilt(GOOD_POLICY))
+@example(GOOD_POLICY | {"limits": {"wall": "0.01ms"}})
 def test_any_policy_is_one_or_a_sentence(document: dict[str, Any]) -> None:
     """A policy that is half understood is a wall with a hole; one that crashes us is no help to whoever wrote it."""
     text = json.dumps(document).encode()
