@@ -29,11 +29,16 @@ def send_artifacts(channel: Channel, limits: dict) -> None:
 def _walk() -> Iterator[tuple[str, str]]:
     if os.path.islink(FOLDER):  # os.walk follows its first step
         return
-    for folder, folders, names in os.walk(FOLDER):
+    closed: list[OSError] = []
+    for folder, folders, names in os.walk(FOLDER, onerror=closed.append):
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
-        for name in (*names, *links):
-            path = os.path.join(folder, name)
-            yield os.fsencode(os.path.relpath(path, FOLDER)).decode("utf-8", "backslashreplace"), path
+        yield from (_named(os.path.join(folder, name)) for name in (*names, *links))
+    # A folder that cannot be read is named too: what lies in it is lost, and somebody should know.
+    yield from (_named(error.filename) for error in closed if not isinstance(error, FileNotFoundError))
+
+
+def _named(path: str) -> tuple[str, str]:
+    return os.fsencode(os.path.relpath(path, FOLDER)).decode("utf-8", "backslashreplace"), path
 
 
 def _send(channel: Channel, name: str, path: str) -> bool:
