@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from isolation.sandbox.docker_engine import DockerEngine
 from tests.hostile.canaries import Secrets
 from tests.hostile.kit import Arena, Runtime
+from tests.hostile.traitor import turned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from threading import Event
     from typing import Any
 
+    from isolation.controller import Controller
     from isolation.model.policy import Policy
     from isolation.model.run import Result
 
@@ -40,6 +43,7 @@ class Attack(Protocol):
         during: Callable[[], object] | None = ...,
         probing: bool = ...,
         cancel: Event | None = ...,
+        by: Controller | None = ...,
     ) -> Result:
         """Run an attack and hold every invariant against it; see ``Arena.attack``."""
 
@@ -71,3 +75,15 @@ def arena(whole_arena: Arena) -> Iterator[Arena]:
 @pytest.fixture
 def attack(arena: Arena) -> Attack:
     return arena.attack
+
+
+@pytest.fixture(scope="session")
+def traitors(whole_arena: Arena) -> Iterator[Controller]:
+    with turned(whole_arena) as controller:
+        yield controller
+
+
+@pytest.fixture
+def treason(arena: Arena, traitors: Controller) -> Attack:
+    """Attack from the runner's own place: ``run(channel, plan)`` of its module says what the host hears."""
+    return partial(arena.attack, by=traitors)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from concurrent.futures import Future
 
+    from isolation.controller import Controller
     from isolation.model.run import Result
 
 Runtime = Literal["runc", "crun", "runsc"]
@@ -123,13 +124,15 @@ class Arena:
         during: Callable[[], object] | None = None,
         probing: bool = False,
         cancel: threading.Event | None = None,
+        by: Controller | None = None,
     ) -> Result:
         """
         Run an attack and hold every invariant against it.
 
         ``source`` is a scriptlet's, or the folder of a whole recipe. ``during`` is called, in the host, at the attack's
         first line of output; ``probing`` has a benign recipe run beside the attack from that line on, and another
-        after it: for attacks on resources. An attack that is refused raises what the controller raised.
+        after it: for attacks on resources. ``by`` is a controller on the same state folder that takes the arena's own's
+        place. An attack that is refused raises what the controller raised.
         """
         folder = self.recipe(source, steps=steps, args=args, extra=extra) if isinstance(source, str) else source
         with ThreadPoolExecutor(1) as beside:
@@ -143,7 +146,7 @@ class Arena:
 
             self.last = witness = Witness(self.client, under_way)
             try:
-                result = self.controller.run(
+                result = (by or self.controller).run(
                     folder,
                     policy=policy or self.policy(limits),
                     context=context,

@@ -1,0 +1,84 @@
+"""
+A runner image whose runner is an attacker's, as if a step had taken it over.
+
+It greets as ours does, and then does as the recipe says: ``run(channel, plan)`` of its module ``work``. The channel is
+our own runner's end of it, with the true nonce, so whatever a host could be told, it can be told here;
+``channel.contract`` has the words, and ``channel.settle()`` says that the only step succeeded.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from isolation.settings import Settings
+from isolation.wiring import open_controller
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import docker
+
+    from isolation.controller import Controller
+    from tests.hostile.kit import Arena
+
+RUNNER = """
+import os, sys
+
+sys.path.insert(0, "/opt/runner")
+import channel, contract, walls
+from view import look
+
+class Traitor(channel.Channel):
+    contract = contract
+
+    def settle(self, **more):
+        self.send_json(contract.STEP_STARTED, {"step": 0, "try": 1})
+        ended = {"step": 0, "outcome": "succeeded", "tries": 1, "cause": "", **more}
+        self.send_json(contract.STEP_ENDED, ended)
+
+walls.hide()
+seen = look()
+own = Traitor.take_over_stdio()
+version = sys.version.split()[0]
+own.send_json(contract.HELLO, {"contract": contract.CONTRACT_VERSION, "python": version, "view": seen})
+plan = own.receive_plan()
+sys.path.insert(0, "/package")
+from work import run
+
+os._exit(run(own, plan) or 0)
+"""
+
+
+@contextmanager
+def turned(arena: Arena) -> Iterator[Controller]:
+    """Give a controller whose image is the traitor's; it shares the arena's state folder."""
+    name = f"isolation-traitor-{os.getpid()}"
+    _make_image(arena.client, Settings(state=arena.state).image, name)
+    try:
+        with open_controller(Settings(state=arena.state, image=name)) as controller:
+            yield controller
+    finally:
+        arena.client.remove_image(name)
+
+
+def _make_image(client: docker.APIClient, image: str, name: str) -> None:
+    """Put our runner in the place of the image's; the container that this takes is never started."""
+    container = client.create_container(image)["Id"]
+    try:
+        client.put_archive(container, "/opt/runner", _archive("run.py", RUNNER.encode()))
+        client.commit(container, repository=name)
+    finally:
+        client.remove_container(container)
+
+
+def _archive(name: str, content: bytes) -> bytes:
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w") as archive:
+        member = tarfile.TarInfo(name)
+        member.size, member.mode = len(content), 0o644
+        archive.addfile(member, io.BytesIO(content))
+    return whole.getvalue()
