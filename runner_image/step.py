@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 import time
+from typing import Any
 
 import walls
 from contract import ANSWER, LONGEST, RECORD, RECORD_CHARS, Malformed, check_json, dumps, frame
@@ -187,12 +188,21 @@ def _send_logs_to(outlet: Outlet) -> None:
         outlet.record(dumps(record))
 
     # Its module imports logging, which costs more than a small step does: only a step that logs pays for it.
-    def find(name: str, *_: object) -> None:
-        if name == "src.core.logger":
-            sys.meta_path.remove(finder)
-            from src.core import logger
+    def find(name: str, *_: object) -> object:
+        if name != "src.core.logger":
+            return None
+        sys.meta_path.remove(finder)
+        from importlib.util import find_spec
 
-            logger.send_records_to(sink)
+        spec: Any = find_spec(name)
+        load = spec.loader.exec_module
+
+        def load_and_connect(module: Any) -> None:  # noqa: ANN401 - modules have the attributes that they have
+            load(module)
+            module.send_records_to(sink)
+
+        spec.loader.exec_module = load_and_connect
+        return spec
 
     finder = type("Finder", (), {"find_spec": staticmethod(find)})()
     sys.meta_path.insert(0, finder)
