@@ -182,6 +182,8 @@ class Listener:
         try:
             for kind, payload in self._cell.channel.receive(patience_s):
                 self._take(kind, payload)
+                if self._stopped:  # what else has come already is not kept
+                    return
         except LimitReachedError:
             self._stopped = "limits.artifacts"
         except Malformed as error:
