@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import docker
 import pytest
-from docker.errors import DockerException
 
 from isolation.settings import Settings
 
@@ -63,10 +63,10 @@ class OwnEngine:
         return docker.APIClient(base_url=self.address, version="auto")
 
     def _answers(self) -> bool:
-        with suppress(DockerException):
-            client = self.client()
-            client.close()
-            return True
+        with socket.socket(socket.AF_UNIX) as connection, suppress(OSError):
+            connection.connect(self.address.removeprefix("unix://"))
+            connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+            return b" 200 " in connection.recv(64)
         return False
 
 
@@ -81,6 +81,7 @@ def own_engine() -> Iterator[OwnEngine]:
         _copy_image(engine)
         yield engine
     finally:
+        _remove_containers(engine)
         engine.stop()
         _take_away(engine.folder)
 
@@ -91,6 +92,14 @@ def _copy_image(engine: OwnEngine) -> None:
     own.load_image(b"".join(theirs.get_image(name)))  # type: ignore[no-untyped-call]  # the published stubs lack it
     theirs.close()
     own.close()
+
+
+def _remove_containers(engine: OwnEngine) -> None:
+    """Remove those that outlived their test: with live-restore they would outlive the engine as well."""
+    client = engine.client()
+    for container in client.containers(all=True):
+        client.remove_container(container["Id"], force=True)
+    client.close()
 
 
 def _take_away(folder: Path) -> None:
