@@ -253,8 +253,8 @@ def test_row_151_an_image_that_is_gone_is_no_fault_of_the_recipes(
         client.remove_image("passing", force=True)
         with pytest.raises(ImageError, match="passing"):
             passing.run(folder, policy=policy())
-        with pytest.raises(ImageError):
-            passing.rerun(first.run_id)
+    with pytest.raises(ImageError):
+        controller.rerun(first.run_id)
 
     assert first.outcome is Outcome.SUCCEEDED
     assert [summary.state for summary in controller.stores.ledger.list(10)] == ["abandoned", "finished"]
