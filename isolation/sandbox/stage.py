@@ -49,6 +49,7 @@ class Stage:
     def set_up(self, *, package: Path, layer: Path | None) -> Mounts:
         """Lay the folders out, the snapshot's still empty. Raises EngineError."""
         snapshot = self.folder / "in"
+        self.strike()  # what is there is nobody's: who lays it out holds the lease of its uid
         try:
             self.folder.mkdir(parents=True, mode=0o711)
             self.folder.parent.chmod(0o711)

@@ -96,3 +96,19 @@ def test_a_package_that_is_gone_is_our_failure(stage: Stage, tmp_path: Path) -> 
     """In our words, and nothing stays mounted."""
     with pytest.raises(EngineError, match="the folders of a cell cannot be laid out"):
         stage.set_up(package=tmp_path / "gone", layer=None)
+
+
+@needs_root
+@pytest.mark.root
+def test_what_was_left_of_another_stage_is_no_hindrance(tmp_path: Path, package: Path) -> None:
+    """A uid is drawn at random: a run must not fail because somebody who had it once left its folders behind."""
+    folder = tmp_path / "cells" / "231099"
+    Stage(folder).set_up(package=package, layer=None)
+    stage = Stage(folder)
+
+    stage.set_up(package=package, layer=None)
+    stage.put(b"{}")
+    stage.strike()
+
+    assert mounted_below(tmp_path) == ""
+    assert not folder.exists()
