@@ -101,7 +101,7 @@ class Supervisor:
 
     def _reap(self) -> list[Process]:
         """Take in every process that has ended; returns the steps among them, the others were their children."""
-        ended = []
+        ended: list[Process] = []
         while True:
             try:
                 pid, status, used = os.wait4(-1, os.WNOHANG)

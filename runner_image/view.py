@@ -14,7 +14,7 @@ import resource
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _TEXTS = ("status", "mountinfo", "cgroup", "net/dev", "oom_score_adj", "attr/current")
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
@@ -103,7 +103,7 @@ def _try_calls() -> dict[str, str]:
     }
 
 
-def _answer(syscall, number: int, arguments: tuple[int, ...]) -> str:  # noqa: ANN001 - a foreign function
+def _answer(syscall: Callable[..., int], number: int, arguments: tuple[int, ...]) -> str:
     ctypes.set_errno(0)
     result = syscall(ctypes.c_long(number), *map(ctypes.c_long, arguments))
     if result >= 0:
