@@ -14,9 +14,11 @@ import pytest
 from isolation.packaging.load import load_recipe
 from isolation.packaging.pack import pack
 from isolation.storage.blobs import BlobStore
+from tests.hostile.rows import NOT_TESTED, ROWS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = sorted((ROOT / "docs").glob("*.md"))
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHOWN_FOLDER = "/tmp/quickstart"  # noqa: S108 - what the README shows; the test puts another in its place
 WHOLE_SUITE = "scripts/test"
@@ -102,7 +104,29 @@ def test_the_recipe_with_every_key_is_accepted(tmp_path: Path) -> None:
     assert [file.path for file in package.files] == ["builder.py", "data/some.csv", "recipe.yaml"]
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/recipes.md", "docs/limits.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("document", [README, *(path.read_text("utf-8") for path in DOCUMENTS)])
+def test_every_file_that_a_document_names_is_there(document: str) -> None:
+    """A promise names the test that keeps it, and a reader will look for it."""
+    for named in re.findall(r"`((?:tests|isolation|benchmarks|recipes|policies|scripts)/[\w/.-]+)`", document):
+        assert (ROOT / named).exists(), named
+
+
+def test_every_row_that_a_promise_names_is_tested() -> None:
+    """A row with a listed reason, or none at all, keeps no promise."""
+    text = (ROOT / "docs/security.md").read_text("utf-8")
+    promises = text[text.index("## Promises") : text.index("## What is left")]
+    named: set[int] = set()
+    for first, last in re.findall(r"\b(\d+) to (\d+)\b", promises):
+        named |= {row for rows in ROWS.values() for row in rows if int(first) <= row <= int(last)}
+    for listed in re.findall(r"rows? ([\d, ]+)", promises):
+        named |= {int(row) for row in listed.replace(",", " ").split()}
+
+    assert named
+    assert named & set(NOT_TESTED) == set()
+    assert named <= {row for rows in ROWS.values() for row in rows}
+
+
+@pytest.mark.parametrize("name", ["README.md", *(f"docs/{path.name}" for path in DOCUMENTS), "CHANGELOG.md"])
 def test_every_link_of_a_document_leads_somewhere(name: str) -> None:
     """A dead link is a promise not kept."""
     document = ROOT / name
