@@ -128,10 +128,13 @@ def test_a_step_can_open_its_runners_descriptors_but_not_its_memory(seen: Json) 
 FIND = """
 import json, os, struct
 
-def channel(stream, flags):
+def each_of_the_runner(flags):
     for name in os.listdir("/proc/1/fd"):
-        if os.readlink(f"/proc/1/fd/{name}") == f"host:[{stream}]":
-            return os.open(f"/proc/1/fd/{name}", flags)
+        try:
+            if os.readlink(f"/proc/1/fd/{name}").startswith("host:"):
+                yield os.open(f"/proc/1/fd/{name}", flags | os.O_NONBLOCK)
+        except OSError:
+            pass
 
 def frame(kind, value):
     payload = json.dumps(value).encode()
@@ -141,10 +144,13 @@ SPEAK = (
     FIND
     + f"""
 def run(context, params):
-    out = channel(2, os.O_WRONLY)
     ended = {{"step": 0, "outcome": "succeeded", "tries": 1, "cause": "", "set": {{"forged": 1}}}}
-    os.write(out, frame({contract.STEP_ENDED}, ended))
-    os.write(out, struct.pack(">BI", {contract.END}, 80) + bytes(80))
+    for channel in each_of_the_runner(os.O_WRONLY):
+        try:
+            os.write(channel, frame({contract.STEP_ENDED}, ended))
+            os.write(channel, struct.pack(">BI", {contract.END}, 80) + bytes(80))
+        except OSError:
+            pass
     context.set("honest", 1)
 """
 )
@@ -162,11 +168,13 @@ LISTEN = (
     FIND
     + """
 def run(context, params):
-    heard = channel(1, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        return {"heard": os.read(heard, 65536).decode("latin-1")}
-    except BlockingIOError:
-        return {"heard": ""}
+    heard = b""
+    for channel in each_of_the_runner(os.O_RDONLY):
+        try:
+            heard += os.read(channel, 65536)
+        except OSError:
+            pass
+    return {"heard": heard.decode("latin-1")}
 """
 )
 
