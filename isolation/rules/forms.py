@@ -48,7 +48,6 @@ def forms(value: str) -> frozenset[bytes]:
 def _encoded(piece: str) -> Iterator[bytes]:
     content = piece.encode()
     yield content
-    yield piece.lower().encode()  # as the name of a host
     yield content.hex().encode()
     yield content.hex().upper().encode()
     yield from _in_base64(content)

@@ -1,5 +1,5 @@
 """
-What becomes of a step's end that tells a secret, and of what a cell asked of the network.
+What becomes of a step's end that tells a secret.
 
 Outputs, errors and names show the mark in its place. The context must not: a value that was altered on its way would be
 a lie, and one that was not would be a leak. So a step that wrote a secret there has failed, and wrote nothing.
@@ -7,7 +7,6 @@ a lie, and one that was not would be a leak. So a step that wrote a secret there
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from isolation.contract import LONGEST
@@ -15,7 +14,6 @@ from isolation.rules.judge import SECRET_WRITTEN
 from isolation.sandbox.frames import ErrorText
 
 if TYPE_CHECKING:
-    from isolation.model.traffic import Traffic
     from isolation.rules.redaction import Redaction
     from isolation.sandbox.frames import StepEndedFrame
 
@@ -48,17 +46,6 @@ def redact(frame: StepEndedFrame, redaction: Redaction) -> StepEndedFrame:
             "deleted": [redaction.text(key) for key in frame.deleted],
         }
     )
-
-
-def redact_traffic(traffic: Traffic, redaction: Redaction) -> Traffic:
-    """Put marks in the place of secrets in what the cell asked for: they stand in URLs, and in host names."""
-    if not redaction:
-        return traffic
-    decisions = (
-        replace(decision, host=redaction.text(decision.host), why=redaction.text(decision.why))
-        for decision in traffic.decisions
-    )
-    return replace(traffic, decisions=tuple(decisions))
 
 
 def _redact_error(error: ErrorText, redaction: Redaction) -> ErrorText:

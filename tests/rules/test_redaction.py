@@ -111,7 +111,6 @@ def test_where_there_are_no_secrets_nothing_changes(text: str) -> None:
 
 ENCODINGS: dict[str, Callable[[str], str]] = {
     "as it is": str,
-    "the name of a host": str.lower,
     "hex": lambda text: text.encode().hex(),
     "capital hex": lambda text: text.encode().hex().upper(),
     "base64": lambda text: base64.b64encode(text.encode()).decode(),

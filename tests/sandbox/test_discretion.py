@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,9 +13,7 @@ from isolation.context.value import check_entry
 from isolation.model.event import StepEnded
 from isolation.model.outcome import StepOutcome
 from isolation.model.secret import Secret
-from isolation.model.traffic import Decision, Traffic
 from isolation.rules.redaction import Redaction
-from isolation.sandbox.discretion import redact_traffic
 from isolation.sandbox.transcript import Transcript
 
 VALUE = "hunter22-hunter33"
@@ -146,17 +143,3 @@ def test_a_step_without_a_secret_is_left_as_it_is(transcript: Transcript, said: 
     assert transcript.reports()[0].outputs == {"n": 3}
     assert transcript.changes().set == {"a": "hunter22"}
     assert [one for one in said if isinstance(one, tuple)] == []
-
-
-def test_what_was_asked_of_the_network_is_redacted() -> None:
-    """Whom a step asked for, and why it was refused, in its own words; nothing else of it is changed."""
-    refused = Decision(at="t", via="http", host=f"{VALUE}.example.org", port=80, allowed=False, why=f"{VALUE}: no")
-    granted = Decision(at="t", via="connect", host="example.org", port=443, allowed=True, bytes_sent=3)
-    traffic = Traffic(decisions=(refused, granted), left_out=2, bytes_sent=3)
-
-    shown = redact_traffic(traffic, Redaction([Secret("TOKEN", VALUE)]))
-
-    assert shown == replace(
-        traffic, decisions=(replace(refused, host=f"{MARK}.example.org", why=f"{MARK}: no"), granted)
-    )
-    assert redact_traffic(traffic, Redaction()) is traffic
