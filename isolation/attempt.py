@@ -24,6 +24,7 @@ from isolation.model.usage import Usage
 from isolation.rules.judge import judge
 from isolation.sandbox.artifacts import ArtifactIntake
 from isolation.sandbox.cell import cell_labels, cell_name
+from isolation.sandbox.egress.discretion import hide
 from isolation.sandbox.listener import Listener
 from isolation.sandbox.plan import deadlines, plan_document, secrets_payload, write_scope
 from isolation.sandbox.transcript import Transcript
@@ -117,7 +118,7 @@ class Attempting:
             exit_code=evidence.exit_code,
             log_bytes=logs.kept_bytes,
             log_truncated=logs.truncated or evidence.stopped == "limits.log",
-            network=self._traffic(),
+            network=hide(self._traffic(), laid.secrets.values()),
             attestation=attestation,
         )
         return attempt, evidence

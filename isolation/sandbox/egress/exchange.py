@@ -35,6 +35,9 @@ _UNPRINTABLE = re.compile(r"[^ -~]")
 _LONGEST_PHRASE = 300
 
 
+_ECHO = re.compile(r":? (?:bytearray\()?b['\"]")
+
+
 class _FarError(Exception):
     """The server is gone, silent, or does not speak HTTP."""
 
@@ -84,7 +87,7 @@ class Exchange:
                 self._near.settimeout(max(deadline_s - self._clock.monotonic_s(), _LEAST_S))
                 self._said.receive_data(self._near.recv(_HEAD_PIECE_BYTES))
         except h11.RemoteProtocolError as error:
-            raise BadRequestError(f"no request: {error}", status=error.error_status_hint) from error
+            raise BadRequestError(f"no request: {_without_echo(error)}", status=error.error_status_hint) from error
         except TimeoutError as error:
             raise BadRequestError(f"no whole request within {self._bounds.head_s:g} s", status=408) from error
         self._near.settimeout(self._bounds.idle_s)
@@ -141,13 +144,13 @@ class Exchange:
         except _FarError as error:  # it may have answered before it stopped listening
             line.why = str(error)
         except h11.ProtocolError as error:
-            line.why = f"the request broke off: {error}"
+            line.why = f"the request broke off: {_without_echo(error)}"
             self._refuse(400, line.why)
             return
         try:
             self._pass_response(server)
         except (_FarError, h11.ProtocolError) as error:
-            line.why = line.why or str(error)
+            line.why = line.why or _without_echo(error)
             if self._said.our_state is h11.SEND_RESPONSE:
                 self._refuse(502, f"{target.host}:{target.port}: {line.why}")
 
@@ -204,10 +207,20 @@ class _Server:
         except OSError as error:
             raise self._gone(error) from error
         except h11.RemoteProtocolError as error:
-            raise _FarError(f"what came back is no HTTP: {error}") from error
+            raise _FarError(f"what came back is no HTTP: {_without_echo(error)}") from error
         return event
 
     def _gone(self, error: OSError) -> _FarError:
         if isinstance(error, TimeoutError):
             return _FarError(f"nothing moved for {self._idle_s:g} s")
         return _FarError(f"the connection broke: {error.strerror or error}")
+
+
+def _without_echo(error: Exception) -> str:
+    """
+    Say what was wrong with a message without quoting it: a header may hold what no record may.
+
+    >>> _without_echo(h11.RemoteProtocolError("illegal header line: bytearray(b'Authorization x')"))
+    'illegal header line'
+    """
+    return _ECHO.split(str(error))[0]

@@ -28,7 +28,11 @@ _CLOSE = (b"Connection", b"close")
 
 
 class BadRequestError(Exception):
-    """No request that we pass on; ``host`` and ``port`` tell whom it was for, as far as that could be read."""
+    """
+    No request that we pass on; ``host`` and ``port`` tell whom it was for, as far as that could be read.
+
+    Its text quotes nothing of the request: it is recorded, and a part of a secret is not found there.
+    """
 
     def __init__(self, why: str, *, status: int = 400, host: str = "", port: int = 0) -> None:
         super().__init__(why)
@@ -94,7 +98,7 @@ def _absolute(text: str) -> Target:
     if not separator:
         raise BadRequestError("this is a proxy: the request must name the whole address, such as http://example.org/")
     if scheme.lower() != "http":
-        raise BadRequestError(f"a proxy fetches http alone, not {scheme[:20]!r}; for https, ask for a tunnel (CONNECT)")
+        raise BadRequestError("a proxy fetches http alone; for https, ask for a tunnel (CONNECT)")
     if "#" in rest:
         raise BadRequestError("a request has no fragment")
     end = min((rest.index(sign) for sign in "/?" if sign in rest), default=len(rest))
@@ -119,8 +123,8 @@ def _authority(text: str, default_port: int | None) -> tuple[str, int]:
     found = _AUTHORITY.fullmatch(text)
     port = int(found[2] or default_port or 0) if found else 0
     if found is None or not 0 < port <= _LARGEST_PORT:
-        raise BadRequestError(f"{text[:100]!r} is no host with a port")
+        raise BadRequestError("the address names no host with a port")
     try:
         return canonical_host(found[1]), port
     except ValueError as error:
-        raise BadRequestError(str(error)) from error
+        raise BadRequestError("the address names no host in its usual form") from error

