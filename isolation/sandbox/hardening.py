@@ -30,9 +30,9 @@ ENVIRONMENT = (
 )
 MASKED_PATHS = (
     "/proc/acpi", "/proc/asound", "/proc/cmdline", "/proc/config.gz", "/proc/diskstats", "/proc/interrupts",
-    "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/pressure", "/proc/sched_debug", "/proc/scsi",
-    "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/dmi", "/sys/devices/virtual/powercap",
-    "/sys/firmware",
+    "/proc/kcore", "/proc/key-users", "/proc/keys", "/proc/latency_stats", "/proc/locks", "/proc/pressure",
+    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/dmi",
+    "/sys/devices/virtual/powercap", "/sys/firmware",
 )  # fmt: skip
 FOLDERS_WRITABLE = ("/tmp", "/scratch")  # noqa: S108 - the container's own
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")

@@ -155,7 +155,7 @@ def test_every_ulimit_is_hard() -> None:
 @pytest.mark.parametrize(
     "path",
     ["acpi", "asound", "interrupts", "kcore", "keys", "latency_stats", "pressure", "sched_debug", "scsi", "timer_list",
-     "timer_stats", "config.gz", "diskstats", "cmdline"],
+     "timer_stats", "config.gz", "diskstats", "cmdline", "locks", "key-users"],
 )  # fmt: skip
 def test_what_tells_of_the_host_is_masked(path: str) -> None:
     """SECURITY 3.1 and E 75."""
