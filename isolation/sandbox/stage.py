@@ -51,8 +51,8 @@ class Stage:
         snapshot = self.folder / "in"
         self.strike()  # what is there is nobody's: who lays it out holds the lease of its uid
         try:
-            self.folder.mkdir(parents=True, mode=0o711)
-            self.folder.parent.chmod(0o711)
+            self.folder.mkdir(parents=True, mode=0o700)
+            self.folder.parent.chmod(0o700)
             snapshot.mkdir()
             self.nameless = _may_mount() and self._mount(package, layer)
             snapshot.chmod(0o755)  # the mode at creation is subject to the umask
