@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import secrets
 import subprocess
 import sys
 import threading
@@ -17,12 +18,15 @@ import docker
 import pytest
 
 from isolation.model.event import LogLine
+from isolation.model.network import Network
 from isolation.model.outcome import Outcome, StepOutcome
 from isolation.model.policy import Limits, Policy
 from isolation.owner import this_process
 from isolation.rules.forms import forms
 from isolation.sandbox.engine import engine_address
 from isolation.sandbox.leases import leases_folder
+from isolation.settings import Settings
+from isolation.wiring import open_controller
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,3 +209,36 @@ def test_a_living_container_shows_no_secret_to_the_host(
     assert len([name for name in seen if name.startswith("environ")]) >= 2, "the runner and the step"
     everything = b"\n".join(seen.values())
     assert [form for value in canaries.values() for form in said(value) if form in everything] == []
+
+
+ASK = """
+import os, socket, urllib.parse
+
+def ask(first_line):
+    proxy = urllib.parse.urlsplit(os.environ["http_proxy"])
+    with socket.create_connection((proxy.hostname, proxy.port)) as connection:
+        connection.sendall(f"{first_line} HTTP/1.1\\r\\nHost: example.org\\r\\n\\r\\n".encode())
+        while connection.recv(65536):
+            pass
+
+def run(context, params):
+    value = context.secret("A")
+    ask(f"GET http://user:{value}@example.org/")
+    ask(f"GET http://{value}.example.org/")
+    ask(f"CONNECT {value}.example.org:443")
+    ask(f"CONNECT {value}")
+"""
+
+
+def test_what_a_step_asks_of_the_network_is_kept_without_secrets(write: Write, tmp_path: Path) -> None:
+    """Credentials stand in URLs, and what was refused is told; names of hosts are kept in small letters."""
+    value = f"Canary-{secrets.token_hex(8).upper()}"
+    policy = POLICY.model_copy(update={"network": Network.model_validate({"allow": ["api.example.org:443"]})})
+    with open_controller(Settings(state=tmp_path / "state"), secrets={"A": value}) as controller:
+        result = controller.run(write("- {name: a, module: work, function: run, secrets: [A]}\n", ASK), policy=policy)
+
+    assert result.outcome is Outcome.SUCCEEDED, result.errors
+    asked = [decision.host for decision in result.attempts[0].network.decisions]
+    assert asked == ["", "[secret A]", "[secret A]", ""], "what names no host with a port is not quoted"
+    assert value.lower() not in repr(result).lower()
+    assert held_by(tmp_path / "state", {"A": value, "a": value.lower()}) == []

@@ -16,7 +16,13 @@ START = 4242  # a number to pass on: where the lock begins
 def objects():
     found = ["/usr/bin/python3", "/opt/runner/run.py", "/etc/passwd", "/etc/hostname", "/usr/lib", "/"]
     found += ["/package", "/package/work.py", "/in", "/in/snapshot.json", "/dev/null", "/dev/zero", "/dev/mqueue"]
-    found += ["/proc/version", "/proc/sys/kernel/ostype", "/proc/1/comm", "/sys/kernel/notes", "/sys/devices/system/cpu/online"]
+    found += [
+        "/proc/version",
+        "/proc/sys/kernel/ostype",
+        "/proc/1/comm",
+        "/sys/kernel/notes",
+        "/sys/devices/system/cpu/online",
+    ]
     found += [f"/sys/fs/cgroup/{name}" for name in os.listdir("/sys/fs/cgroup")[:3]]
     found += [f"/proc/self/ns/{name}" for name in os.listdir("/proc/self/ns")]
     return [path for path in found if os.path.exists(path)]
