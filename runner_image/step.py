@@ -37,6 +37,7 @@ def live(step: dict, values: dict, config: dict, secrets: dict, answer_fd: int) 
 
     from orchestrator.context import Context
 
+    _forget_our_modules()
     context = Context(values, who=step["name"], secrets=secrets)
     context.config = config
     own_pid = os.getpid()
@@ -57,6 +58,14 @@ def live(step: dict, values: dict, config: dict, secrets: dict, answer_fd: int) 
     }
     outlet.end(_said(answer))
     return 1 if problem else 0
+
+
+def _forget_our_modules() -> None:
+    """Free the names of the runner's own modules: a recipe's `plan.py` is as good as ours."""
+    for name, module in [*sys.modules.items()]:
+        file = getattr(module, "__file__", None) or ""
+        if name != "__main__" and file.startswith("/opt/runner/") and not file.startswith(LIBRARY + "/"):
+            del sys.modules[name]
 
 
 class Outlet:

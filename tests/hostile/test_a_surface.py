@@ -175,7 +175,7 @@ def test_row_025_a_step_that_crashes_leaves_no_core(attack: Attack) -> None:
     found = outputs_of(attack(source))
     crashed = attack("import ctypes\ndef run(context, params):\n    ctypes.string_at(0)")
 
-    assert found == {"signal": 11, "dumped": False, "limit": [0, 0], "cores": []}
+    assert found == {"signal": 11, "dumped": False, "limit": [1, 1], "cores": []}
     assert (crashed.outcome, crashed.cause) == (Outcome.FAILED, "step:s0:signal:11")
 
 

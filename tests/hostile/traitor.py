@@ -46,6 +46,7 @@ own = Traitor.take_over_stdio()
 version = sys.version.split()[0]
 own.send_json(contract.HELLO, {"contract": contract.CONTRACT_VERSION, "python": version, "view": seen})
 plan = own.receive_plan()
+own.receive_secrets()
 sys.path.insert(0, "/package")
 from work import run
 

@@ -190,6 +190,21 @@ def test_a_step_cannot_speak_through_another_process_of_the_cell(controller: Con
     assert result.attempts[0].steps[0].outputs == {"refused": ["1"]}
 
 
+@pytest.mark.parametrize("name", ["plan", "step", "contract", "channel"])
+def test_a_recipes_module_may_have_the_name_of_one_of_the_runners(
+    controller: Controller, tmp_path: Path, name: str
+) -> None:
+    """They share an interpreter's start, and no author can know our names."""
+    (tmp_path / f"{name}.py").write_text("def run(context, params):\n    return {'mine': True}\n")
+    steps = f"steps: [{{name: s, module: {name}, function: run}}]"
+    (tmp_path / "recipe.yaml").write_text(f"metadata: {{name: named}}\n{steps}\n")
+
+    result = controller.run(tmp_path / "recipe.yaml", policy=Policy(name="test"))
+
+    assert result.outcome is Outcome.SUCCEEDED, result.errors
+    assert result.attempts[0].steps[0].outputs == {"mine": True}
+
+
 SLEEP = """
 import time
 def run(context, params):
