@@ -196,10 +196,16 @@ class Supervisor:
 
 
 def _kill_all_others() -> None:
-    """Kill every process of this container but ourselves (kill(2): pid -1 spares the first process and the caller)."""
+    """
+    Kill every process of this container but ourselves, and see that all are gone: one that dies still writes.
+
+    kill(2): pid -1 spares the caller. Whoever loses its parent becomes our child, so none is overlooked.
+    """
     try:
-        os.kill(-1, signal.SIGKILL)
-    except ProcessLookupError:
+        while True:
+            os.kill(-1, signal.SIGKILL)
+            os.wait()
+    except (ProcessLookupError, ChildProcessError):
         return
 
 
