@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from isolation.model.run import Result
 
 collect_ignore = ["attacks"]  # programs for cells; here they would not find each other
-RUNTIMES: tuple[Runtime, ...] = ("runc",)
+RUNTIMES: tuple[Runtime, ...] = ("runc", "runsc")
 """Every test that takes the fixture ``runtime``, as ``arena`` and ``attack`` do, is run on each of these."""
 
 

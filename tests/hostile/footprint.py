@@ -31,7 +31,7 @@ class Slack:
     memory_bytes: int
 
 
-OURS = Slack(descriptors=80, threads=2, memory_bytes=256 * 2**20)
+OURS = Slack(descriptors=120, threads=2, memory_bytes=256 * 2**20)
 ENGINES = Slack(descriptors=160, threads=64, memory_bytes=256 * 2**20)
 
 

