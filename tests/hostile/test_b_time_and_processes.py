@@ -216,11 +216,13 @@ def test_row_036_orphans_are_reaped_as_they_end(attack: Attack, arena: Arena) ->
     assert found["left"] <= 8
 
 
-def test_row_036_a_steps_own_zombies_are_counted_as_its_own(attack: Attack) -> None:
+def test_row_036_a_steps_own_zombies_are_counted_as_its_own(attack: Attack, arena: Arena) -> None:
     """Five thousand children never waited for meet the run's limit, not the host's."""
     before = int(Path("/proc/loadavg").read_text().split()[3].split("/")[1])
     result = attack(UNWAITED, limits={"pids": 48}, probing=True)
     after = int(Path("/proc/loadavg").read_text().split()[3].split("/")[1])
 
-    assert result.outcome is Outcome.TOO_MANY_PROCESSES
+    # gVisor refuses the process itself, or is refused a thread for it, whichever comes first.
+    expected = {Outcome.TOO_MANY_PROCESSES} | ({Outcome.FAILED} if differs(arena, 36) else set())
+    assert result.outcome in expected
     assert after < before + 2000
