@@ -69,7 +69,7 @@ RECORD_CHARS = 8_000
 
 _LONGEST_INTEGER = len(str(-MAX_INTEGER))
 _QUOTED = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # never goes back, also where a quote is not closed
-_NAME_PART = re.compile(r"[A-Za-z0-9_()+=@, \-][A-Za-z0-9_()+=@, .\-]{0,99}", re.ASCII)
+_NAME_PART = re.compile(r"[A-Za-z0-9_()+=@,][A-Za-z0-9_()+=@, .\-]{0,99}", re.ASCII)
 _MOST_NAME_PARTS = 8
 
 
@@ -115,17 +115,19 @@ def dumps(value: object) -> bytes:
 
 def check_artifact_name(name: str) -> None:
     """
-    Check that a file may be kept under a name: at most eight plain parts, none hidden, no way up or out.
+    Check that a file may be kept under a name: at most eight plain parts, no way up or out.
+
+    None is hidden, and none is what a shell's tools take for an option.
 
     >>> check_artifact_name("plots/by year.png")
     >>> check_artifact_name("../etc/passwd")
     Traceback (most recent call last):
-    isolation.contract.Malformed: not a plain name: letters, digits and -_.,+=@() in at most 8 parts, none hidden
+    isolation.contract.Malformed: not a plain name: letters, digits and -_.,+=@() in at most 8 parts, none with - or . first
     """
     parts = name.split("/")
     if len(parts) > _MOST_NAME_PARTS or not all(_NAME_PART.fullmatch(part) for part in parts):
         raise Malformed(
-            f"not a plain name: letters, digits and -_.,+=@() in at most {_MOST_NAME_PARTS} parts, none hidden"
+            f"not a plain name: letters, digits and -_.,+=@() in at most {_MOST_NAME_PARTS} parts, none with - or . first"
         )
 
 

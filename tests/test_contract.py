@@ -170,7 +170,7 @@ def test_every_kind_of_frame_has_a_number_of_its_own() -> None:
 @pytest.mark.parametrize(
     "name",
     ["../up", "/etc/passwd", "a/../b", "a//b", "", "a/", ".hidden", "a/.b", "a\nb", "a\0b", "a\x1bb", "é", "\u202ea",
-     "a\\b", "x" * 101, "/".join("abcdefghi"), "a:b", "$x", "a\n"],
+     "a\\b", "x" * 101, "/".join("abcdefghi"), "a:b", "$x", "a\n", "-rf", "a/--x", " a"],
 )  # fmt: skip
 def test_an_artifact_is_never_named_what_could_lead_elsewhere(name: str) -> None:
     """It becomes a path in some person's folder."""
