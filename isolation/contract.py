@@ -122,12 +122,12 @@ def check_artifact_name(name: str) -> None:
     >>> check_artifact_name("plots/by year.png")
     >>> check_artifact_name("../etc/passwd")
     Traceback (most recent call last):
-    isolation.contract.Malformed: not a plain name: letters, digits and -_.,+=@() in at most 8 parts, none with - or . first
+    isolation.contract.Malformed: not a plain name: letters, digits and -_.,+=@() in at most 8 parts, none led by - or .
     """
     parts = name.split("/")
     if len(parts) > _MOST_NAME_PARTS or not all(_NAME_PART.fullmatch(part) for part in parts):
         raise Malformed(
-            f"not a plain name: letters, digits and -_.,+=@() in at most {_MOST_NAME_PARTS} parts, none with - or . first"
+            f"not a plain name: letters, digits and -_.,+=@() in at most {_MOST_NAME_PARTS} parts, none led by - or ."
         )
 
 

@@ -71,7 +71,7 @@ def test_what_is_no_regular_file_is_named_and_not_sent(load: Load, folder: Path,
 
     channel = sent(load)
 
-    plain = "not a plain name: letters, digits and -_.,+=@() in at most 8 parts, none with - or . first"
+    plain = "not a plain name: letters, digits and -_.,+=@() in at most 8 parts, none led by - or ."
     assert channel.files == {
         "link": (None, "Too many levels of symbolic links"),
         "folder": (None, "Too many levels of symbolic links"),
