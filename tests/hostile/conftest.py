@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,6 +11,7 @@ import pytest
 from isolation.sandbox.docker_engine import DockerEngine
 from tests.hostile.canaries import Secrets
 from tests.hostile.kit import Arena, Runtime
+from tests.hostile.mutations import PROPERTY, SWITCH, remove
 from tests.hostile.traitor import turned
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from threading import Event
     from typing import Any
 
+    from _pytest.terminal import TerminalReporter
+
     from isolation.controller import Controller
     from isolation.model.policy import Policy
     from isolation.model.run import Result
@@ -25,6 +29,25 @@ if TYPE_CHECKING:
 collect_ignore = ["attacks"]  # programs for cells; here they would not find each other
 RUNTIMES: tuple[Runtime, ...] = ("runc", "runsc")
 """Every test that takes the fixture ``runtime``, as ``arena`` and ``attack`` do, is run on each of these."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_option_less() -> None:
+    """Take one hardening option away from every cell, where ``test_mutations.py`` asks this process to."""
+    option = os.environ.get(SWITCH)
+    if option:
+        remove(option)
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    """Say of each hardening option what noticed that it was gone, and keep that as a file."""
+    reports = [report for found in terminalreporter.stats.values() for report in found if hasattr(report, "nodeid")]
+    rows = sorted({row for report in reports for name, row in report.user_properties if name == PROPERTY})
+    if rows:
+        terminalreporter.section("hardening options, each removed once")
+        terminalreporter.write_line("\n".join(rows))
+        (config.rootpath / "build").mkdir(exist_ok=True)
+        (config.rootpath / "build" / "mutations.txt").write_text("\n".join([*rows, ""]), encoding="utf-8")
 
 
 class Attack(Protocol):
