@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import docker
+import pytest
 from sqlalchemy import func, select
 
 from isolation.model.document import to_json
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from isolation.model.run import Result
 
 Runtime = Literal["runc", "crun", "runsc"]
+on_runc = pytest.mark.parametrize("runtime", ["runc"], indirect=True, scope="session")
+"""For what is about the host and its faults, in which the runtime has no part."""
 
 PROBE = """
 def run(context, params):

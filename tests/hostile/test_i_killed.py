@@ -16,6 +16,7 @@ import pytest
 from isolation.sandbox.leases import Leases, leases_folder
 from isolation.settings import Settings
 from isolation.wiring import clean_up
+from tests.hostile.kit import on_runc
 from tests.hostile.traces import Witness, check_gone
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def die(arena: Arena, source: str, moment: str, key: str) -> Died:
     return Died(witness.run_id, witness)
 
 
+@on_runc
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_row_136_a_killed_controller_leaves_one_end_and_nothing_else(arena: Arena, moment: str) -> None:
     """After the cleaning: one terminal state, a merge only with a recorded success, and nothing on the host."""

@@ -15,6 +15,7 @@ from isolation.errors import RunEndedError
 from isolation.model.outcome import Outcome
 from isolation.settings import Settings
 from isolation.wiring import clean_up, open_controller
+from tests.hostile.kit import on_runc
 from tests.hostile.traces import Witness, check_gone
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def test_row_143_a_runner_that_proves_nothing_is_not_believed(treason: Attack, a
     assert merges(arena, "forged") == []
 
 
+@on_runc
 @pytest.mark.slow
 def test_row_146_a_runner_that_stays_after_its_end_is_killed(treason: Attack, arena: Arena) -> None:
     """Waiting for the engine's word on the end has a limit of its own; what did not end properly is not merged."""
@@ -90,6 +92,7 @@ def test_row_146_a_runner_that_stays_after_its_end_is_killed(treason: Attack, ar
     assert merges(arena, "stayed") == []
 
 
+@on_runc
 def test_row_155_another_controllers_cleaning_leaves_a_living_run_alone(attack: Attack, arena: Arena) -> None:
     """Two may use one state folder: what belongs to a living process is nobody else's to take away."""
     taken = []
@@ -104,6 +107,7 @@ def test_row_155_another_controllers_cleaning_leaves_a_living_run_alone(attack: 
     assert merges(arena, f"cleaned.{arena.runtime}") == [result.run_id]
 
 
+@on_runc
 def test_row_155_a_run_that_another_controller_ended_merges_nothing(attack: Attack, arena: Arena) -> None:
     """The record decides, in the transaction of the merge: who comes second has come too late."""
 
@@ -186,6 +190,7 @@ class CancelsAt(Witness):
         self.seen += 1
 
 
+@on_runc
 def test_row_159_a_cancel_at_any_moment_leads_to_one_end(arena: Arena) -> None:
     """At every event that a run tells of: cancelled and nothing merged, or done and merged once."""
     key = f"cancelled.{arena.runtime}"
@@ -221,6 +226,7 @@ class JumpingClock:
         return self._true.monotonic_s()
 
 
+@on_runc
 @pytest.mark.parametrize(("seconds", "outcome"), [(0, Outcome.SUCCEEDED), (600, Outcome.TIMED_OUT)])
 def test_row_160_the_time_of_day_decides_nothing(arena: Arena, seconds: int, outcome: Outcome) -> None:
     """No run is killed early, and none goes on for ever, when a host's clock is set."""

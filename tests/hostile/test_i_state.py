@@ -1,0 +1,235 @@
+"""Rows 137, 152, 157 and 164: what is kept, when its writer is killed, its disk is full, or many come at once."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from isolation.errors import StorageError
+from isolation.model.changes import Changes
+from isolation.model.document import to_json
+from isolation.model.outcome import Outcome
+from isolation.model.policy import MergeRule
+from isolation.settings import Settings
+from isolation.stores import Stores
+from isolation.wiring import open_controller
+from tests.hostile.footprint import Footprint
+from tests.hostile.kit import on_runc
+from tests.hostile.traces import Witness, check_gone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from isolation.model.event import Event
+    from tests.conftest import ResultOf
+    from tests.hostile.kit import Arena
+
+pytestmark = pytest.mark.engine
+
+MERGE = """
+import sys
+from pathlib import Path
+from isolation.model.changes import Changes
+from isolation.model.document import from_json
+from isolation.model.policy import MergeRule
+from isolation.stores import Stores
+
+with Stores(Path(sys.argv[1])) as stores:
+    result = from_json(sys.argv[2])
+    stores.ledger.start(result.run_id, "r", "default", result.digests, "t")
+    snapshot = stores.contexts.freeze(None, ["*"])
+    with stores.ledger.settling(result.run_id) as settling:
+        stores.contexts.merge(
+            settling.connection, snapshot, Changes(set={"a": 1, "b": 2}), MergeRule(), who="r", run_id="r", at="t"
+        )
+        settling.finish(result, "t")
+"""
+WRITES = "fsync,fdatasync,pwrite64,write,ftruncate,unlink,unlinkat,rename,renameat2"
+
+
+def merge_under(state: Path, document: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Have a process of its own merge and end a run, under strace."""
+    command = ["strace", "-f", "-qq", *options, sys.executable, "-c", MERGE, str(state), document]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.slow
+def test_row_137_a_kill_at_any_write_of_a_merge_leaves_all_of_it_or_nothing(
+    tmp_path: Path, result_of: ResultOf
+) -> None:
+    """Every call that writes, one after another, is the last that the process makes; then another merges as usual."""
+    if shutil.which("strace") is None:
+        pytest.skip("row 137: strace is not installed")
+    document = to_json(result_of("r"))
+    none, whole = {"before": 1}, {"before": 1, "a": 1, "b": 2}
+    with Stores(tmp_path / "empty") as stores:
+        stores.contexts.set("before", 1, "w", "t")
+    shutil.copytree(tmp_path / "empty", tmp_path / "whole")
+    traced = merge_under(tmp_path / "whole", document, "-o", str(tmp_path / "calls"), "-e", f"trace={WRITES}")
+    assert traced.returncode == 0, traced.stderr
+    made = Counter(re.findall(r"^\d+ +(\w+)\(", (tmp_path / "calls").read_text(), re.MULTILINE))
+
+    def kill_at(moment: tuple[str, int]) -> tuple[str | None, dict[str, object]]:
+        call, number = moment
+        state = tmp_path / f"killed-{call}-{number}"
+        shutil.copytree(tmp_path / "empty", state)
+        inject = f"inject={call}:signal=KILL:when={number}"
+        killed = merge_under(state, document, "-o", os.devnull, "-e", f"trace={call}", "-e", inject)
+        end = look_at(state)
+        # The last call of a kind is not made every time; then nobody was killed, and all must be there.
+        assert killed.returncode == -signal.SIGKILL or end == ("finished", whole), killed.stderr
+        return end
+
+    with ThreadPoolExecutor(2) as pool:
+        moments = [(call, number + 1) for call, count in made.items() for number in range(count)]
+        ends = [*pool.map(kill_at, moments)]
+
+    assert [end for end in ends if end not in [(None, none), ("abandoned", none), ("finished", whole)]] == []
+    assert {state for state, _ in ends} == {None, "abandoned", "finished"}
+
+
+def look_at(state: Path) -> tuple[str | None, dict[str, object]]:
+    """Clean up after the dead process, and say what is recorded of its run, and what the context holds."""
+    with Stores(state) as stores:
+        for run_id in stores.ledger.orphans():
+            stores.ledger.abandon(run_id, "t")
+        states = [summary.state for summary in stores.ledger.list(10)]
+        values: dict[str, object] = {entry.key: entry.value for entry in stores.contexts.list()}
+        stores.contexts.set("after", 1, "w", "t")
+    return (states[0] if states else None), values
+
+
+MOMENTS = [
+    *("RunStarted", "freeze", "claim", "attest", "deliver"),
+    *("StepStarted", "LogLine", "StepEnded", "collect", "remove", "merge"),
+]
+LEAVES = """
+import os
+
+def run(context, params):
+    print("x" * 5000, flush=True)
+    context.set("written", os.urandom(8).hex())
+    os.mkdir("/scratch/artifacts")
+    with open("/scratch/artifacts/file", "wb") as file:
+        file.write(os.urandom(200_000))
+"""
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a file system of four megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], check=True)  # noqa: S607 - where it lies differs
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)  # noqa: S607 - as above
+
+
+class FillsAt(Witness):
+    """Fills a disk at the first event of a name."""
+
+    def __init__(self, arena: Arena, moment: str, fill: Callable[[], object]) -> None:
+        super().__init__(arena.client)
+        self._moment = moment
+        self._fill: Callable[[], object] | None = fill
+
+    def on_event(self, event: Event) -> None:
+        """Take one event."""
+        super().on_event(event)
+        if getattr(event, "phase", type(event).__name__) == self._moment and self._fill is not None:
+            fill, self._fill = self._fill, None
+            fill()
+
+
+def fill(folder: Path) -> None:
+    """Leave no byte free."""
+    with (folder / "filler").open("wb", buffering=0) as file:
+        for size in (65536, 100):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError:
+                continue
+
+
+@on_runc
+@pytest.mark.root
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_row_152_a_disk_that_fills_up_at_any_moment_tears_no_record(arena: Arena, disk: Path, moment: str) -> None:
+    """An error of ours, nothing merged and nothing left; with space there again, the next run is as any other."""
+    folder = arena.recipe(LEAVES)
+    witness = FillsAt(arena, moment, lambda: fill(disk))
+    with open_controller(Settings(state=disk / "state")) as controller:
+        with pytest.raises(StorageError, match="is full"):
+            controller.run(folder, policy=arena.policy(), watcher=witness)
+        (disk / "filler").unlink()
+        check_gone(witness, arena.client)
+        states = [summary.state for summary in controller.stores.ledger.list(10)]
+        merged = len(controller.stores.contexts.history("written"))
+        after = controller.run(folder, policy=arena.policy())
+
+    assert states in [[], ["running"], ["abandoned"]]
+    assert merged == 0
+    assert after.outcome is Outcome.SUCCEEDED
+
+
+AT_ONCE = 64
+
+
+def test_row_157_merges_at_once_lose_no_update(tmp_path: Path, result_of: ResultOf) -> None:
+    """Sixty-four writers of one key and of one key each: every conflict is seen, and in the end all are counted."""
+    stores = Stores(tmp_path / "state")
+    stores.contexts.set("count", {"is": 0, "by": ""}, "w", "t")
+
+    def add_one(number: int) -> int:
+        tries = 0
+        while True:
+            tries += 1
+            run_id = f"run-{number}-{tries}"
+            stores.ledger.start(run_id, "r", "default", result_of(run_id).digests, "t")
+            snapshot = stores.contexts.freeze(None, ["*"])
+            count = snapshot.values["count"]
+            assert isinstance(count, dict)  # with who wrote it: two that write the same are not in conflict
+            changes = Changes(set={"count": {"is": int(str(count["is"])) + 1, "by": run_id}, f"own.{number}": tries})
+            with stores.ledger.settling(run_id) as settling:
+                merge = stores.contexts.merge(
+                    settling.connection, snapshot, changes, MergeRule(), who="w", run_id=run_id, at="t"
+                )
+                outcome = Outcome.CONFLICT if merge.status == "conflict" else Outcome.SUCCEEDED
+                settling.finish(result_of(run_id, merge, changes, outcome), "t")
+            if outcome is Outcome.SUCCEEDED:
+                return tries
+
+    with stores, ThreadPoolExecutor(AT_ONCE) as pool:
+        tries = [*pool.map(add_one, range(AT_ONCE))]
+        own = {entry.key: entry.value for entry in stores.contexts.list("own.*")}
+        history = [entry.value for entry in stores.contexts.history("count", 1000)]
+        counts = [value["is"] for value in history if isinstance(value, dict)]
+
+    assert counts == [*range(AT_ONCE, -1, -1)]
+    assert own == {f"own.{number}": count for number, count in enumerate(tries)}
+
+
+@pytest.mark.slow
+def test_row_164_many_short_runs_leave_not_one_descriptor_behind(arena: Arena) -> None:
+    """A day's worth of them would otherwise end the controller."""
+    for _ in range(8):
+        arena.probe()
+    before = Footprint.of(os.getpid())
+    for _ in range(12 if arena.runtime == "runsc" else 40):
+        arena.probe()
+    after = Footprint.of(os.getpid())
+
+    assert after.descriptors <= before.descriptors + 5
+    assert after.threads == before.threads
+    assert after.memory_bytes < before.memory_bytes + 32 * 2**20
