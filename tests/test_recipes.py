@@ -138,8 +138,8 @@ ON_GVISOR: dict[str, Json] = {
     # The host's kernel kills gVisor itself, and with it everybody who could tell more.
     "fills-memory": UNTOLD,
     "fills-memory-in-a-child": UNTOLD,
-    # A thread that the host refuses is one of gVisor's own; it dies of that.
-    "forks-without-end": UNTOLD,
+    # A thread that the host refuses is one of gVisor's own; it dies of that, and the count of it with its group.
+    "forks-without-end": {**UNTOLD, "usage": {"pids_peak": {"at_least": 64 + 2 * 16}}},
     # In Linux nothing in a container can kill its first process; in gVisor a process of the same user can.
     "kills-its-runner": {**UNTOLD, "outcome": "no_answer", "cause": "exit_code:137"},
 }

@@ -200,6 +200,25 @@ def test_refused_forks_are_remembered_after_the_containers_end(v1: Path) -> None
     group.remove()
 
 
+@pytest.mark.parametrize(("peak", "refused"), [(LIMITS.pids, None), (LIMITS.pids - 1, 0)])
+def test_a_count_of_no_refusal_is_not_believed_of_a_group_that_was_full_and_is_gone(
+    v1: Path, peak: int, refused: int | None
+) -> None:
+    """It may have died of the first; and None is not zero."""
+    group = GroupV1(v1, CELL, LIMITS)
+    group.watch("abc")
+    own = v1 / "pids" / "isolation" / CELL / "abc"
+    lay(own, {"pids.events": "max 0\n"})
+    (v1 / "pids" / "isolation" / CELL / "pids.peak").write_text(f"{peak}\n")
+    assert group.read().forks_refused == 0
+    empty(own)
+    own.rmdir()
+
+    assert group.read().forks_refused == refused
+    empty(v1)
+    group.remove()
+
+
 def test_a_kill_counted_in_the_containers_own_group_counts(v1: Path) -> None:
     """Should the signal of the parent be missed."""
     group = GroupV1(v1, CELL, LIMITS)

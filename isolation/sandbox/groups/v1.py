@@ -76,6 +76,8 @@ class GroupV1:
         refused = keyed(self._own("pids") / "pids.events").get("max")
         if refused is not None:  # of a container that is gone, the last that was seen stays
             self._refused = max(self._refused or 0, refused)
+        elif self._refused == 0 and self._is_full():  # it may have died of what would have been counted next
+            self._refused = None
         cpu = self._folders["cpuacct"]
         return Reading(
             cpu_s=scaled(number(cpu / "cpuacct.usage"), 1e-9),
@@ -126,6 +128,10 @@ class GroupV1:
     def _least(self, controller: str, name: str) -> int | None:
         found = [number(folder / name) for folder in (self._folders[controller], self._own(controller))]
         return min((value for value in found if value is not None), default=None)
+
+    def _is_full(self) -> bool:
+        peak, limit = (number(self._folders["pids"] / name) for name in ("pids.peak", "pids.max"))
+        return peak is not None and peak == limit
 
     def _ran_out(self) -> int:
         if self._ooms is None:
