@@ -23,6 +23,7 @@ Json = dict[str, Any]
 GOLDEN = Path(__file__).parent / "golden_host_config.json"
 NPROC_ON_GVISOR = {"Hard": 128, "Name": "nproc", "Soft": 128}
 """Its own kernel holds the number of threads by this one."""
+NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
 SLEEP = """
     import time
     def run(context, params):
@@ -41,6 +42,7 @@ def is_nothing(value: object) -> bool:
 @pytest.fixture(scope="module")
 def outside(arena: Arena) -> Json:
     """Look at every process of a cell, from the host, while its step is under way."""
+    spaces: dict[str, dict[str, Path]] = {}
     found: dict[str, tuple[dict[str, str], list[str]]] = {}
     cancel = threading.Event()
 
@@ -50,6 +52,7 @@ def outside(arena: Arena) -> Json:
             return
         for pid in arena.client.top(arena.last.bodies[0]["Id"], "-eo pid")["Processes"]:
             home = Path("/proc") / pid[0]
+            spaces[pid[0]] = {name: (home / "ns" / name).readlink() for name in NAMESPACES}
             status = dict(line.split(":\t", 1) for line in (home / "status").read_text().splitlines() if ":\t" in line)
             found[pid[0]] = (status, [str(fd.readlink()) for fd in (home / "fd").iterdir()])
         cancel.set()
@@ -58,6 +61,7 @@ def outside(arena: Arena) -> Json:
     assert result.outcome is Outcome.CANCELLED
     return {
         "found": found,
+        "spaces": spaces,
         "uid": arena.last.uids.copy().pop(),
         "cell": next(iter(arena.last.cells)),
         "body": arena.last.bodies[0],
@@ -88,3 +92,13 @@ def test_row_027_the_hosts_kernel_shows_what_the_cell_shows(outside: Json, arena
         assert {*status["Uid"].split(), *status["Gid"].split()} == {str(outside["uid"])}
         assert FIRST_UID <= outside["uid"] < FIRST_UID + UIDS
         assert {one.split(":")[0] for one in descriptors} <= {"pipe", "anon_inode", "/dev/null"}
+
+
+def test_row_027_every_process_has_namespaces_of_its_own(outside: Json, arena: Arena) -> None:
+    """None of them is the host's."""
+    if differs(arena, 27):
+        pytest.skip(f"row 27 on gVisor: {DIFFERENCES[27]}")
+    ours = {name: Path(f"/proc/self/ns/{name}").readlink() for name in NAMESPACES}
+
+    for spaces in outside["spaces"].values():
+        assert {name for name in NAMESPACES if spaces[name] == ours[name]} == set()

@@ -88,10 +88,10 @@ def test_row_006_there_is_no_release_agent_to_write(seen: Json) -> None:
 
 
 def test_row_007_no_file_of_a_cgroup_can_be_written(seen: Json, arena: Arena) -> None:
-    """Else a step would raise its own limits, or leave its group."""
+    """Else a step would raise its own limits, or leave its group; of those above its own it sees nothing."""
     assert seen["writable_cgroups"] == []
-    if arena.runtime != "runsc":  # gVisor shows none
-        assert seen["cgroup_files"] > 0
+    assert seen["own_cgroups"] == ([] if differs(arena, 7) else ["/"])
+    assert (seen["cgroup_files"] == 0) == differs(arena, 7)
 
 
 def test_row_016_a_program_without_a_file_has_no_right_that_a_step_has_not(seen: Json, arena: Arena) -> None:
@@ -102,3 +102,28 @@ def test_row_016_a_program_without_a_file_has_no_right_that_a_step_has_not(seen:
     assert status["Uid"].split() == seen["status"]["Uid"].split()
     if not differs(arena, 16):
         assert seen["copy"]["through_the_loader"] != 0
+
+
+LIMITS = {
+    "nofile": 1024,
+    "core": 1,
+    "fsize": 64 * 2**20,
+    "memlock": 65536,
+    "msgqueue": 0,
+    "sigpending": 256,
+    "nproc": 320,
+    "rtprio": 0,
+    "nice": 0,
+}
+
+
+def test_row_047_every_limit_of_a_process_is_set(seen: Json, arena: Arena) -> None:
+    """Soft and hard alike: a step can lower them, and raise none."""
+    expected = LIMITS | ({"nproc": 128} if differs(arena, 47) else {})
+
+    assert seen["limits"] == {name: [value, value] for name, value in expected.items()}
+
+
+def test_row_026_a_step_is_the_first_to_go_when_the_host_runs_out(seen: Json, arena: Arena) -> None:
+    """Not the controller, and not the engine."""
+    assert seen["oom_score_adj"] == ("0" if differs(arena, 26) else "1000")

@@ -144,16 +144,12 @@ def test_row_023_the_program_that_started_the_container_cannot_be_overwritten(se
     arena.host.check_content()
 
 
-def test_row_024_no_knob_of_the_kernel_can_be_turned(seen: Json) -> None:
-    """
-    Every file of /proc and /sys that is not a process's own was tried.
-
-    Those of /proc/pressure may be opened by anybody; they take nothing that changes the kernel.
-    """
-    opened = {path for path in seen["knobs"]["opened"] if not path.startswith("/proc/pressure/")}
-
-    assert opened == set()
+def test_row_024_no_knob_of_the_kernel_can_be_turned(seen: Json, arena: Arena) -> None:
+    """Every file of /proc and /sys that is not a process's own was tried; the host's own are read-only to root as well."""
+    assert seen["knobs"]["opened"] == []
     assert seen["knobs"]["tried"] > 50
+    if not differs(arena, 24):
+        assert {"/sys", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"} <= {*seen["read_only"]}
 
 
 def test_row_025_a_step_that_crashes_leaves_no_core(attack: Attack) -> None:

@@ -120,11 +120,11 @@ def test_row_040_nothing_else_can_be_written(attack: Attack) -> None:
                         names.remove("proc")
                     yield top
             def run(context, params):
-                mounted = sorted({line.split()[1] for line in open("/proc/self/mounts")})
+                mounts = [line.split() for line in open("/proc/self/mounts")]
                 return {
                     "written": [folder for folder in folders() if tried(folder) == "written"],
                     "answers": {place: tried(place) for place in params["places"]},
-                    "tmpfs": [line.split()[1] for line in open("/proc/self/mounts") if line.split()[2] == "tmpfs"],
+                    "read_only": [where for _, where, _, options, *_ in mounts if "ro" in options.split(",")],
                 }
             """,
             args={"places": PLACES},
@@ -132,6 +132,7 @@ def test_row_040_nothing_else_can_be_written(attack: Attack) -> None:
     )
 
     assert sorted(found["written"]) == sorted(FOLDERS_WRITABLE)
+    assert {"/", "/package", "/in"} <= {*found["read_only"]}
     assert {*found["answers"].values()} <= {
         "Read-only file system",
         "No such file or directory",

@@ -1,6 +1,7 @@
 """Look at what a step is, and ask for more. Numbers of system calls are those of x86_64."""
 
 import os
+import resource
 import shutil
 import stat
 import subprocess
@@ -94,6 +95,16 @@ def mounts():
     }
 
 
+LIMITS = ("NOFILE", "CORE", "FSIZE", "MEMLOCK", "MSGQUEUE", "SIGPENDING", "NPROC", "RTPRIO", "NICE")
+
+
+def own_cgroups():
+    if not os.path.exists("/proc/self/cgroup"):
+        return []
+    with open("/proc/self/cgroup") as file:
+        return sorted({line.strip().split(":", 2)[-1] for line in file})
+
+
 def run(context, params):
     cgroup_files = [*files_below("/sys/fs/cgroup")]
     return {
@@ -105,6 +116,9 @@ def run(context, params):
         "namespaces": namespaces(),
         "mounts": mounts(),
         "flags": {line.split()[1]: line.split()[3].split(",") for line in open("/proc/self/mounts")},
+        "limits": {name.lower(): resource.getrlimit(getattr(resource, f"RLIMIT_{name}")) for name in LIMITS},
+        "own_cgroups": own_cgroups(),
+        "oom_score_adj": open("/proc/self/oom_score_adj").read().strip(),
         "release_agents": [path for path in cgroup_files if path.endswith("release_agent")],
         "cgroup_files": len(cgroup_files),
         "writable_cgroups": [path for path in cgroup_files if opened(path) == "done"],

@@ -179,6 +179,7 @@ def run(context, params):
         "devices": devices(),
         "knobs": knobs(),
         "program": own_program(),
+        "read_only": [line.split()[1] for line in open("/proc/self/mounts") if "ro" in line.split()[3].split(",")],
         "descriptors": {fd: link(fd) for fd in os.listdir("/proc/self/fd")},
         "personality": LIBC.personality(0),
     }
