@@ -145,7 +145,7 @@ def test_row_023_the_program_that_started_the_container_cannot_be_overwritten(se
 
 
 def test_row_024_no_knob_of_the_kernel_can_be_turned(seen: Json, arena: Arena) -> None:
-    """Every file of /proc and /sys that is not a process's own was tried; the host's own are read-only to root as well."""
+    """Every file of /proc and /sys that is not a process's own was tried; the host's are read-only to root as well."""
     assert seen["knobs"]["opened"] == []
     assert seen["knobs"]["tried"] > 50
     if not differs(arena, 24):
