@@ -113,7 +113,7 @@ def _cell_view(cell: Standing, expected: Expected, local: bool, proc: Path) -> d
     described = describe(process) | _mounts(process, expected)
     if local:
         described |= _own_namespaces(process.namespaces, namespaces_of(proc / "self"))
-    described["descriptors"] = " ".join(sorted(view.descriptors, key=int))
+    described["descriptors"] = " ".join(sorted(view.descriptors, key=lambda name: (len(name), name)))
     if cell.nameless and "mountinfo" in process.texts:
         told = mounting.names_of_the_host(mounting.read_mounts(process.texts["mountinfo"]))
         described["names of the host"] = told

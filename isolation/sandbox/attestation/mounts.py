@@ -183,7 +183,7 @@ def _kib(size_bytes: int) -> int:
 def _mounts(text: str) -> Iterator[Mount]:
     for line in text.splitlines():
         words = line.split()
-        if len(words) < _LEAST_WORDS or "-" not in words:
+        if len(words) < _LEAST_WORDS or "-" not in words[:-3]:
             continue
         kind, source, data = words[words.index("-") + 1 :][:3]
         yield Mount(words[3], words[4], frozenset(words[5].split(",")), kind, source, frozenset(data.split(",")))

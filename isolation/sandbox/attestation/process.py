@@ -97,7 +97,7 @@ def _identity(process: Process) -> dict[str, str]:
     status = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     values = {name: value.split() for name, value in status.items()}
     uids, gids = values.get("Uid", []), values.get("Gid", [])
-    held = [f"{name}={values[name][0]}" for name in _SETS if name in values and int(values[name][0], 16)]
+    held = [f"{name}={' '.join(values[name])}" for name in _SETS if name in values and not _is_zero(values[name])]
     described = {
         "uid": " ".join(sorted({*uids})),
         "gid": " ".join(sorted({*gids})),
@@ -108,8 +108,13 @@ def _identity(process: Process) -> dict[str, str]:
     if "NoNewPrivs" in values:
         described["new privileges"] = "refused" if values["NoNewPrivs"] == ["1"] else "possible"
     if "Seccomp" in values:
-        described["seccomp"] = _SECCOMP.get(values["Seccomp"][0], values["Seccomp"][0])
+        mode = " ".join(values["Seccomp"])
+        described["seccomp"] = _SECCOMP.get(mode, mode)
     return described
+
+
+def _is_zero(words: Sequence[str]) -> bool:
+    return len(words) == 1 and set(words[0]) == {"0"}
 
 
 def _from_small_texts(process: Process) -> dict[str, str]:
@@ -129,9 +134,9 @@ def _from_small_texts(process: Process) -> dict[str, str]:
 def _rlimits(text: str) -> Iterator[tuple[str, tuple[str, str]]]:
     for line in text.splitlines():
         for title, name in RLIMITS.items():
-            if line.startswith(title + " "):
-                soft, hard, *_ = line.removeprefix(title).split()
-                yield name, (soft, hard)
+            words = line.removeprefix(title).split()
+            if line.startswith(title + " ") and len(words) > 1:
+                yield name, (words[0], words[1])
 
 
 def _interfaces(text: str) -> Iterator[str]:
