@@ -83,7 +83,7 @@ def attested(view: dict[str, Any], runtime: str, *, nameless: bool = True) -> At
     return attest(standing, FakeEngine().facts(), local=False)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(views(), some.sampled_from(["runc", "runsc"]))
 def test_no_view_breaks_its_attestation(view: dict[str, Any], runtime: str) -> None:
     """An exception of ours would end the run as a defect, where it should end as refused, with the difference named."""

@@ -275,6 +275,7 @@ def stream_of(frames: Frames) -> bytes:
 fuzzed = settings(max_examples=EXAMPLES, database=None, suppress_health_check=[*HealthCheck])
 
 
+@pytest.mark.slow
 @seed(SEED)
 @fuzzed
 @given(some.data())
@@ -290,6 +291,7 @@ def test_a_spoilt_conversation_is_never_taken_for_a_complete_one(data: some.Data
         assert bytes(heard.content) == b"".join(frame(*one) for one in TRUE)
 
 
+@pytest.mark.slow
 @seed(SEED)
 @fuzzed
 @given(spoilt_frames())

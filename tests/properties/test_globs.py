@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as some
 
@@ -50,7 +51,7 @@ def one_of(signs: str, char: str) -> bool:
     return found is wanted
 
 
-@settings(max_examples=500)
+@settings(max_examples=300)
 @given(KEYS, GLOBS)
 @example("[", "[")
 @example("a]", "[!]]]")
@@ -88,6 +89,7 @@ def test_a_prefix_and_a_literal_say_no_more_than_is_so(key: str, glob: str) -> N
         assert not is_literal(glob) or key == glob
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(some.lists(KEYS, max_size=8, unique=True), GLOBS)
 def test_the_store_lists_exactly_the_keys_that_a_glob_covers(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
@@ -144,7 +145,7 @@ class Runs(RuleBasedStateMachine):
         self.written[key] = self.written.get(key, 0) + 1
 
 
-TestRuns = Runs.TestCase
+TestRuns = pytest.mark.slow(Runs.TestCase)
 TestRuns.settings = settings(max_examples=40, stateful_step_count=15, suppress_health_check=[*HealthCheck])
 
 
@@ -166,6 +167,7 @@ def test_one_writer_on_an_unchanged_store_gets_all_that_it_wants(
     assert again.version == merged.version
 
 
+@pytest.mark.slow
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(wanted=some.dictionaries(some.sampled_from("abcdefgh"), CONTENT, max_size=8), order=some.permutations(range(4)))
 def test_runs_that_write_different_keys_merge_in_any_order_to_the_same(

@@ -122,7 +122,7 @@ WORDS = [
 HOSTILE = some.lists(some.sampled_from([*SIGNS, *LINES, *WORDS]), max_size=25).map("".join)
 
 
-@settings(max_examples=600)
+@settings(max_examples=300)
 @given(HOSTILE.map(lambda text: text.encode("utf-8", "surrogatepass")) | some.binary(max_size=60))
 @example(b'"\\ud83d\\ude00"')
 @example(b"[" * 100_000)
@@ -227,7 +227,7 @@ GOOD_RECIPE: dict[str, Any] = {
 }
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(spoilt(GOOD_POLICY))
 @example(GOOD_POLICY | {"limits": {"wall": "0.01ms"}})
 def test_any_policy_is_one_or_a_sentence(document: dict[str, Any]) -> None:
@@ -239,7 +239,7 @@ def test_any_policy_is_one_or_a_sentence(document: dict[str, Any]) -> None:
         assert Policy.read(policy.content()) == policy
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(spoilt(GOOD_RECIPE))
 def test_any_recipe_is_one_or_a_sentence(tmp_path: Path, document: dict[str, Any]) -> None:
     """Whoever gets it wrong in whichever way is told where, and no other exception comes out."""
