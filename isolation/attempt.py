@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from isolation.model.secret import Secret
     from isolation.model.snapshot import Snapshot
     from isolation.rules.redaction import Redaction
-    from isolation.sandbox.cell import Cell, Cells
+    from isolation.sandbox.cell import Cell
+    from isolation.sandbox.cells import Cells
     from isolation.sandbox.engine import Engine
     from isolation.storage.logs import LogWriter
     from isolation.stores import Stores

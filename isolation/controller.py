@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from isolation.model.recipe import Recipe
     from isolation.model.run import Attempt
     from isolation.model.secret import Secret
-    from isolation.sandbox.cell import Cells
+    from isolation.sandbox.cells import Cells
     from isolation.sandbox.engine import Engine as ContainerEngine
     from isolation.storage.ledger import Settling
     from isolation.stores import Stores

@@ -49,7 +49,7 @@ def open_controller(
 ) -> Controller:
     """Connect to the engine, unless one is given, and open the state folder; ``secrets`` go before those found."""
     from isolation.controller import Controller  # noqa: PLC0415 - slow to import
-    from isolation.sandbox.cell import Cells, is_local  # noqa: PLC0415 - slow to import
+    from isolation.sandbox.cells import Cells, is_local  # noqa: PLC0415 - slow to import
     from isolation.sandbox.egress.folder import Egresses  # noqa: PLC0415 - slow to import
     from isolation.sandbox.leases import Leases, leases_folder  # noqa: PLC0415 - slow to import
     from isolation.vault import Vault  # noqa: PLC0415 - slow to import

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import docker
 
 from isolation.model.attestation import Attestation
-from isolation.sandbox import cell as cells
-from isolation.sandbox.cell import Cells
+from isolation.sandbox import cell, cells
+from isolation.sandbox.cells import Cells
 from isolation.sandbox.docker_engine import DockerEngine
 from isolation.sandbox.engine import engine_address
 from isolation.sandbox.groups.make import make_group
@@ -167,7 +167,8 @@ def weaken(option: str) -> None:
     def group(name: str, limits: Limits, **more: Any) -> Group | None:  # noqa: ANN401 - passed on
         return make_group(name, mutation.limits(limits) if mutation.limits else limits, **more)
 
-    vars(cells).update(create_body=create, make_group=group)
+    vars(cell)["create_body"] = create
+    vars(cells)["make_group"] = group
     if mutation.runner:
         image = make_image(mutation.runner)
         DockerEngine.image_id = lambda *_: image  # type: ignore[method-assign]
@@ -175,7 +176,8 @@ def weaken(option: str) -> None:
 
 def restore() -> None:
     """Undo what ``weaken`` did."""
-    vars(cells).update(create_body=create_body, make_group=make_group)
+    vars(cell)["create_body"] = create_body
+    vars(cells)["make_group"] = make_group
     DockerEngine.image_id = _image_id  # type: ignore[method-assign]
 
 

@@ -20,7 +20,7 @@ from isolation.errors import FileError, ImageError, IsolationError, PackageError
 from isolation.model.event import RunStarted
 from isolation.model.outcome import Outcome
 from isolation.model.policy import Policy
-from isolation.sandbox.cell import Cells
+from isolation.sandbox.cells import Cells
 from isolation.sandbox.leases import Leases
 from isolation.stores import Stores
 from isolation.testing import IMAGE, FakeEngine, answering

@@ -11,7 +11,7 @@ import pytest
 from isolation.clock import SystemClock
 from isolation.controller import Controller
 from isolation.model.policy import Limits, Policy
-from isolation.sandbox.cell import Cells
+from isolation.sandbox.cells import Cells
 from isolation.sandbox.leases import Leases
 from isolation.settings import Settings
 from isolation.stores import Stores

@@ -9,8 +9,8 @@ import pytest
 from isolation.model.outcome import Outcome
 from isolation.model.policy import Policy
 from isolation.packaging.policy import load_policy
-from isolation.sandbox import cell as cells
-from isolation.sandbox.cell import Cells
+from isolation.sandbox import cell
+from isolation.sandbox.cells import Cells
 from isolation.sandbox.hardening import create_body
 from isolation.sandbox.leases import Leases
 
@@ -87,7 +87,7 @@ def test_nothing_is_delivered_to_a_cell_that_is_confined_otherwise(
     fact: str,
 ) -> None:
     """The engine wrote down what it was told, so its record agrees: the kernel's word is what counts."""
-    monkeypatch.setattr(cells, "create_body", changed(change))
+    monkeypatch.setattr(cell, "create_body", changed(change))
 
     result = controller.run(recipe(HARMLESS), policy=Policy(name="test"))
 

@@ -11,7 +11,7 @@ from isolation.clock import SystemClock
 from isolation.controller import Controller
 from isolation.model.outcome import Outcome
 from isolation.model.policy import Policy
-from isolation.sandbox.cell import Cells
+from isolation.sandbox.cells import Cells
 from isolation.sandbox.streams import DIAGNOSTIC_BYTES
 from isolation.stores import Stores
 from isolation.testing import IMAGE, FakeEngine, Inside, answering

@@ -14,7 +14,7 @@ from isolation.model.event import LogLine
 from isolation.model.outcome import Outcome
 from isolation.model.policy import Limits, Policy
 from isolation.owner import this_process
-from isolation.sandbox.cell import Cells
+from isolation.sandbox.cells import Cells
 from isolation.sandbox.docker_engine import DockerEngine
 from isolation.sandbox.engine import engine_address
 from isolation.sandbox.hardening import ENVIRONMENT

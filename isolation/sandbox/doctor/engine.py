@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isolation.sandbox.cell import limit_lost_by
+from isolation.sandbox.cells import limit_lost_by
 from isolation.sandbox.doctor.check import Check
 from isolation.sandbox.doctor.holes import HOLES_MEAN, holes_of, numbers
 

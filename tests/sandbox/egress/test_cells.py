@@ -12,7 +12,7 @@ import pytest
 from isolation.clock import SystemClock
 from isolation.errors import EngineError, EngineUnreachableError, UnenforceableError
 from isolation.model.policy import Policy
-from isolation.sandbox.cell import Cells
+from isolation.sandbox.cells import Cells
 from isolation.sandbox.egress.folder import Egresses
 from isolation.sandbox.stage import staged
 from isolation.stopwatch import Stopwatch

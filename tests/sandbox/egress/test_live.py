@@ -17,7 +17,7 @@ from isolation.clock import SystemClock
 from isolation.model.event import LogLine
 from isolation.model.outcome import Outcome
 from isolation.model.policy import Policy
-from isolation.sandbox.cell import Cells
+from isolation.sandbox.cells import Cells
 from isolation.sandbox.egress.folder import Egresses
 from isolation.sandbox.leases import Leases, leases_folder
 from isolation.settings import Settings

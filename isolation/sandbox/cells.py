@@ -1,0 +1,176 @@
+"""Makes cells on one engine, sees whether it can hold what a policy asks, and takes back what could not be before."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import queue
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from isolation.errors import EngineError, UnenforceableError
+from isolation.sandbox.cell import Cell
+from isolation.sandbox.engine_counters import EngineGroup
+from isolation.sandbox.groups.make import cap_all, make_group
+from isolation.sandbox.runtimes import check_runtime, limits_on_host
+from isolation.units import format_bytes
+
+if TYPE_CHECKING:
+    from isolation.model.attestation import Attestation
+    from isolation.model.policy import Limits, Policy
+    from isolation.sandbox.egress.folder import Egresses
+    from isolation.sandbox.engine import Engine, EngineFacts
+    from isolation.sandbox.frames import CellView
+    from isolation.sandbox.groups.group import Group
+    from isolation.sandbox.leases import Leases
+    from isolation.stopwatch import Stopwatch
+
+
+class Cells:
+    """Makes cells on one engine."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        leases: Leases,
+        *,
+        local: bool,
+        use_groups: bool = True,
+        egresses: Egresses | None = None,
+    ) -> None:
+        self._engine = engine
+        self._leases = leases
+        self._local = local
+        self._use_groups = use_groups
+        self._egresses = egresses
+        self._capped = False
+        self._left: queue.SimpleQueue[Cell] = queue.SimpleQueue()
+
+    def check(self, policy: Policy) -> None:
+        """Raise UnenforceableError for what this engine and this host cannot hold."""
+        facts = self._engine.facts()
+        limits = policy.limits
+        check_runtime(policy, facts)
+        self._check_network(policy)
+        if limits.cpus > facts.cpus:
+            raise UnenforceableError(
+                f"limits.cpus of policy {policy.name!r} is {limits.cpus:g}, but this host has {facts.cpus}",
+                hint="Lower it: a limit above the host's own is none.",
+            )
+        if facts.memory_bytes and limits.memory_bytes > facts.memory_bytes:
+            raise UnenforceableError(
+                f"limits.memory of policy {policy.name!r} is {format_bytes(limits.memory_bytes)}, "
+                f"but this host has {format_bytes(facts.memory_bytes)}",
+                hint="Lower it: a limit above the host's own is none.",
+            )
+        if not any("seccomp" in option for option in facts.security):
+            raise UnenforceableError(
+                "this engine cannot filter system calls (seccomp)", hint="Use a kernel and an engine built with it."
+            )
+        for warning in facts.warnings:
+            lacking = limit_lost_by(warning)
+            if lacking:
+                raise UnenforceableError(
+                    f"{lacking} of policy {policy.name!r} cannot be held here: the engine says {warning!r}",
+                    hint="`isolation doctor` shows what this host gives and lacks.",
+                )
+
+    def _check_network(self, policy: Policy) -> None:
+        """Raise UnenforceableError where a cell could not reach our proxy: by a socket of this host's own kernel."""
+        if policy.network.allow and (self._egresses is None or not self._is_here()):
+            raise UnenforceableError(
+                f"policy {policy.name!r} allows a network, which only an engine on this very host can give",
+                hint="Run it where the engine is, or choose `network: none` in the policy.",
+            )
+
+    def claim(
+        self,
+        name: str,
+        policy: Policy,
+        *,
+        image_id: str,
+        package: Path,
+        layer: Path | None,
+        labels: dict[str, str],
+        watch: Stopwatch,
+    ) -> Cell:
+        """Make and start a cell of that name. Whatever fails, nothing of it is left that the engine lets us remove."""
+        self.take_back_what_is_left()
+        cell = Cell(name, self._engine, self._leases, self._egresses)
+        try:
+            with watch.phase("create"):
+                cell.lease()
+                group = self._group(name, limits_on_host(policy))
+                cell.create(policy, group, image_id=image_id, package=package, layer=layer, labels=labels)
+            with watch.phase("start"):
+                cell.start()
+        except BaseException as error:
+            problem = self.take_back(cell)
+            if problem:  # what came first says more
+                error.add_note(f"and its cell could not be taken back: {problem}")
+            raise
+        return cell
+
+    def take_back(self, cell: Cell) -> str:
+        """
+        Destroy a cell; returns why that could not be.
+
+        Then it is tried again with each claim, and at the end: an engine that comes back may bring a container with
+        it, running, and nobody else counts its time.
+        """
+        try:
+            cell.destroy()
+        except EngineError as error:
+            self._left.put(cell)
+            return str(error)
+        return ""
+
+    def take_back_what_is_left(self) -> None:
+        """Try again to destroy what could not be destroyed before."""
+        for _ in range(self._left.qsize()):
+            with contextlib.suppress(queue.Empty):  # another thread was first
+                self.take_back(self._left.get_nowait())
+
+    def attest(self, cell: Cell, policy: Policy, view: CellView | None) -> Attestation:
+        """Look from all sides at what confines a cell. Raises EngineError where the engine does not answer."""
+        return cell.attest(policy, view, local=self._is_here())
+
+    def _cap_all(self, facts: EngineFacts) -> None:
+        if not self._capped:
+            cap_all(version=facts.cgroup_version, driver=facts.cgroup_driver)
+            self._capped = True
+
+    def _is_here(self) -> bool:
+        # A socket of this host may lead elsewhere (a virtual machine, a tunnel): its kernel is then another.
+        return self._local and self._engine.facts().kernel == platform.release()
+
+    def _group(self, name: str, limits: Limits) -> Group:
+        facts, local = self._engine.facts(), self._is_here()
+        group = None
+        if self._use_groups and local:
+            self._cap_all(facts)
+            group = make_group(name, limits, version=facts.cgroup_version, driver=facts.cgroup_driver, local=local)
+        return group or EngineGroup(self._engine)
+
+
+def is_local(address: str) -> bool:
+    """Tell whether an engine's address is a socket of this host."""
+    return address.startswith("unix://") and Path(address.removeprefix("unix://")).exists()
+
+
+def limit_lost_by(warning: str) -> str:
+    """
+    Name the limit that an engine with this warning cannot hold; empty if none is concerned.
+
+    >>> limit_lost_by("WARNING: No swap limit support")
+    'limits.memory'
+    """
+    return next((limit for words, limit in _WARNINGS.items() if words in warning.lower()), "")
+
+
+_WARNINGS = {
+    "no memory limit support": "limits.memory",
+    "no swap limit support": "limits.memory",
+    "no pids limit support": "limits.pids",
+    "no cpu cfs quota support": "limits.cpus",
+}
