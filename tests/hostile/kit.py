@@ -81,7 +81,7 @@ class Arena:
 
     def policy(self, limits: Mapping[str, Any] | None = None, **more: Any) -> Policy:  # noqa: ANN401 - a policy's own
         """Make a policy for this runtime; ``limits`` are written as in a file: ``{"memory": "64MiB"}``."""
-        own = {"wall": 60, "tmp_inodes": None, "pids": 128} if self.runtime == "runsc" else {"wall": 20}
+        own = {"wall": 60, "step_wall": 60} | ({"tmp_inodes": None, "pids": 128} if self.runtime == "runsc" else {})
         stated = Limits.model_validate({**own, **(limits or {})})
         return Policy(name="hostile", runtime=self.runtime, limits=stated, **more)
 
