@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -159,7 +160,7 @@ def weaken(option: str) -> None:
     mutation = MUTATIONS[option]
 
     def create(*args: Any, **kwargs: Any) -> Body:  # noqa: ANN401 - passed on
-        body = create_body(*args, **kwargs)
+        body = deepcopy(create_body(*args, **kwargs))  # cells share its parts
         if mutation.body is not None:
             mutation.body(body)
         return body

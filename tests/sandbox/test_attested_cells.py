@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -51,7 +52,7 @@ def test_the_attestation_is_kept_with_the_run(controller: Controller, recipe: Re
 
 def changed(change: Callable[[dict[str, Any]], object]) -> Callable[..., dict[str, Any]]:
     def create(*args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - passed on
-        body = create_body(*args, **kwargs)
+        body = deepcopy(create_body(*args, **kwargs))  # cells share its parts
         change(body)
         return body
 
