@@ -224,3 +224,33 @@ def test_row_062_an_error_about_a_recipe_quotes_it_as_text(arena: Arena, where: 
 
     assert told.startswith("isolation: ")
     assert is_plain(told)
+
+
+LOOKS = (
+    ("package", "{folder}"),
+    ("package", "{folder}", "--json"),
+    ("package", "{folder}", "--output", "{folder}/manifest.json"),
+    ("policy", "show", "{folder}/policy.json"),
+    ("policy", "show", "{folder}/policy.json", "--json"),
+    ("policy", "check", "{folder}/policy.json"),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("look", LOOKS, ids=" ".join)
+def test_row_062_a_recipe_that_is_only_looked_at_speaks_no_more(arena: Arena, look: tuple[str, ...]) -> None:
+    """Its head, its arguments and its files' names are its author's words, before anything has run."""
+    folder = arena.recipe("def run(context, params): ...")
+    (folder / f"data {HOSTILE.replace('/', '')[:50]}.csv").write_text("1")
+    head = {"name": "plain", "version": HOSTILE, "description": HOSTILE, "author": HOSTILE, "tags": [HOSTILE]}
+    step = {"name": "a", "module": "work", "function": "run", "description": HOSTILE, "args": {HOSTILE: HOSTILE}}
+    recipe = {"metadata": head, "config": {HOSTILE: HOSTILE}, "files": ["*.csv"], "steps": [step]}
+    (folder / "recipe.yaml").rename(folder / "recipe.json").write_text(json.dumps(recipe))
+    policy = {"name": "plain", "description": HOSTILE, "context": {"reads": [HOSTILE]}}
+    (folder / "policy.json").write_text(json.dumps(policy, ensure_ascii=False))
+    arguments = [part.replace("{folder}", str(folder)) for part in look]
+
+    seen = (OUR_PAINT.sub("", seen_on_a_terminal(arena, *arguments)), seen_in_a_pipe(arena, *arguments))
+
+    assert not [text for text in seen if text.startswith("isolation: ")], "it was refused for another reason"
+    assert [*map(is_plain, seen)] == [True, True]

@@ -32,8 +32,6 @@ pytestmark = pytest.mark.engine
 @pytest.mark.parametrize("shm", ["0", "1MiB"])
 def test_row_079_what_one_run_leaves_the_next_does_not_find(attack: Attack, arena: Arena, shm: str) -> None:
     """Files, names, links, shared memory, sockets: it goes with the cell, also where there is a shared memory."""
-    if arena.runtime == "runsc" and shm != "0":
-        pytest.skip("gVisor's shared memory is its own, and goes with it")
     recipe = arena.program("remains")
     word = f"remains{secrets.token_hex(12)}"
 
