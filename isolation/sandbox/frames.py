@@ -36,7 +36,7 @@ class StepStartedFrame(Strict):
     """A try of a step began."""
 
     step: int = _StepIndex
-    number: int = Field(alias="try", ge=1)
+    number: int = Field(alias="try", ge=1, le=101)
 
 
 class ErrorText(Strict):

@@ -228,12 +228,13 @@ class Transcript:
             artifact = read_frame(ArtifactFrame, payload)
             if artifact.size is None:
                 said = f"the artifact {artifact.name!r} was not kept: {artifact.refused}"
+                self.log_bytes += len(said.encode()) + _LINE_BYTES
                 self._logs.record("", "WARNING", said)
             else:
                 self._artifacts.begin(artifact.name, artifact.size)
         elif kind == contract.CHUNK:
             self._artifacts.add(payload)
-        elif kind == contract.READING:
+        elif kind == contract.READING and self.reading is None:
             self.reading = read_frame(ReadingFrame, payload)
         else:
             raise Malformed(f"a frame of kind {kind} out of turn")

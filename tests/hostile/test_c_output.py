@@ -81,6 +81,35 @@ def test_row_055_a_flood_without_lines_or_of_nothing_else_is_held_alike(attack: 
     assert len(lines) <= 2**20 // 32 + 2**16, "what counts for nothing is kept without end"
 
 
+@pytest.mark.parametrize("frame", ["a file that is refused", "a reading", "a try"])
+def test_row_055_a_runner_that_says_the_same_for_ever_is_stopped(treason: Attack, frame: str) -> None:
+    """Each frame costs the host more than it costs the sender, and none may be said without end."""
+    result = treason(
+        """
+        def run(channel, plan):
+            frame, contract = plan["steps"][0]["args"]["frame"], channel.contract
+            if frame != "a try":
+                channel.settle()
+            number = 0
+            while True:
+                number += 1
+                if frame == "a file that is refused":
+                    channel.send_json(contract.ARTIFACT, {"name": "x", "size": None, "refused": "so"})
+                elif frame == "a reading":
+                    channel.send_json(contract.READING, {"cpu_user_s": 0, "cpu_system_s": 0, "memory_peak_bytes": 0})
+                else:
+                    channel.send_json(contract.STEP_STARTED, {"step": 0, "try": number})
+        """,
+        args={"frame": frame},
+        limits={"log": "1MiB"},
+    )
+
+    if frame == "a file that is refused":
+        assert (result.outcome, result.cause) == (Outcome.OUTPUT_LIMIT, "limits.log")
+    else:
+        assert (result.outcome, result.cause) == (Outcome.BAD_ANSWER, "channel")
+
+
 def test_row_056_output_on_both_streams_at_once_never_blocks(attack: Attack, arena: Arena) -> None:
     """Whoever reads one to its end first waits for ever for the other."""
     result = attack(

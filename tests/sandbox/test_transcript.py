@@ -129,6 +129,8 @@ REFUSED: dict[str, tuple[tuple[tuple[int, object], ...], str]] = {
         (HELLO, *BOTH, (contract.ARTIFACT, {"name": "a", "size": -1, "refused": None})),
         "size: Input should be greater than or equal to 0",
     ),
+    "two readings": ((HELLO, *BOTH, READING, READING), "a frame of kind 8 out of turn"),
+    "tries without end": ((HELLO, *(started(0, number) for number in range(1, 103))), "try: Input should be less than"),
     "a frame that is not ours": ((HELLO, *BOTH, (contract.PLAN, b"")), "a frame of kind 16 out of turn"),
     "not JSON": ((HELLO, (contract.STEP_STARTED, b"{")), "not JSON"),
     "not an object": ((HELLO, (contract.STEP_STARTED, b"[]")), "StepStartedFrame"),
@@ -228,3 +230,4 @@ def test_a_file_that_was_not_kept_is_told_in_the_log(transcript: Transcript, kep
     say(transcript, HELLO, *BOTH, (contract.ARTIFACT, {"name": "a", "size": None, "refused": "not a regular file"}))
 
     assert kept.lines == [("", "WARNING", "the artifact 'a' was not kept: not a regular file")]
+    assert transcript.log_bytes == len(kept.lines[0][2]) + 32, "a line of the log is free"
