@@ -8,6 +8,10 @@ shopt -s inherit_errexit 2>/dev/null || true
 ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"
 cd -- "$ROOT"
 
+# The release of Debian that whatever we make is made from.
+# shellcheck disable=SC2034  # for those who source this
+SUITE=bookworm
+
 # Say what is being done; only ever called before real work, so that a second run is silent.
 step() { printf -- '- %s\n' "$*" >&2; }
 
@@ -71,3 +75,31 @@ engine_address() {
 engine_answers() { have docker && timeout 10 docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 
 service_manager_runs() { [ -d /run/systemd/system ] && have systemctl; }
+
+# This machine's own sources of a suite, as apt resolved them; nothing on another distribution.
+# shellcheck disable=SC2016  # apt's own placeholders
+own_sources() {
+    local codename
+    for codename in "$1" "$1-updates" "$1-security"; do
+        apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)' \
+            'Created-By: Packages' 'Origin: Debian' "Codename: $codename" 'Component: main' 2>/dev/null || true
+    done
+}
+
+# Install a suite of Debian and packages into a folder or an archive, as root: debian_tree SUITE TARGET PACKAGE...
+# From the machine's own sources of it, else from the tool's defaults: the suite, its updates, its security updates.
+debian_tree() (
+    suite="$1" target="$2"
+    shift 2
+    have mmdebstrap || install_packages mmdebstrap
+    [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || install_packages debian-archive-keyring
+    settings="$(mktemp -d)"
+    trap 'rm -rf "$settings"' EXIT
+    apt-config dump | grep -E '^Acquire::(Check-Valid-Until|Check-Date|Retries|https?::)' >"$settings/apt.conf" || true
+    own_sources "$suite" | sort -u >"$settings/sources.list"
+    arguments=(--quiet --variant=essential --include="$*" --aptopt="$settings/apt.conf")
+    for name in doc man locale; do arguments+=(--dpkgopt="path-exclude=/usr/share/$name/*"); done
+    arguments+=("$suite" "$target")
+    if [ -s "$settings/sources.list" ]; then arguments+=("$settings/sources.list"); fi
+    quietly mmdebstrap "${arguments[@]}"
+)

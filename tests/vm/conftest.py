@@ -1,0 +1,155 @@
+"""
+The tests below ``inside/`` run in the virtual machine, and are reported here one by one.
+
+::
+
+    here    an item of inside/ ──▶ start the machine, once, with the names of all that were selected
+    there   tests/vm/guest/run ──▶ scripts/demo twice, then pytest on those names ──▶ a report a line
+    here    the item's reports ◀── as they come
+
+As pytest-xdist does with its workers, reports travel in pytest's own serial form.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.vm.machine import BrokenMachineError, Machine, NoMachineError, ensure_machine, pack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parent
+INSIDE = HERE / "inside"
+LONGEST_S = 900
+"""The whole of what happens in the machine; it takes some six minutes where nothing else runs."""
+TELL = os.environ.get("ISOLATION_TELL")
+"""Set in the machine: the descriptor that leads to the host."""
+GROUP = "vm"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Teller(config, int(TELL)) if TELL else Listener(config))
+
+
+def is_inside(item: pytest.Item) -> bool:
+    return INSIDE in item.path.parents
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put them last, and all on one worker: the machine takes both processors, and others measure."""
+    theirs = [item for item in items if is_inside(item)]
+    for item in theirs:
+        item.add_marker(pytest.mark.vm)
+        item.add_marker(pytest.mark.xdist_group(GROUP))
+    items[:] = [item for item in items if not is_inside(item)] + theirs
+
+
+class Teller:
+    """In the machine: tells the host each report."""
+
+    def __init__(self, config: pytest.Config, descriptor: int) -> None:
+        self._config = config
+        self._descriptor = descriptor
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Tell one."""
+        data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
+        line = memoryview(json.dumps(data).encode() + b"\n")
+        while line:
+            line = line[os.write(self._descriptor, line) :]
+
+
+class Listener:
+    """On the host: reports what the machine tells, in the place of running the tests here."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._reports: dict[str, list[pytest.TestReport]] = {}
+        self._machine: Machine | None = None
+        self._until_s = 0.0
+        self._silent = ""
+        self._lacking = ""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        """Report one test."""
+        if not is_inside(item):
+            return None
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for report in self._reports_of(item):
+            report.nodeid = item.nodeid
+            item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+    def pytest_sessionfinish(self) -> None:
+        """Kill the machine, if it still runs."""
+        if self._machine is not None:
+            self._machine.kill()
+
+    def _reports_of(self, item: pytest.Item) -> Iterator[pytest.TestReport]:
+        if self._machine is None and not self._lacking and not self._silent:
+            self._start(item.session.items)
+        if self._lacking:
+            yield ended(item, "skipped", (str(item.path), 0, f"Skipped: {self._lacking}"))
+            return
+        told = self._reports.setdefault(name(item), [])
+        while not self._silent and not (told and told[-1].when == "teardown"):
+            self._hear()
+        yield from told
+        if not told or told[-1].when != "teardown":
+            yield ended(item, "failed", f"The machine did not report this test: {self._silent}")
+            self._silent = "see the first of these."  # the same long text once
+
+    def _start(self, items: list[pytest.Item]) -> None:
+        work = Path(tempfile.mkdtemp(prefix="isolation-vm-"))
+        self._config.add_cleanup(lambda: shutil.rmtree(work))
+        program = work / "program"
+        program.mkdir()
+        shutil.copy(HERE / "guest" / "run", program)
+        (program / "tests").write_text("".join(f"{name(item)}\n" for item in items if is_inside(item)))
+        try:
+            ensure_machine()
+            second_disk = pack(program, work / "second.img")
+        except NoMachineError as error:
+            self._lacking = str(error)
+            return
+        except BrokenMachineError as error:
+            self._silent = str(error)
+            return
+        self._until_s = time.monotonic() + LONGEST_S
+        self._machine = Machine(work / "disk", second_disk, work / "console")
+
+    def _hear(self) -> None:
+        assert self._machine is not None
+        try:
+            line = self._machine.line(within_s=self._until_s - time.monotonic())
+        except TimeoutError:
+            self._machine.kill()
+            self._silent = f"it was not done after {LONGEST_S} s.\n{self._machine.console()}"
+            return
+        if line is None:
+            self._silent = f"it powered off before. The end of its console:\n{self._machine.console()}"
+            return
+        data: dict[str, Any] = json.loads(line)
+        report = self._config.hook.pytest_report_from_serializable(config=self._config, data=data)
+        self._reports.setdefault(report.nodeid, []).append(report)
+
+
+def name(item: pytest.Item) -> str:
+    """Return what the test is called there; pytest-xdist adds the group to the names here."""
+    return item.nodeid.removesuffix(f"@{GROUP}")
+
+
+def ended(item: pytest.Item, outcome: Any, words: Any) -> pytest.TestReport:  # noqa: ANN401 - pytest's own types
+    return pytest.TestReport(item.nodeid, item.location, {}, outcome, words, "call")
