@@ -108,7 +108,7 @@ def measure_storm(controller: Controller, folder: Path, probes: int, hostile: in
     benign = write(folder / "benign", BENIGN)
     quiet = [*probe(controller, benign, probes)]
     recipes = [write(folder / name.replace(" ", "-"), source) for name, source in HOSTILE.items()]
-    standing = threading.Barrier(hostile + 1)
+    standing = threading.Semaphore(0)
     ended: list[str] = []
     threads = [
         threading.Thread(target=attack, args=(controller, recipes[index % len(recipes)], standing, ended))
@@ -116,7 +116,8 @@ def measure_storm(controller: Controller, folder: Path, probes: int, hostile: in
     ]
     for thread in threads:
         thread.start()
-    standing.wait()
+    for _ in range(hostile):
+        standing.acquire()
     stormy = [*probe(controller, benign, probes)]
     still = hostile - len(ended)
     for thread in threads:
@@ -127,16 +128,26 @@ def measure_storm(controller: Controller, folder: Path, probes: int, hostile: in
     print(f"storm: {still} of {hostile} still under way after the last probe; they ended", dict(count(ended)))
 
 
-def attack(controller: Controller, recipe: Path, standing: threading.Barrier, ended: list[str]) -> None:
-    """Run one hostile recipe to its end; let the others know when it stands."""
+def attack(controller: Controller, recipe: Path, standing: threading.Semaphore, ended: list[str]) -> None:
+    """Run one hostile recipe to its end; let it be known when it stands, or will not."""
 
     class Tell:
-        def on_event(self, event: object) -> None:
-            if type(event).__name__ == "StepStarted":
-                standing.wait()
+        stands = False
 
-    result = controller.run(recipe, policy=Policy(name="storm", limits=LIMITS), watcher=Tell())
-    ended.append(f"{recipe.name}: {result.outcome.value}")
+        def on_event(self, event: object) -> None:
+            if type(event).__name__ == "StepStarted" and not self.stands:
+                self.stands = True
+                standing.release()
+
+    tell = Tell()
+    try:
+        result = controller.run(recipe, policy=Policy(name="storm", limits=LIMITS), watcher=tell)
+        ended.append(f"{recipe.name}: {result.outcome.value}")
+    except isolation.IsolationError as error:
+        ended.append(f"{recipe.name}: {error}")
+    finally:
+        if not tell.stands:
+            standing.release()
 
 
 def probe(controller: Controller, recipe: Path, times: int) -> Iterator[tuple[float, float]]:
