@@ -183,6 +183,15 @@ def test_limits_of_a_process_are_told_soft_and_hard() -> None:
     }
 
 
+def test_a_link_that_some_kernels_and_runtimes_bring_is_no_device() -> None:
+    """Most kernels of distributions have /proc/kcore, and runc then links it; this machine's may not."""
+    devices = {"devices": "null zero"}
+
+    assert describe(Process(texts={}, folders={"/dev": ["zero", "null"]})) == devices
+    assert describe(Process(texts={}, folders={"/dev": ["zero", "core", "null"]})) == devices
+    assert describe(Process(texts={}, folders={"/dev": ["zero", "kmsg", "null"]})) != devices
+
+
 def test_interfaces_are_all_named() -> None:
     """One more than loopback is a way out."""
     text = "Inter-|   Receive\n face |bytes\n    lo:       0\n  eth0:     12\n"

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _DEVICES = (
     "fd", "full", "null", "ptmx", "pts", "random", "stderr", "stdin", "stdout", "tty", "urandom", "zero",
 )  # fmt: skip
-_OF_THE_KERNEL = {"runc": ("mqueue",), "crun": ("mqueue", "core"), GVISOR: ("fuse", "net", "shm")}
-"""``core`` is a link to /proc/kcore, which is masked; gVisor's are its own, none is the host's."""
+_OF_THE_KERNEL = {"runc": ("mqueue",), "crun": ("mqueue",), GVISOR: ("fuse", "net", "shm")}
+"""gVisor's are its own, none is the host's."""
 _REFUSED_CALLS = {
     "socket(AF_ALG)": "EAFNOSUPPORT",
     "socket(AF_VSOCK)": "EAFNOSUPPORT",

@@ -30,6 +30,8 @@ RLIMITS = {
     "Max realtime priority": "rtprio",
 }
 """The lines of /proc/<pid>/limits, proc(5), and what a create body calls them."""
+_LINKS = {"core"}
+"""To /proc/kcore, which is masked: runc makes it where the kernel has such a file, crun always. It is no device."""
 _SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 _SECCOMP = {"0": "none", "1": "strict", "2": "filter"}
 
@@ -72,7 +74,7 @@ def describe(process: Process) -> dict[str, str]:
     """Describe what confines the process, by name."""
     described = {**_identity(process), **_from_small_texts(process)}
     if process.folders.get("/dev"):
-        described["devices"] = " ".join(sorted(process.folders["/dev"]))
+        described["devices"] = " ".join(sorted({*process.folders["/dev"]} - _LINKS))
     if process.rlimits is not None:
         described["limits of a process"] = rlimits_text(process.rlimits)
     if process.environment is not None:
