@@ -41,8 +41,10 @@ def one_option_less() -> None:
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
     """Say of each hardening option what noticed that it was gone, and keep that as a file."""
-    reports = [report for found in terminalreporter.stats.values() for report in found if hasattr(report, "nodeid")]
-    rows = sorted({row for report in reports for name, row in report.user_properties if name == PROPERTY})
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    rows = sorted(
+        {row for report in reports for name, row in getattr(report, "user_properties", ()) if name == PROPERTY}
+    )
     if rows:
         terminalreporter.section("hardening options, each removed once")
         terminalreporter.write_line("\n".join(rows))
