@@ -33,7 +33,8 @@ class Slack:
 
 
 OURS = Slack(descriptors=120, threads=2, memory_bytes=256 * 2**20)
-ENGINES = Slack(descriptors=160, threads=64, memory_bytes=256 * 2**20)
+ENGINES = Slack(descriptors=256, threads=256, memory_bytes=256 * 2**20)
+"""A Go program keeps the threads of its busiest moment; one that has just been started has few."""
 
 
 @dataclass(frozen=True, kw_only=True)
