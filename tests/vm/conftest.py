@@ -46,12 +46,12 @@ def is_inside(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put them last, and all on one worker: the machine takes both processors, and others measure."""
-    theirs = [item for item in items if is_inside(item)]
-    for item in theirs:
+    """Put what needs a machine last, and all on one worker: it takes both processors, and others measure."""
+    needing = [item for item in items if HERE in item.path.parents]
+    for item in needing:
         item.add_marker(pytest.mark.vm)
         item.add_marker(pytest.mark.xdist_group(GROUP))
-    items[:] = [item for item in items if not is_inside(item)] + theirs
+    items[:] = [item for item in items if item not in needing] + needing
 
 
 class Teller:
