@@ -54,6 +54,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = [item for item in items if item not in needing] + needing
 
 
+@pytest.fixture(scope="session")
+def a_machine_can_be_had() -> None:
+    """Skip, with the reason, where none can."""
+    try:
+        ensure_machine()
+    except NoMachineError as error:
+        pytest.skip(str(error))
+
+
 class Teller:
     """In the machine: tells the host each report."""
 

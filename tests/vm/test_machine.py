@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.vm.machine import Machine, ensure_machine, pack
+import pytest
+
+from tests.vm.machine import Machine, pack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,9 +24,9 @@ fi
 BOOT_S = 300
 
 
+@pytest.mark.usefixtures("a_machine_can_be_had")
 def test_a_kill_is_a_power_cut_and_the_next_machine_goes_on_with_the_disk(tmp_path: Path) -> None:
     """For tests of durability: what was written out is there, in a file system that nobody had closed."""
-    ensure_machine()
     (tmp_path / "program").mkdir()
     (tmp_path / "program" / "run").write_text(PROGRAM)
     second_disk = pack(tmp_path / "program", tmp_path / "second.img")
