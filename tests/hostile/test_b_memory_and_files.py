@@ -48,7 +48,9 @@ def test_row_037_a_memory_bomb_meets_its_own_limit(attack: Attack) -> None:
     )
 
     assert (result.outcome, result.cause) == (Outcome.OUT_OF_MEMORY, "limits.memory")
-    assert result.usage.memory_peak_bytes is None or result.usage.memory_peak_bytes <= 64 * MIB
+    assert (
+        result.usage.memory_peak_bytes is None or result.usage.memory_peak_bytes <= 65 * MIB
+    )  # a few pages are taken in batches
 
 
 def test_row_037_a_child_killed_for_memory_is_told_though_its_parent_goes_on(attack: Attack) -> None:
