@@ -59,7 +59,7 @@ HOSTILE = {
         "            with open('/scratch/x', 'ab') as f: f.write(bytes(2**20))\n        except OSError: pass\n"
     ),
 }
-LIMITS = Limits.model_validate({"memory": "128MiB", "pids": 48, "wall": "100s", "step_wall": "100s"})
+LIMITS = Limits.model_validate({"memory": "128MiB", "pids": 48, "wall": "60s", "step_wall": "60s"})
 PROGRAM = ("--network", "none", "--entrypoint", "/usr/bin/python3", "isolation-runner:latest", "-c", "print('hello')")
 
 
