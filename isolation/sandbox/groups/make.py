@@ -21,7 +21,7 @@ CGROUP_ROOT = Path("/sys/fs/cgroup")
 _CGROUP_V2 = 2
 _SHARE_FOR_RUNS = 0.8
 _SHARES, _WEIGHT = 128, 12
-"""An eighth of what the kernel gives a group: the engine's own work, without which no run begins or ends, goes first."""
+"""An eighth of what the kernel gives a group: the engine's own work, without which no run begins or ends, is first."""
 
 
 def make_group(
