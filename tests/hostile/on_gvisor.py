@@ -29,6 +29,8 @@ DIFFERENCES = {
     47: "its own kernel holds the number of threads by a limit that is above all on the host",
     50: "it has no list of what there is of IPC",
     53: "as row 32, and it takes memory and time of the run's for itself: more of the bombs are ended by time",
+    75: "its /proc and /sys are its own kernel's, with a command line that is not the host's",
+    80: "the files of namespaces are its own kernel's, and so are the locks on them",
 }
 """Each a sentence with the reason."""
 
