@@ -33,6 +33,18 @@ class ResultOf(Protocol):
         """Make a result."""
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show what each line of the hardening is good for, if that was asked; processes beside have no terminal."""
+    from tests.hostile import mutation_report  # noqa: PLC0415 - most sessions have nothing to report
+
+    rows = mutation_report.rows_of(report for reports in terminalreporter.stats.values() for report in reports)
+    if rows:
+        terminalreporter.section("hardening: without a line, who refuses the cell, and which attacks get through else")
+        for line in mutation_report.summary(rows):
+            terminalreporter.line(line)
+        terminalreporter.line(f"as a table: {mutation_report.write(rows, config.rootpath / 'build')}")
+
+
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Fail, and never skip, where the engine or the runner image is missing: a test that did not run proves nothing."""

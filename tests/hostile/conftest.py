@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 from isolation.sandbox.docker_engine import DockerEngine
+from tests.hostile import mutations
 from tests.hostile.canaries import Secrets
 from tests.hostile.kit import Arena, Runtime
-from tests.hostile.mutations import PROPERTY, SWITCH, remove
 from tests.hostile.traitor import turned
 
 if TYPE_CHECKING:
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from threading import Event
     from typing import Any
 
-    from _pytest.terminal import TerminalReporter
-
     from isolation.controller import Controller
     from isolation.model.policy import Policy
     from isolation.model.run import Result
@@ -29,27 +26,6 @@ if TYPE_CHECKING:
 collect_ignore = ["attacks"]  # programs for cells; here they would not find each other
 RUNTIMES: tuple[Runtime, ...] = ("runc", "runsc")
 """Every test that takes the fixture ``runtime``, as ``arena`` and ``attack`` do, is run on each of these."""
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_option_less() -> None:
-    """Take one hardening option away from every cell, where ``test_mutations.py`` asks this process to."""
-    option = os.environ.get(SWITCH)
-    if option:
-        remove(option)
-
-
-def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
-    """Say of each hardening option what noticed that it was gone, and keep that as a file."""
-    reports = [report for found in terminalreporter.stats.values() for report in found]
-    rows = sorted(
-        {row for report in reports for name, row in getattr(report, "user_properties", ()) if name == PROPERTY}
-    )
-    if rows:
-        terminalreporter.section("hardening options, each removed once")
-        terminalreporter.write_line("\n".join(rows))
-        (config.rootpath / "build").mkdir(exist_ok=True)
-        (config.rootpath / "build" / "mutations.txt").write_text("\n".join([*rows, ""]), encoding="utf-8")
 
 
 class Attack(Protocol):
@@ -84,8 +60,8 @@ def runtime(request: pytest.FixtureRequest, engine: None) -> str:  # noqa: ARG00
 @pytest.fixture(scope="session")
 def whole_arena(runtime: Runtime, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
     secrets = Secrets()
-    with secrets.planted():
-        arena = Arena(tmp_path_factory.mktemp(f"arena-{runtime}"), runtime, secrets)
+    with secrets.planted(), mutations.applied(mutations.chosen(), attested=False) as image:
+        arena = Arena(tmp_path_factory.mktemp(f"arena-{runtime}"), runtime, secrets, image)
         yield arena
         arena.close()
 

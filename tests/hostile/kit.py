@@ -54,8 +54,9 @@ class Arena:
     ``last`` is the witness of the last attack: its events, and what the engine said of its containers.
     """
 
-    def __init__(self, folder: Path, runtime: Runtime, secrets: Secrets) -> None:
+    def __init__(self, folder: Path, runtime: Runtime, secrets: Secrets, image: str) -> None:
         self.runtime = runtime
+        self.image = image
         self.secrets = secrets
         self.host = HostCanary(folder / "host")
         self.client = docker.APIClient(base_url=engine_address(), version="auto")
@@ -64,7 +65,7 @@ class Arena:
         self._numbers = itertools.count(1)
         with Stores(folder / "tenant") as tenant:
             tenant.contexts.set("secret", self.secrets.tenant, "tenant", _AT)
-        self.controller = open_controller(Settings(state=folder / "state"))
+        self.controller = open_controller(Settings(state=folder / "state", image=image))
         self.probe()  # what is opened once is open now
         self._held = (self._volumes(), self._networks())
         self._watched = (Watched(os.getpid(), OURS), Watched(engine_pid(), ENGINES))

@@ -225,6 +225,28 @@ os.read(read, 1)
     assert content == b"x" * len(content) or set(content) <= {0, ord("x")}
 
 
+def test_row_094_a_file_that_is_yet_to_be_sent_cannot_be_changed_by_who_sees_another_go(
+    attack: Attack, arena: Arena
+) -> None:
+    """A daemon that watches when the first file is read would change the last one; by then it is dead."""
+    source = leaving("""
+open("first", "wb").write(bytes(8 * 2**20))
+open("last", "w").write("early")
+read, write = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    before = os.stat("first").st_atime_ns
+    os.write(write, b"x")
+    while os.stat("first").st_atime_ns == before:
+        pass
+    open("last", "w").write("later")
+    os._exit(0)
+os.read(read, 1)
+""")
+
+    assert kept(attack(source), arena)["last"] == b"early"
+
+
 @pytest.mark.parametrize("sent", [3, 5], ids=["shorter", "longer"])
 def test_row_094_a_file_of_another_size_than_announced_is_no_file(treason: Attack, sent: int) -> None:
     """The limit was held against what was announced."""

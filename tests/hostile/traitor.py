@@ -8,19 +8,15 @@ our own runner's end of it, with the true nonce, so whatever a host could be tol
 
 from __future__ import annotations
 
-import io
-import os
-import tarfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from isolation.settings import Settings
 from isolation.wiring import open_controller
+from tests.hostile.images import changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import docker
 
     from isolation.controller import Controller
     from tests.hostile.kit import Arena
@@ -57,29 +53,8 @@ os._exit(run(own, plan) or 0)
 @contextmanager
 def turned(arena: Arena) -> Iterator[Controller]:
     """Give a controller whose image is the traitor's; it shares the arena's state folder."""
-    name = f"isolation-traitor-{os.getpid()}"
-    _make_image(arena.client, Settings(state=arena.state).image, name)
-    try:
-        with open_controller(Settings(state=arena.state, image=name)) as controller:
-            yield controller
-    finally:
-        arena.client.remove_image(name)
-
-
-def _make_image(client: docker.APIClient, image: str, name: str) -> None:
-    """Put our runner in the place of the image's; the container that this takes is never started."""
-    container = client.create_container(image)["Id"]
-    try:
-        client.put_archive(container, "/opt/runner", _archive("run.py", RUNNER.encode()))
-        client.commit(container, repository=name)
-    finally:
-        client.remove_container(container)
-
-
-def _archive(name: str, content: bytes) -> bytes:
-    whole = io.BytesIO()
-    with tarfile.open(fileobj=whole, mode="w") as archive:
-        member = tarfile.TarInfo(name)
-        member.size, member.mode = len(content), 0o644
-        archive.addfile(member, io.BytesIO(content))
-    return whole.getvalue()
+    with (
+        changed(arena.image, {"run.py": RUNNER}) as image,
+        open_controller(Settings(state=arena.state, image=image)) as controller,
+    ):
+        yield controller
