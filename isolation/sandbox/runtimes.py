@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from isolation.sandbox.engine import EngineFacts
 
 GVISOR = "runsc"
+CRUN = "crun"
+"""Nothing in a cell tells it from runc, whose name an engine lets nobody register for another program."""
 _GVISOR_BYTES = 48 * 2**20
 """What gVisor and our runner need together before the recipe has anything: measured, and half as much again."""
 _GVISOR_TASKS = 64

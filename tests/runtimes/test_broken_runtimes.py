@@ -81,11 +81,14 @@ def test_one_whose_program_is_missing_or_fails(
     assert nothing_ran(controller)
 
 
-def test_one_that_is_another_in_truth(own_engine: OwnEngine, controller: Controller, recipe: Path) -> None:
-    """Whoever registers runc under gVisor's name has no other kernel; the cell's attestation sees it."""
-    own_engine.register({"runsc": {"path": "runc"}})
+@pytest.mark.parametrize("runtime", POLICIES)
+def test_one_that_is_another_in_truth(
+    own_engine: OwnEngine, controller: Controller, recipe: Path, runtime: str
+) -> None:
+    """Whoever registers runc under another's name gets none of the other; the cell's attestation sees it."""
+    own_engine.register({runtime: {"path": "runc"}})
 
-    result = controller.run(recipe, policy=POLICIES["runsc"])
+    result = controller.run(recipe, policy=POLICIES[runtime])
 
     assert (result.outcome, result.cause) == (Outcome.REFUSED, "attestation")
     assert nothing_ran(controller)

@@ -12,6 +12,7 @@ What must be is written down here, from the policy and from constants; never tak
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,11 @@ from isolation.sandbox.attestation import mounts as mounting
 from isolation.sandbox.attestation import record
 from isolation.sandbox.attestation.expected import Expected
 from isolation.sandbox.attestation.process import NAMESPACES, Process, describe, namespaces_of, read_process
+from isolation.sandbox.programs import identity_of
 from isolation.sandbox.runtimes import GVISOR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from isolation.model.attestation import View
     from isolation.model.policy import Policy
@@ -39,6 +41,7 @@ _NOT_TOLD = "the runner did not tell"
 
 _WHY = {
     "own namespaces": _ELSEWHERE,
+    "program": "the program of this runtime does not tell its name here",
     "names of the host": "only root can lay its folders out under other names",
 }
 """Reasons that belong to a fact, whoever tells of it."""
@@ -67,6 +70,8 @@ def attest(cell: Standing, engine: EngineFacts, *, local: bool, proc: Path = Pat
     expected = Expected.of(cell.policy, uid=cell.uid, engine=engine, parent=parent, own=own)
     pid = record.pid_of(cell.inspected) if local else None
     host = _host_view(cell, expected, pid, proc)
+    if host and "program" in expected.host:
+        host |= _program(engine.programs.get(cell.policy.runtime, ()))
     facts = [
         *_engine_facts(cell),
         *_facts("host", expected.host, host, _ELSEWHERE if pid is None or not host else _NO_RIGHTS),
@@ -127,6 +132,13 @@ def _mounts(process: Process, expected: Expected) -> dict[str, str]:
         return {}
     found = mounting.read_mounts(text)
     return {"mounts": mounting.differences(found, expected.mounts, process.folders, covered=expected.covered)}
+
+
+def _program(command: Sequence[str]) -> dict[str, str]:
+    """Have the program that the engine starts for this runtime tell its own name."""
+    path = shutil.which(command[0]) if command else None
+    name = identity_of(path).partition(" ")[0] if path else ""
+    return {"program": name} if name else {}
 
 
 def _root(process: Process) -> str:

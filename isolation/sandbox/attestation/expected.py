@@ -9,7 +9,7 @@ from isolation.sandbox.attestation import mounts
 from isolation.sandbox.attestation.process import NAMESPACES, environment_text, rlimits_text
 from isolation.sandbox.groups.group import limits_wanted
 from isolation.sandbox.hardening import ENTRYPOINT, ENVIRONMENT, ulimits
-from isolation.sandbox.runtimes import GVISOR, limits_on_host
+from isolation.sandbox.runtimes import CRUN, GVISOR, limits_on_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _DEVICES = (
     "fd", "full", "null", "ptmx", "pts", "random", "stderr", "stdin", "stdout", "tty", "urandom", "zero",
 )  # fmt: skip
-_OF_THE_KERNEL = {"runc": ("mqueue",), "crun": ("mqueue",), GVISOR: ("fuse", "net", "shm")}
+_OF_THE_KERNEL = {"runc": ("mqueue",), CRUN: ("mqueue",), GVISOR: ("fuse", "net", "shm")}
 """gVisor's are its own, none is the host's."""
 _REFUSED_CALLS = {
     "socket(AF_ALG)": "EAFNOSUPPORT",
@@ -63,6 +63,8 @@ def _of_linux(policy: Policy, uid: int, engine: EngineFacts, group: str, own: It
     if any("apparmor" in option for option in engine.security):
         both["security module"] = "docker-default (enforce)"
     from_outside = {"command": " ".join(ENTRYPOINT), "closed to its steps": "yes", "cgroup": group}
+    if policy.runtime == CRUN:
+        from_outside["program"] = CRUN
     return Expected(
         host=both | from_outside,
         in_force=limits_wanted(limits_on_host(policy)),

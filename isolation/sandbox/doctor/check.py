@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from isolation.sandbox.doctor.holes import Hole
     from isolation.sandbox.engine import EngineFacts
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 Subject = Literal["project", "engine", "runtimes", "limits", "walls"]
 Status = Literal["ok", "advice", "warning", "missing"]
 _PROJECT = Path(__file__).resolve().parents[3]
-_ANSWERS_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,14 +90,3 @@ def read(path: Path) -> str:
         return path.read_text(encoding="ascii", errors="replace").strip()
     except OSError:
         return ""
-
-
-def told_by(command: Sequence[str]) -> str | None:
-    """Run a program that tells of itself; None where it does not come to an end, or not to a good one."""
-    try:
-        done = subprocess.run(
-            [*command], capture_output=True, text=True, errors="replace", check=False, timeout=_ANSWERS_WITHIN_S
-        )
-    except (OSError, ValueError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None

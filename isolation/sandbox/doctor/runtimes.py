@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from isolation.sandbox.doctor.check import Check, read, told_by
+from isolation.sandbox.doctor.check import Check, read
 from isolation.sandbox.doctor.holes import HOLES_MEAN, holes_of
+from isolation.sandbox.programs import identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,7 +58,8 @@ def _registered(name: str, facts: EngineFacts, components: Mapping[str, str], ho
     if facts.kernel != host.kernel:  # its programs do not lie here
         return _with_holes(title, name, components.get(name, "registered"), host)
     command = facts.programs.get(name) or (name,)
-    told = _tell(command[0], host)
+    program = host.program(command[0])
+    told = identity_of(program) if program else ""
     trouble = _trouble(name, command, told, host)
     if trouble is None:
         return _with_holes(title, name, told.partition(" ")[2], host)
@@ -69,14 +70,6 @@ def _registered(name: str, facts: EngineFacts, components: Mapping[str, str], ho
         found=told or command[0],
         meaning=f"policies with runtime {name} are refused: {trouble.meaning}",
     )
-
-
-def _tell(program: str, host: Host) -> str:
-    """Have a runtime's program tell its name and version, such as ``crun 1.8.1``; empty where it does not."""
-    found = host.program(program)
-    told = told_by([found, "--version"]) if found else None
-    named = re.match(r"(\w+) version (\S+)", told or "")
-    return f"{named[1]} {named[2]}" if named else ""
 
 
 def _trouble(name: str, command: tuple[str, ...], told: str, host: Host) -> Check | None:
