@@ -39,16 +39,17 @@ def clean(stores: Stores, engine: Engine, leases: Leases, clock: Clock, *, dry_r
 
     The order is that of a cell's own end: containers first, uids when they are proven gone, the record last.
     """
-    groups = leftover_groups()  # before the leases: a cell that is just being made has its lease first
+    groups, stages = leftover_groups(), [*staged(leases.stages)]  # before the leases: each cell has its lease first
     held = leases.held()
     stale = [lease for lease in held if lease.owner is None or is_gone(lease.owner)]
-    living = {lease.cell for lease in held} - {lease.cell for lease in stale}
+    alive = [lease for lease in held if lease not in stale]
+    living = {lease.cell for lease in alive}
     cleaned = Cleaned(
         runs=stores.ledger.orphans(),
         containers=tuple(found.container_id for found in engine.leftovers() if _is_orphan(found.owner)),
         groups=tuple(cell for cell in groups if cell not in living),
         uids=tuple(lease.uid for lease in stale),
-        stages=tuple(sorted({*staged(leases.stages)} & {lease.uid for lease in stale})),
+        stages=tuple(uid for uid in stages if uid not in {lease.uid for lease in alive}),
     )
     if not dry_run:
         _take_away(cleaned, engine, leases)

@@ -14,7 +14,7 @@ import pytest
 from isolation.sandbox.docker_engine import DockerEngine
 from isolation.sandbox.groups.make import leftover_groups
 from isolation.sandbox.leases import Leases, leases_folder
-from isolation.sandbox.stage import staged
+from isolation.sandbox.stage import Stage, staged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,6 +98,21 @@ def test_what_a_killed_controller_left_is_taken_away(state: Path, recipe: Path) 
     assert not uids & {*staged(Leases(leases_folder()).stages)}
     assert isolation_command(state, "runs")[0]["state"] == "abandoned"
     assert isolation_command(state, "clean")["runs"] == []
+
+
+@pytest.mark.engine
+@pytest.mark.root
+@pytest.mark.xdist_group("clean")  # it looks at the whole host
+def test_folders_whose_lease_is_gone_are_taken_away(state: Path, tmp_path: Path) -> None:
+    """Whatever took the lease away: nobody who is about to lay out a cell is without one."""
+    never_leased = 1
+    folder = Leases(leases_folder()).stages / str(never_leased)
+    Stage(folder).set_up(package=tmp_path, layer=None)
+
+    cleaned = isolation_command(state, "clean")
+
+    assert never_leased in cleaned["stages"]
+    assert not folder.exists()
 
 
 @pytest.mark.engine
