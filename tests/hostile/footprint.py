@@ -1,4 +1,9 @@
-"""G5: what the controller and the engine hold: descriptors, threads and memory."""
+"""
+G5: what the controller and the engine hold: descriptors, threads and memory.
+
+An engine is written in Go, which keeps the threads of its busiest moment and never gives one back: what is counted of
+it are its goroutines. Each thread that waits for the kernel has one.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +11,14 @@ import socket
 import struct
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from isolation.sandbox.engine import engine_address
+
+if TYPE_CHECKING:
+    import docker
 
 _PEER = struct.Struct("3i")
 _WITHIN_S = 60.0
@@ -28,21 +37,20 @@ class Slack:
     """
 
     descriptors: int
-    threads: int
+    tasks: int
     memory_bytes: int
 
 
-OURS = Slack(descriptors=120, threads=2, memory_bytes=256 * 2**20)
-ENGINES = Slack(descriptors=256, threads=256, memory_bytes=256 * 2**20)
-"""A Go program keeps the threads of its busiest moment; one that has just been started has few."""
+OURS = Slack(descriptors=120, tasks=2, memory_bytes=256 * 2**20)
+ENGINES = Slack(descriptors=160, tasks=160, memory_bytes=256 * 2**20)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Footprint:
-    """What one process holds at one moment."""
+    """What one process holds at one moment; ``tasks`` are an engine's goroutines, and the threads of any other."""
 
     descriptors: int
-    threads: int
+    tasks: int
     memory_bytes: int
 
     @classmethod
@@ -52,7 +60,7 @@ class Footprint:
         status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
         return cls(
             descriptors=len([*(folder / "fd").iterdir()]),
-            threads=int(status["Threads"]),
+            tasks=int(status["Threads"]),
             memory_bytes=int(status["VmRSS"].split()[0]) * 1024,
         )
 
@@ -60,7 +68,7 @@ class Footprint:
         """Tell whether this is no more than the baseline and the slack."""
         return (
             self.descriptors <= baseline.descriptors + slack.descriptors
-            and self.threads <= baseline.threads + slack.threads
+            and self.tasks <= baseline.tasks + slack.tasks
             and self.memory_bytes <= baseline.memory_bytes + slack.memory_bytes
         )
 
@@ -71,14 +79,28 @@ class Watched:
     def __init__(self, pid: int, slack: Slack) -> None:
         self.pid = pid
         self._slack = slack
-        self._baseline = Footprint.of(pid)
+        self._baseline = self._footprint()
 
     def check(self) -> None:
         """Assert that it is the same process, and is back, or comes back soon."""
         until_s = time.monotonic() + _WITHIN_S
-        while not (found := Footprint.of(self.pid)).is_within(self._baseline, self._slack):
+        while not (found := self._footprint()).is_within(self._baseline, self._slack):
             assert time.monotonic() < until_s, f"G5: process {self.pid} holds {found}, it began with {self._baseline}"
             threading.Event().wait(_LOOK_EVERY_S)
+
+    def _footprint(self) -> Footprint:
+        return Footprint.of(self.pid)
+
+
+class WatchedEngine(Watched):
+    """The engine: its descriptors and memory by the kernel, its goroutines by its own word."""
+
+    def __init__(self, client: docker.APIClient) -> None:
+        self._client = client
+        super().__init__(engine_pid(), ENGINES)
+
+    def _footprint(self) -> Footprint:
+        return replace(super()._footprint(), tasks=int(self._client.info()["NGoroutines"]))
 
 
 def engine_pid() -> int:

@@ -24,7 +24,7 @@ from isolation.state.schema import attempts, context_entries, runs
 from isolation.stores import Stores
 from isolation.wiring import open_controller
 from tests.hostile.canaries import HostCanary, Secrets
-from tests.hostile.footprint import ENGINES, OURS, Watched, engine_pid
+from tests.hostile.footprint import OURS, Watched, WatchedEngine
 from tests.hostile.traces import Witness, check_gone
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Arena:
         self.controller = open_controller(Settings(state=folder / "state", image=image))
         self.probe()  # what is opened once is open now
         self._held = (self._volumes(), self._networks())
-        self._watched = (Watched(os.getpid(), OURS), Watched(engine_pid(), ENGINES))
+        self._watched = (Watched(os.getpid(), OURS), WatchedEngine(self.client))
 
     @property
     def state(self) -> Path:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.engine
 
 MIB = 2**20
+FORCED_BYTES = MIB // 4
+"""Linux lets a process that it is killing have single pages above the limit, so that it comes to its end."""
 
 
 def number_of(path: str, field: int = 0) -> int:
@@ -48,9 +50,8 @@ def test_row_037_a_memory_bomb_meets_its_own_limit(attack: Attack) -> None:
     )
 
     assert (result.outcome, result.cause) == (Outcome.OUT_OF_MEMORY, "limits.memory")
-    assert (
-        result.usage.memory_peak_bytes is None or result.usage.memory_peak_bytes <= 65 * MIB
-    )  # a few pages are taken in batches
+    peak_bytes = result.usage.memory_peak_bytes
+    assert peak_bytes is None or peak_bytes <= 64 * MIB + FORCED_BYTES
 
 
 def test_row_037_a_child_killed_for_memory_is_told_though_its_parent_goes_on(attack: Attack) -> None:

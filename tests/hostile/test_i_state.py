@@ -231,5 +231,5 @@ def test_row_164_many_short_runs_leave_not_one_descriptor_behind(arena: Arena) -
     after = Footprint.of(os.getpid())
 
     assert after.descriptors <= before.descriptors + 5
-    assert after.threads == before.threads
+    assert after.tasks == before.tasks
     assert after.memory_bytes < before.memory_bytes + 32 * 2**20
