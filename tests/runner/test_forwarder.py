@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ import psutil
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 FOLDER = Path(__file__).parent.parent.parent / "runner_image"
 FORWARD = """
@@ -29,7 +28,6 @@ if sys.argv[4]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[4]),) * 2)
 forward(socket.socket(fileno=int(sys.argv[2])), sys.argv[3])
 """
-Begin = Callable[..., int]
 
 
 class Host:
@@ -69,23 +67,33 @@ def echo(client: socket.socket) -> None:
         client.sendall(piece)
 
 
+class Begin:
+    """Starts a host's side and a forwarder to it; the last one is ``process``."""
+
+    process: psutil.Process
+
+    def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
+        self._path = folder / "proxy.sock"
+        self._stack = stack
+
+    def __call__(self, serve: Callable[[socket.socket], object], open_files: str = "") -> int:
+        """Return its port on the loopback."""
+        host = Host(self._path, serve)
+        self._stack.callback(host.close)
+        with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+            fd = listener.fileno()
+            program = [sys.executable, "-c", FORWARD, str(FOLDER), str(fd), str(host.path), open_files]
+            process = self._stack.enter_context(subprocess.Popen(program, pass_fds=[fd]))
+            self._stack.callback(process.kill)
+            self.process = psutil.Process(process.pid)
+            port: int = listener.getsockname()[1]
+        return port
+
+
 @pytest.fixture
 def begin(tmp_path: Path) -> Iterator[Begin]:
-    """Give a function that starts a host's side and a forwarder to it, and returns the port on the loopback."""
     with contextlib.ExitStack() as stack:
-
-        def start(serve: Callable[[socket.socket], object], open_files: str = "") -> int:
-            host = Host(tmp_path / "proxy.sock", serve)
-            stack.callback(host.close)
-            with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
-                fd = listener.fileno()
-                program = [sys.executable, "-c", FORWARD, str(FOLDER), str(fd), str(host.path), open_files]
-                process = stack.enter_context(subprocess.Popen(program, pass_fds=[fd]))
-                stack.callback(process.kill)
-                port: int = listener.getsockname()[1]
-            return port
-
-        yield start
+        yield Begin(tmp_path, stack)
 
 
 def client_of(port: int) -> socket.socket:
@@ -182,7 +190,7 @@ def test_a_client_that_stays_after_the_hosts_end_takes_nothing(begin: Begin) -> 
         going.acquire(timeout=20)
 
     port = begin(say_goodbye)
-    (process,) = psutil.Process().children()
+    process = begin.process
     with client_of(port) as client:
         assert hear_all(client) == b"that was all"
         with_one = process.num_fds()
@@ -197,7 +205,7 @@ def test_a_client_that_stays_after_the_hosts_end_takes_nothing(begin: Begin) -> 
 def test_without_anything_to_do_it_does_nothing(begin: Begin) -> None:
     """Its time is the run's. A half-closed connection in which nothing moves is a loop for who waits carelessly."""
     port = begin(hear_all)
-    (process,) = psutil.Process().children()
+    process = begin.process
 
     with client_of(port) as one, client_of(port) as another:
         one.shutdown(socket.SHUT_WR)

@@ -85,6 +85,7 @@ class Listener:
         self._config = config
         self._reports: dict[str, list[pytest.TestReport]] = {}
         self._machine: Machine | None = None
+        self._left: set[str] = set()
         self._until_s = 0.0
         self._silent = ""
         self._lacking = ""
@@ -99,10 +100,16 @@ class Listener:
             report.nodeid = item.nodeid
             item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        self._left.discard(name(item))
+        if not self._left:
+            self._end()
         return True
 
     def pytest_sessionfinish(self) -> None:
         """Kill the machine, if it still runs."""
+        self._end()
+
+    def _end(self) -> None:
         if self._machine is not None:
             self._machine.kill()
 
@@ -126,7 +133,9 @@ class Listener:
         program = work / "program"
         program.mkdir()
         shutil.copy(HERE / "guest" / "run", program)
-        (program / "tests").write_text("".join(f"{name(item)}\n" for item in items if is_inside(item)))
+        names = [name(item) for item in items if is_inside(item)]
+        self._left = {*names}
+        (program / "tests").write_text("".join(f"{one}\n" for one in names))
         try:
             ensure_machine()
             second_disk = pack(program, work / "second.img")
@@ -144,7 +153,7 @@ class Listener:
         try:
             line = self._machine.line(within_s=self._until_s - time.monotonic())
         except TimeoutError:
-            self._machine.kill()
+            self._end()
             self._silent = f"it was not done after {LONGEST_S} s.\n{self._machine.console()}"
             return
         if line is None:
