@@ -10,6 +10,7 @@ import pytest
 
 from isolation.clock import SystemClock
 from isolation.controller import Controller
+from isolation.model.event import LogLine
 from isolation.model.policy import Limits, Policy
 from isolation.sandbox.cells import Cells
 from isolation.sandbox.leases import Leases
@@ -19,9 +20,10 @@ from isolation.testing import IMAGE, FakeEngine
 from isolation.wiring import open_controller
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from isolation.model.event import Event
     from isolation.model.run import Result
 
 
@@ -44,6 +46,18 @@ class Write(Protocol):
 
     def __call__(self, steps: str, source: str) -> Path:
         """Write a recipe that declares the secrets A and B, with these steps, of one module with that source."""
+
+
+class OnLine:
+    """Does something, in the host, when the step has written a line: then it is surely under way."""
+
+    def __init__(self, do: Callable[[], object]) -> None:
+        self._do = do
+
+    def on_event(self, event: Event) -> None:
+        """Take one event."""
+        if isinstance(event, LogLine):
+            self._do()
 
 
 @pytest.fixture

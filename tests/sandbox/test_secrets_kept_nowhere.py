@@ -17,7 +17,6 @@ from urllib.parse import quote, quote_plus
 import docker
 import pytest
 
-from isolation.model.event import LogLine
 from isolation.model.network import Network
 from isolation.model.outcome import Outcome, StepOutcome
 from isolation.model.policy import Limits, Policy
@@ -27,6 +26,7 @@ from isolation.sandbox.engine import engine_address
 from isolation.sandbox.leases import leases_folder
 from isolation.settings import Settings
 from isolation.wiring import open_controller
+from tests.sandbox.conftest import OnLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,18 +158,6 @@ class Recording:
     def on_event(self, event: Event) -> None:
         """Take one event."""
         self._events.append(event)
-
-
-class OnLine:
-    """Does something, in the host, when a step has written a line: then it is surely under way."""
-
-    def __init__(self, do: Callable[[], object]) -> None:
-        self._do = do
-
-    def on_event(self, event: Event) -> None:
-        """Take one event."""
-        if isinstance(event, LogLine):
-            self._do()
 
 
 STAY = """

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import socket
+import textwrap
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 from isolation.clock import SystemClock
 from isolation.model.endpoint import Endpoint
+from isolation.model.outcome import Outcome
+from isolation.model.policy import Policy
+from isolation.sandbox.cells import Cells
 from isolation.sandbox.egress.bounds import Bounds
+from isolation.sandbox.egress.folder import Egresses
 from isolation.sandbox.egress.proxy import THREAD_NAME, Proxy
+from isolation.sandbox.leases import Leases, leases_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from isolation.controller import Controller
+    from isolation.model.event import Watcher
+    from isolation.model.run import Result
     from isolation.sandbox.egress.resolver import Resolver
+    from tests.sandbox.conftest import Recipe
 
 LOOPBACK = "127.0.0.1"
+Json = dict[str, Any]
 
 
 class Names:
@@ -191,6 +202,65 @@ def outside() -> Iterator[Outside]:
         yield server
         server.letting_go.set()
         server.shutdown()
+
+
+ASK = """
+import urllib.request
+
+def ask(url, **more):
+    try:
+        with urllib.request.urlopen(url, timeout=10, **more) as answer:
+            return answer.read().decode()
+    except OSError as error:
+        return str(error)
+"""
+
+
+class Reach(Protocol):
+    """What the fixture ``reach`` gives."""
+
+    def __call__(
+        self,
+        source: str,
+        *entries: str,
+        names: Names = ...,
+        steps: int = ...,
+        extra: str = ...,
+        watcher: Watcher | None = ...,
+        cancel: threading.Event | None = ...,
+        runtime: str = ...,
+    ) -> Result:
+        """Run a recipe whose steps may reach these entries, with names that a test knows."""
+
+
+@pytest.fixture
+def reach(controller: Controller, recipe: Recipe) -> Iterator[Reach]:
+    def run(
+        source: str,
+        *entries: str,
+        names: Names = Names(),  # noqa: B008 - never changed
+        steps: int = 1,
+        extra: str = "",
+        watcher: Watcher | None = None,
+        cancel: threading.Event | None = None,
+        runtime: str = "runc",
+    ) -> Result:
+        egresses = Egresses(SystemClock(), resolver=names)
+        controller.cells = Cells(controller.engine, Leases(leases_folder()), local=True, egresses=egresses)
+        folder = recipe(ASK + textwrap.dedent(source), steps=steps, extra=extra)
+        network = {"allow": [*entries]} if entries else "none"
+        policy = {"name": "test", "limits": {"wall": 30}, "network": network, "runtime": runtime}
+        return controller.run(folder, policy=Policy.model_validate(policy), watcher=watcher, cancel=cancel)
+
+    yield run
+    assert threads() == []
+
+
+def outputs_of(result: Result) -> Json:
+    assert result.outcome is Outcome.SUCCEEDED, result.errors
+    outputs = result.attempts[0].steps[0].outputs
+    assert isinstance(outputs, dict)
+    return outputs
 
 
 def hear_all(client: socket.socket) -> bytes:

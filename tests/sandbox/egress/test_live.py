@@ -5,94 +5,24 @@ from __future__ import annotations
 import ssl
 import subprocess
 import sys
-import textwrap
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import pytest
 import trustme
 
-from isolation.clock import SystemClock
-from isolation.model.event import LogLine
-from isolation.model.outcome import Outcome
 from isolation.model.policy import Policy
-from isolation.sandbox.cells import Cells
-from isolation.sandbox.egress.folder import Egresses
-from isolation.sandbox.leases import Leases, leases_folder
 from isolation.settings import Settings
 from isolation.wiring import open_controller
-from tests.sandbox.egress.conftest import LOOPBACK, Names, Outside, threads
+from tests.sandbox.egress.conftest import ASK, LOOPBACK, Json, Names, Outside, outputs_of, threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from isolation.controller import Controller
-    from isolation.model.event import Event, Watcher
-    from isolation.model.run import Result
     from tests.sandbox.conftest import Recipe
+    from tests.sandbox.egress.conftest import Reach
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
-Json = dict[str, Any]
-
-ASK = """
-import urllib.request
-
-def ask(url, **more):
-    try:
-        with urllib.request.urlopen(url, timeout=10, **more) as answer:
-            return answer.read().decode()
-    except OSError as error:
-        return str(error)
-"""
-
-
-class Reach(Protocol):
-    """What the fixture ``reach`` gives."""
-
-    def __call__(
-        self,
-        source: str,
-        *entries: str,
-        names: Names = ...,
-        steps: int = ...,
-        extra: str = ...,
-        watcher: Watcher | None = ...,
-        cancel: threading.Event | None = ...,
-        runtime: str = ...,
-    ) -> Result:
-        """Run a recipe whose steps may reach these entries, with names that a test knows."""
-
-
-@pytest.fixture
-def reach(controller: Controller, recipe: Recipe) -> Iterator[Reach]:
-    def run(
-        source: str,
-        *entries: str,
-        names: Names = Names(),  # noqa: B008 - never changed
-        steps: int = 1,
-        extra: str = "",
-        watcher: Watcher | None = None,
-        cancel: threading.Event | None = None,
-        runtime: str = "runc",
-    ) -> Result:
-        egresses = Egresses(SystemClock(), resolver=names)
-        controller.cells = Cells(controller.engine, Leases(leases_folder()), local=True, egresses=egresses)
-        folder = recipe(ASK + textwrap.dedent(source), steps=steps, extra=extra)
-        network = {"allow": [*entries]} if entries else "none"
-        policy = {"name": "test", "limits": {"wall": 30}, "network": network, "runtime": runtime}
-        return controller.run(folder, policy=Policy.model_validate(policy), watcher=watcher, cancel=cancel)
-
-    yield run
-    assert threads() == []
-
-
-def outputs_of(result: Result) -> Json:
-    assert result.outcome is Outcome.SUCCEEDED, result.errors
-    outputs = result.attempts[0].steps[0].outputs
-    assert isinstance(outputs, dict)
-    return outputs
 
 
 def test_an_allowed_name_works_and_a_denied_one_says_why(reach: Reach, outside: Outside) -> None:
@@ -282,99 +212,6 @@ def test_who_speaks_to_the_socket_itself_is_told_the_same(reach: Reach, outside:
         "smuggled": "HTTP/1.1 400 Bad Request",
     }
     assert [one.allowed for one in result.attempts[0].network.decisions] == [True, False, False]
-
-
-def test_a_hundred_requests_at_once_from_one_step_are_all_answered(reach: Reach, outside: Outside) -> None:
-    """More than either side serves at a time."""
-    result = reach(
-        f"""
-        from concurrent.futures import ThreadPoolExecutor
-        def run(context, params):
-            with ThreadPoolExecutor(100) as clients:
-                answers = list(clients.map(ask, ["http://127.0.0.1:{outside.port}/?1000"] * 100))
-            return {{"whole": sum(answer == "x" * 1000 for answer in answers)}}
-        """,
-        f"{LOOPBACK}:{outside.port}",
-    )
-
-    assert outputs_of(result) == {"whole": 100}
-    traffic = result.attempts[0].network
-    assert len(traffic.decisions) == 100
-    assert traffic.bytes_received > 100_000
-
-
-def test_a_large_body_is_counted_in_both_directions(reach: Reach, outside: Outside) -> None:
-    """Through forwarder, socket and proxy, byte by byte the same."""
-    result = reach(
-        f"""
-        import hashlib, os, urllib.request
-        def run(context, params):
-            body = os.urandom(5_000_000)
-            with urllib.request.urlopen("http://127.0.0.1:{outside.port}/", data=body) as answer:
-                return {{"same": answer.read() == body}}
-        """,
-        f"{LOOPBACK}:{outside.port}",
-    )
-
-    assert outputs_of(result) == {"same": True}
-    (decision,) = result.attempts[0].network.decisions
-    assert 5_000_000 < decision.bytes_sent < 5_001_000
-    assert 5_000_000 < decision.bytes_received < 5_001_000
-
-
-class OnLine:
-    """Does something, in the host, when the step has written a line."""
-
-    def __init__(self, do: Callable[[], object]) -> None:
-        self._do = do
-
-    def on_event(self, event: Event) -> None:
-        """Take one event."""
-        if isinstance(event, LogLine):
-            self._do()
-
-
-def test_a_connection_does_not_outlive_its_run(reach: Reach, outside: Outside) -> None:
-    """Cancelled while a request is under way: the server sees the end of it, and what was moved is on record."""
-    cancel = threading.Event()
-
-    def cancel_when_held() -> None:
-        assert outside.held.acquire(timeout=20)
-        cancel.set()
-
-    result = reach(
-        f"""
-        import threading, time
-        def run(context, params):
-            threading.Thread(target=ask, args=["http://127.0.0.1:{outside.port}/hold"], daemon=True).start()
-            print("under way", flush=True)
-            time.sleep(600)
-        """,
-        f"{LOOPBACK}:{outside.port}",
-        watcher=OnLine(cancel_when_held),
-        cancel=cancel,
-    )
-
-    assert result.outcome is Outcome.CANCELLED
-    assert threads() == []
-    (decision,) = result.attempts[0].network.decisions
-    assert decision.allowed
-    assert decision.bytes_sent > 0
-
-
-def test_every_step_finds_the_way_out(reach: Reach, outside: Outside) -> None:
-    """One after the other, each in a process of its own; the record is the attempt's."""
-    result = reach(
-        f"""
-        def run(context, params):
-            return {{"heard": ask("http://127.0.0.1:{outside.port}/")}}
-        """,
-        f"{LOOPBACK}:{outside.port}",
-        steps=3,
-    )
-
-    assert [step.outputs for step in result.attempts[0].steps] == [{"heard": "hello"}] * 3
-    assert len(result.attempts[0].network.decisions) == 3
 
 
 def test_two_runs_at_once_have_different_ways_out(tmp_path: Path, recipe: Recipe, outside: Outside) -> None:
