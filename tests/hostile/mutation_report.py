@@ -31,16 +31,15 @@ def _lines(rows: list[tuple[str, bool, list[str]]]) -> Iterator[str]:
     yield "| without | refused by attestation | attacks that get through where it is not asked |"
     yield "| --- | --- | --- |"
     for what, refused, red in rows:
-        yield f"| {what} | {'yes' if refused else 'not seen'} | {', '.join(sorted({_row(name) for name in red}))} |"
+        yield f"| {what} | {'yes' if refused else 'not seen'} | {_rows(red)} |"
 
 
-def _row(test: str) -> str:
-    _, _, number, *_ = test.split("_")
-    return f"row {int(number)}"
+def _rows(tests: list[str]) -> str:
+    numbers = {int(test.split("_")[2]) for test in tests}
+    return ", ".join(f"row {number}" for number in sorted(numbers))
 
 
 def summary(rows: list[tuple[str, bool, list[str]]]) -> Iterator[str]:
     """Say it in lines that fit a terminal."""
     for what, refused, red in rows:
-        said = ", ".join(sorted({_row(name) for name in red})) or "NOTHING"
-        yield f"{what:<56} {'refused' if refused else 'not seen':<9} {said}"
+        yield f"{what:<56} {'refused' if refused else 'not seen':<9} {_rows(red) or 'NOTHING'}"

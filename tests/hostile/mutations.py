@@ -76,9 +76,7 @@ def _tmpfs(option: str) -> Callable[[Body], None]:
     def change(body: Body) -> None:
         for path, text in body["HostConfig"]["Tmpfs"].items():
             kept = [one for one in text.split(",") if one.partition("=")[0] != option]
-            opposite = (
-                [option.removeprefix("no")] if option.startswith("no") else []
-            )  # the engine shuts all three itself
+            opposite = [option.removeprefix("no")] if option.startswith("no") else []  # the engine's default is shut
             body["HostConfig"]["Tmpfs"][path] = ",".join([*kept, *opposite])
 
     return change
@@ -212,7 +210,7 @@ MUTATIONS = (
             tests="row_021",
             attested=False,
             runner=(
-                ("process.py", "        forget()\n", ""),
+                ("supervisor.py", "        self._channel.forget()\n", ""),
                 ("process.py", "        os.closerange(_ANSWER_FD + 1, 65536)\n", ""),
             ),
         ),
