@@ -2,8 +2,8 @@
 What the walls cost, and what they are worth: ``.venv/bin/python benchmarks/walls.py [--pairs N] [--hostile N]``.
 
 attestation   the same run with and without the host's part of it, in pairs; and the runner's part, timed inside
-storm         a benign recipe's latency, quiet and then beside N hostile runs of one controller; its floor is
-              ``docker run`` of the same program at the same moments
+storm         a benign recipe's latency, quiet and then beside N hostile runs of one controller, all of which stand from
+              the first probe to the last; its floor is ``docker run`` of the same program at the same moments
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ HOSTILE = {
         "import threading\ndef spin():\n    while True: pass\ndef run(context, params):\n"
         "    for _ in range(16): threading.Thread(target=spin).start()\n    spin()\n"
     ),
-    "fills memory": (
-        "def run(context, params):\n    kept = []\n    while True:\n        try: kept.append(bytes(2**16))\n"
-        "        except MemoryError: pass\n"
+    "fills memory": (  # its children die of it, one after the other
+        "import os\ndef run(context, params):\n    while True:\n        if os.fork() == 0:\n            kept = []\n"
+        "            while True: kept.append(bytes(2**16))\n        os.wait()\n"
     ),
     "forks": (
         "import os\ndef run(context, params):\n    while True:\n        try: os.fork()\n        except OSError: pass\n"
@@ -59,7 +59,7 @@ HOSTILE = {
         "            with open('/scratch/x', 'ab') as f: f.write(bytes(2**20))\n        except OSError: pass\n"
     ),
 }
-LIMITS = Limits.model_validate({"memory": "128MiB", "pids": 48, "wall": "60s", "step_wall": "60s"})
+LIMITS = Limits.model_validate({"memory": "128MiB", "pids": 48, "wall": "15m", "step_wall": "15m"})
 PROGRAM = ("--network", "none", "--entrypoint", "/usr/bin/python3", "isolation-runner:latest", "-c", "print('hello')")
 
 
@@ -108,27 +108,35 @@ def measure_storm(controller: Controller, folder: Path, probes: int, hostile: in
     benign = write(folder / "benign", BENIGN)
     quiet = [*probe(controller, benign, probes)]
     recipes = [write(folder / name.replace(" ", "-"), source) for name, source in HOSTILE.items()]
-    standing = threading.Semaphore(0)
+    standing, enough = threading.Semaphore(0), threading.Event()
     ended: list[str] = []
     threads = [
-        threading.Thread(target=attack, args=(controller, recipes[index % len(recipes)], standing, ended))
+        threading.Thread(target=attack, args=(controller, recipes[index % len(recipes)], standing, enough, ended))
         for index in range(hostile)
     ]
+    began_s = time.perf_counter()
     for thread in threads:
         thread.start()
     for _ in range(hostile):
         standing.acquire()
+    stood_s = time.perf_counter() - began_s
     stormy = [*probe(controller, benign, probes)]
     still = hostile - len(ended)
+    enough.set()
+    began_s = time.perf_counter()
     for thread in threads:
         thread.join()
+    ended_s = time.perf_counter() - began_s
     for title, column in (("a benign run", 0), ("docker run", 1)):
         before, during = (statistics.median(row[column] for row in rows) * 1000 for rows in (quiet, stormy))
         print(f"storm: {title} took {before:.0f} ms in quiet, {during:.0f} ms beside {hostile}: {during / before:.2f}")
-    print(f"storm: {still} of {hostile} still under way after the last probe; they ended", dict(count(ended)))
+    print(f"storm: all {hostile} stood after {stood_s:.0f} s; {still} still did after the last of {probes} probes")
+    print(f"storm: they were cancelled, and had ended after {ended_s:.0f} s:", dict(count(ended)))
 
 
-def attack(controller: Controller, recipe: Path, standing: threading.Semaphore, ended: list[str]) -> None:
+def attack(
+    controller: Controller, recipe: Path, standing: threading.Semaphore, enough: threading.Event, ended: list[str]
+) -> None:
     """Run one hostile recipe to its end; let it be known when it stands, or will not."""
 
     class Tell:
@@ -141,7 +149,7 @@ def attack(controller: Controller, recipe: Path, standing: threading.Semaphore, 
 
     tell = Tell()
     try:
-        result = controller.run(recipe, policy=Policy(name="storm", limits=LIMITS), watcher=tell)
+        result = controller.run(recipe, policy=Policy(name="storm", limits=LIMITS), watcher=tell, cancel=enough)
         ended.append(f"{recipe.name}: {result.outcome.value}")
     except isolation.IsolationError as error:
         ended.append(f"{recipe.name}: {error}")
