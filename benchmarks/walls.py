@@ -47,12 +47,13 @@ HOSTILE = {
         "import threading\ndef spin():\n    while True: pass\ndef run(context, params):\n"
         "    for _ in range(16): threading.Thread(target=spin).start()\n    spin()\n"
     ),
-    "fills memory": (  # its children die of it, one after the other
-        "import os\ndef run(context, params):\n    while True:\n        if os.fork() == 0:\n            kept = []\n"
-        "            while True: kept.append(bytes(2**16))\n        os.wait()\n"
+    "touches its memory": (
+        "def run(context, params):\n    kept = bytearray(90 << 20)\n    while True:\n"
+        "        for place in range(0, len(kept), 4096): kept[place] = 1\n"
     ),
-    "forks": (
-        "import os\ndef run(context, params):\n    while True:\n        try: os.fork()\n        except OSError: pass\n"
+    "forks": (  # and stays below its limit: who meets it is stopped
+        "import os\ndef run(context, params):\n    for _ in range(20):\n        if os.fork() == 0: break\n"
+        "    while True:\n        pid = os.fork()\n        if pid == 0: os._exit(0)\n        os.waitpid(pid, 0)\n"
     ),
     "fills its scratch": (
         "def run(context, params):\n    while True:\n        try:\n"

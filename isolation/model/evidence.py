@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from isolation.model.run import Artifact, StepReport
 
 Stop = Literal[
-    "", "cancelled", "limits.wall", "limits.step_wall", "limits.log", "limits.result", "limits.artifacts", "secret"
-]
+    "", "cancelled", "limits.wall", "limits.step_wall", "limits.memory", "limits.pids", "limits.log", "limits.result",
+    "limits.artifacts", "secret",
+]  # fmt: skip
 """Why it was us who stopped it; empty if it was not."""
 
 

@@ -15,6 +15,7 @@ _STOPS = {
     "limits.wall": Outcome.TIMED_OUT,
     "limits.step_wall": Outcome.TIMED_OUT,
 }
+_MET = {"limits.memory": Outcome.OUT_OF_MEMORY, "limits.pids": Outcome.TOO_MANY_PROCESSES}
 _STEP_CAUSES = {"disk_full": Outcome.DISK_FULL, "answer_too_large": Outcome.OUTPUT_LIMIT}
 _STEPS = {
     StepOutcome.TIMED_OUT: Outcome.TIMED_OUT,
@@ -36,8 +37,9 @@ def judge(evidence: Evidence) -> tuple[Outcome, str]:
     1. the engine lost the container: nothing else can be believed;
     2. the cell was not confined as its policy asks, so nothing was delivered;
     3. it was us who stopped it: a cancel, or time;
-    4. the kernel counted a kill for memory, or refused a fork, whatever the recipe made of it; where a cell dies of
-       the refusal itself, as gVisor does, its own count dies with it: no answer, and the limit was met;
+    4. the kernel counted a kill for memory, or refused a fork, whatever the recipe made of it (it is stopped if it
+       goes on for long); where a cell dies of the refusal itself, as gVisor does, its own count dies with it: no
+       answer, and the limit was met;
     5. it said more than it may, or what it may not: a secret, to the context;
     6. the answer is missing, or does not prove itself;
     7. a step did not succeed;
@@ -52,6 +54,8 @@ def judge(evidence: Evidence) -> tuple[Outcome, str]:
     died_full = evidence.full_of_tasks and evidence.answer == "missing" and not evidence.stopped
     if evidence.forks_refused or died_full:
         return Outcome.TOO_MANY_PROCESSES, "limits.pids"
+    if evidence.stopped in _MET:
+        return _MET[evidence.stopped], evidence.stopped
     return _judge_output(evidence) if evidence.stopped else _judge_answer(evidence)
 
 

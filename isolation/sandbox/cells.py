@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import queue
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from isolation.errors import EngineError, UnenforceableError
 from isolation.sandbox.cell import Cell
 from isolation.sandbox.engine_counters import EngineGroup
-from isolation.sandbox.groups.make import cap_all, make_group
+from isolation.sandbox.groups.make import cap_all, cpus_for_runs, make_group
 from isolation.sandbox.runtimes import check_runtime, limits_on_host
 from isolation.units import format_bytes
 
@@ -96,6 +97,7 @@ class Cells:
     ) -> Cell:
         """Make and start a cell of that name. Whatever fails, nothing of it is left that the engine lets us remove."""
         self.take_back_what_is_left()
+        policy = self._as_held(policy)
         cell = Cell(name, self._engine, self._leases, self._egresses)
         try:
             with watch.phase("create"):
@@ -133,7 +135,15 @@ class Cells:
 
     def attest(self, cell: Cell, policy: Policy, view: CellView | None) -> Attestation:
         """Look from all sides at what confines a cell. Raises EngineError where the engine does not answer."""
-        return cell.attest(policy, view, local=self._is_here())
+        return cell.attest(self._as_held(policy), view, local=self._is_here())
+
+    def _as_held(self, policy: Policy) -> Policy:
+        """Return the policy as it holds here: on cgroup v1 no group may have more than the one around it."""
+        if not (self._use_groups and self._is_here() and os.geteuid() == 0):
+            return policy
+        most = cpus_for_runs(self._engine.facts().cpus)
+        limits = policy.limits.model_copy(update={"cpus": min(policy.limits.cpus, most)})
+        return policy.model_copy(update={"limits": limits})
 
     def _cap_all(self, facts: EngineFacts) -> None:
         if not self._capped:

@@ -38,6 +38,13 @@ _SEND_TIMEOUT_S = 20.0
 _END_TIMEOUT_S = 20.0
 _STEP_GRACE_S = 2.0
 """The runner stops a step for time itself; if it has not after so long, it is not ours any more."""
+_LIMIT_GRACE_S = 2.0
+"""
+A run that met its limit of memory or processes has failed; so long it may say how.
+
+One that goes on only harms others: those that fork without end hold up every fork of the host, and every start of a
+container, by a lock of the kernel's (cgroup_threadgroup_rwsem).
+"""
 
 
 class Listener:
@@ -224,6 +231,8 @@ class Listener:
         for index, began_s in self._transcript.running.items():
             if now_s >= began_s + self._deadlines.steps_s[index] + _STEP_GRACE_S:
                 return "limits.step_wall"
+        if self._meter.met is not None and now_s >= self._meter.met[1] + _LIMIT_GRACE_S:
+            return self._meter.met[0]
         return ""
 
     def _say_goodbye(self) -> None:

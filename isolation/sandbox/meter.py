@@ -8,6 +8,7 @@ from isolation.model.usage import HostReading, Sample, Usage
 
 if TYPE_CHECKING:
     from isolation.clock import Clock
+    from isolation.model.evidence import Stop
     from isolation.sandbox.frames import ReadingFrame
     from isolation.sandbox.groups.group import Group, Reading
 
@@ -43,6 +44,12 @@ class Meter:
         self._fullest: Reading | None = None
         self._host: HostReading | None = None
         self._yielded = False
+        self._met: tuple[Stop, float] | None = None
+
+    @property
+    def met(self) -> tuple[Stop, float] | None:
+        """The limit that the kernel had to hold against the run first, and since when, on the monotonic clock."""
+        return self._met
 
     @property
     def next_s(self) -> float:
@@ -57,6 +64,8 @@ class Meter:
             self._yielded = True
         self._host = self._host or read_host()  # not sooner: while the container works, its import costs no time
         now_s = self._clock.monotonic_s()
+        if self._met is None and (reading.oom_kills or reading.forks_refused):
+            self._met = ("limits.memory" if reading.oom_kills else "limits.pids", now_s)
         self._next_s = now_s + self._interval_s
         self._interval_s = min(self._pace_s, self._interval_s * _SLOWER_BY)
         if self._fullest is None or (reading.memory_bytes or 0) > (self._fullest.memory_bytes or 0):

@@ -10,8 +10,8 @@ import pytest
 from isolation.errors import EngineError
 from isolation.model.policy import Limits
 from isolation.sandbox.groups import make
-from isolation.sandbox.groups.group import limits_wanted
-from isolation.sandbox.groups.make import CGROUP_ROOT, cap_all, make_group
+from isolation.sandbox.groups.group import PERIOD_US, limits_wanted
+from isolation.sandbox.groups.make import CGROUP_ROOT, cap_all, cpus_for_runs, make_group
 from isolation.sandbox.groups.v1 import GroupV1
 from isolation.sandbox.groups.v2 import GroupV2
 
@@ -133,7 +133,12 @@ def test_all_runs_together_are_capped_once_and_never_wider(tmp_path: Path, monke
     """What an operator set lower stays."""
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     lay(
-        tmp_path, {"pids/isolation/pids.max": "50\n", "memory/isolation/memory.limit_in_bytes": "9223372036854771712\n"}
+        tmp_path,
+        {
+            "pids/isolation/pids.max": "50\n",
+            "memory/isolation/memory.limit_in_bytes": "9223372036854771712\n",
+            "cpu/isolation/cpu.cfs_quota_us": "-1\n",
+        },
     )
 
     cap_all(version=1, driver="cgroupfs", root=tmp_path)
@@ -142,6 +147,19 @@ def test_all_runs_together_are_capped_once_and_never_wider(tmp_path: Path, monke
     capped = int((tmp_path / "memory" / "isolation" / "memory.limit_in_bytes").read_text())
     assert 0.7 * total < capped < 0.9 * total
     assert (tmp_path / "pids" / "isolation" / "pids.max").read_text() == "50\n"
+    quota_us = int((tmp_path / "cpu" / "isolation" / "cpu.cfs_quota_us").read_text())
+    assert quota_us == round(cpus_for_runs(os.cpu_count() or 1) * PERIOD_US)
+
+
+def test_on_v2_a_host_keeps_part_of_its_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One number is the quota, in the period that stands."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    lay(tmp_path, {"isolation/cpu.max": "max 100000\n", "isolation/cpu.weight": "100\n"})
+
+    cap_all(version=2, driver="cgroupfs", root=tmp_path)
+
+    assert (tmp_path / "isolation" / "cpu.max").read_text() == str(round(0.8 * (os.cpu_count() or 1) * PERIOD_US))
+    assert (tmp_path / "isolation" / "cpu.weight").read_text() == "12"
 
 
 def test_a_cap_that_cannot_be_set_is_our_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
