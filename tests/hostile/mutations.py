@@ -18,6 +18,7 @@ from unittest.mock import patch
 from isolation.model.attestation import Attestation
 from isolation.sandbox import artifacts, cell, cells, hardening, stage, streams
 from isolation.sandbox.groups import make
+from isolation.sandbox.groups.make import cpus_for_runs
 from isolation.settings import Settings
 from tests.hostile.images import changed
 
@@ -149,7 +150,11 @@ MUTATIONS = (
             limits={"memory_bytes": 2**40},
         ),
         "the limit of processors": Mutation(
-            files=(PROCESSES,), tests="row_028", attested=True, body=_set(NanoCpus=0), limits={"cpus": 1024.0}
+            files=(PROCESSES,),
+            tests="row_028",
+            attested=True,
+            body=_set(NanoCpus=0),
+            limits={"cpus": cpus_for_runs(os.cpu_count() or 1)},
         ),
         "the score for running out of memory": Mutation(
             files=(PRIVILEGE,), tests="row_026", attested=True, body=_set(OomScoreAdj=0)

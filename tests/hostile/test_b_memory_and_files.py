@@ -72,6 +72,27 @@ def test_row_037_a_child_killed_for_memory_is_told_though_its_parent_goes_on(att
     assert result.outcome is Outcome.OUT_OF_MEMORY
 
 
+def test_row_037_who_lets_children_die_of_memory_for_ever_is_stopped(attack: Attack) -> None:
+    """It has failed with the first; what comes after only harms others."""
+    result = attack(
+        """
+        import os
+        def run(context, params):
+            print("under way", flush=True)
+            while True:
+                if os.fork() == 0:
+                    block = bytearray(1 << 30)
+                    for place in range(0, len(block), 4096):
+                        block[place] = 1
+                os.wait()
+        """,
+        limits={"memory": "64MiB"},
+        probing=True,
+    )
+
+    assert (result.outcome, result.cause) == (Outcome.OUT_OF_MEMORY, "limits.memory")
+
+
 FILL = """
     def run(context, params):
         print("under way", flush=True)

@@ -23,8 +23,8 @@ _CGROUP_V2 = 2
 _SHARE_FOR_RUNS = 0.8
 """
 Of memory, processes and processors. In the rest of each period nothing that a recipe computes goes on, and locks of the
-kernel's come free that wait for many processes of many runs: where those may have all of the time, twenty in each of ten
-runs that fork on and on hold up the start of a container for seconds, as they sometimes do where they may have 0.9 of it.
+kernel's come free that wait for many processes of many runs. Where those may have all of the time, twenty processes in
+each of ten runs that fork on and on hold up the start of a container for seconds; with 0.9 of it, they sometimes do.
 """
 _SHARES, _WEIGHT = 128, 12
 """An eighth of what the kernel gives a group: the engine's own work, without which no run begins or ends, is first."""
