@@ -140,7 +140,7 @@ MUTATIONS = (
             tests="row_032 or row_033",
             attested=True,
             body=_set(PidsLimit=0),
-            limits={"pids": 100_000},
+            limits={"pids": 1_000},
         ),
         "the limit of memory": Mutation(
             files=(FILES,),

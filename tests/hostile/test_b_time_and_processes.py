@@ -126,7 +126,7 @@ FORKS_THAT_GO_ON = """
 @pytest.mark.parametrize("source", [FORKS, FORKS_THAT_GO_ON], ids=["gives up", "goes on"])
 def test_row_032_a_fork_bomb_ends_at_the_limit(attack: Attack, arena: Arena, source: str) -> None:
     """One that goes on for ever is stopped long before its time is up; the host can fork all the while."""
-    result = attack(source, limits={"pids": 48}, probing=True)
+    result = attack(source, limits={"pids": 48, "wall": 10}, probing=True)
 
     most = 64 + 2 * 48 if differs(arena, 32) else 48
     assert (result.outcome, result.cause) == (Outcome.TOO_MANY_PROCESSES, "limits.pids")
