@@ -364,6 +364,7 @@ def test_a_real_v1_group_takes_its_limits_and_goes() -> None:
     group = make_group(cell, LIMITS, version=1, driver="cgroupfs", local=True)
     assert group is not None
     try:
+        (CGROUP_ROOT / "memory" / "isolation" / cell / "left-by-an-engine").mkdir()
         reading = group.read()
         limit = (CGROUP_ROOT / "memory" / "isolation" / cell / "memory.limit_in_bytes").read_text()
         assert int(limit) == 64 * 2**20

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isolation.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _BUSY_FOR_S = 2.0
 """How long the kernel may need to let go of a dead container's group."""
@@ -46,9 +48,7 @@ def remove(folder: Path) -> None:
     until_s = time.monotonic() + _BUSY_FOR_S
     while True:
         try:
-            folder.rmdir()
-        except FileNotFoundError:
-            return
+            remove_empty(folder)
         except OSError as error:
             if time.monotonic() >= until_s:
                 hint = "Its container was removed, its processes were not; see the engine's log."
@@ -56,3 +56,14 @@ def remove(folder: Path) -> None:
             time.sleep(0.01)
         else:
             return
+
+
+def remove_empty(folder: Path) -> None:
+    """
+    Remove a group and those in it: an engine whose runtime failed leaves a container's own group.
+
+    Raises OSError where one holds a process: the kernel removes no such group.
+    """
+    for path, _, _ in os.walk(folder, topdown=False):
+        with contextlib.suppress(FileNotFoundError):  # the engine was first
+            Path(path).rmdir()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isolation.errors import EngineError
-from isolation.sandbox.groups.files import number
+from isolation.sandbox.groups.files import number, remove_empty
 from isolation.sandbox.groups.group import PERIOD_US
 from isolation.sandbox.groups.v1 import GroupV1, homes
 from isolation.sandbox.groups.v2 import GroupV2, cell_of, slice_of, stop_slice_of_systemd
@@ -120,4 +120,4 @@ def remove_leftover(cell: str, root: Path = CGROUP_ROOT) -> None:
         stop_slice_of_systemd(slice_of(cell))
     for path in (slice_folder, *(home / cell for home in homes(root))):
         with contextlib.suppress(OSError):  # it holds a process, or another controller's clean-up was first
-            path.rmdir()
+            remove_empty(path)
