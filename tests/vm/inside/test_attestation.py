@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from isolation.model.outcome import Outcome
-from isolation.model.policy import Policy
-from isolation.sandbox import cell as cells
-from tests.sandbox.test_attested_cells import CHANGES, HARMLESS, attested, changed, host
+from tests.sandbox.test_attested_cells import CHANGES, HARMLESS, attested, check_refused, host
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,10 +48,4 @@ def test_nothing_is_delivered_to_a_cell_that_is_confined_otherwise(
     fact: str,
 ) -> None:
     """Found on this kernel, too; without a profile of AppArmor all else may be as asked."""
-    monkeypatch.setattr(cells, "create_body", changed(change))
-
-    result = controller.run(recipe(HARMLESS), policy=Policy(name="test"))
-
-    assert (result.outcome, result.cause) == (Outcome.REFUSED, "attestation")
-    assert fact in {found.name for found in attested(result).having("mismatch")}
-    assert controller.stores.contexts.history("ran") == ()
+    check_refused(controller, recipe(HARMLESS), monkeypatch, change, fact)

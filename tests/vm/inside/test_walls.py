@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from isolation.model.event import StepEnded, StepStarted
 from isolation.model.outcome import Outcome
 from isolation.model.policy import Limits, Policy
+from isolation.sandbox.groups.make import cpus_for_runs
 
 if TYPE_CHECKING:
     from isolation.controller import Controller
@@ -41,7 +42,8 @@ class Witness:
         if isinstance(event, StepStarted | StepEnded):
             (scope,) = SLICE.glob("isolation-*.slice/docker-*.scope")
             self.cell.append(limits(scope))
-            self.together.append(limits(SLICE))
+            weight = (SLICE / "cpu.weight").read_text(encoding="ascii").strip()
+            self.together.append(limits(SLICE) | {"cpu.weight": weight})
 
 
 RAISE = """
@@ -115,6 +117,9 @@ def test_53_all_runs_have_one_roof(controller: Controller, recipe: Recipe) -> No
     assert memory_bytes // 2 < int(roof["memory.max"]) < memory_bytes
     assert roof["memory.swap.max"] == "0"
     assert int(roof["pids.max"]) < int(Path("/proc/sys/kernel/pid_max").read_text(encoding="ascii"))
+    quota_us, period_us = map(int, roof["cpu.max"].split())
+    assert quota_us / period_us == cpus_for_runs(os.cpu_count() or 0)
+    assert roof["cpu.weight"] == "12"
 
 
 MOUNT = """
