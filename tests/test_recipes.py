@@ -138,12 +138,17 @@ ON_GVISOR: dict[str, Json] = {
     # The host's kernel kills gVisor itself, and with it everybody who could tell more.
     "fills-memory": UNTOLD,
     "fills-memory-in-a-child": UNTOLD,
-    # A thread that the host refuses is one of gVisor's own; it dies of that, and the count of it with its group.
+    # A thread that the host refuses is mostly one of gVisor's own; it dies of that, and the count of it with its group.
     "forks-without-end": {**UNTOLD, "usage": {"pids_peak": {"at_least": 64 + 2 * 16}}},
     # In Linux nothing in a container can kill its first process; in gVisor a process of the same user can.
     "kills-its-runner": {**UNTOLD, "outcome": "no_answer", "cause": "exit_code:137"},
 }
 """What comes out otherwise than expected.yaml says."""
+SOMETIMES_ON_GVISOR: dict[str, Json] = {
+    # The thread that the host refuses is the one that would have stood for the new process: the step is told.
+    "forks-without-end": {"usage": {"pids_peak": {"at_least": 64 + 2 * 16}}},
+}
+"""What may come out instead."""
 NOT_ON_GVISOR = {
     "fills-inodes": "gVisor counts no inodes, and a policy that limits them is refused with it",
     "reaches-for-more": "gVisor lets no container connect to a socket of the host, so an allow-list is refused with it",
@@ -184,10 +189,13 @@ def test_a_recipe_comes_out_the_same_under_crun(folder: Path, tmp_path: Path) ->
 def test_a_recipe_comes_out_the_same_under_gvisor_but_for_a_short_list(folder: Path, tmp_path: Path) -> None:
     """Limits end in the same outcome there, though another kernel runs the recipe."""
     expected = read_expected(folder / "expected.yaml").model_dump(mode="json")
+    instead = [expected | SOMETIMES_ON_GVISOR[folder.name]] if folder.name in SOMETIMES_ON_GVISOR else []
     changed = dict(ON_GVISOR.get(folder.name, {}))
     if changed.pop("steps", None):
-        expected["steps"] = [{"name": step["name"], "outcome": "unknown"} for step in expected["steps"]]
-    check_recipe(folder, tmp_path, on_gvisor(policy_of(folder)), Expected.model_validate(expected | changed))
+        untold = [{"name": step["name"], "outcome": "unknown"} for step in expected["steps"]]
+        expected = expected | {"steps": untold}
+    accepted = [Expected.model_validate(one) for one in (expected | changed, *instead)]
+    check_recipe(folder, tmp_path, on_gvisor(policy_of(folder)), *accepted)
 
 
 def policy_of(folder: Path) -> Policy:
@@ -195,7 +203,7 @@ def policy_of(folder: Path) -> Policy:
     return load_policy(policy if policy.exists() else "default")
 
 
-def check_recipe(folder: Path, tmp_path: Path, policy: Policy, expected: Expected) -> None:
+def check_recipe(folder: Path, tmp_path: Path, policy: Policy, expected: Expected, *instead: Expected) -> None:
     with open_controller(Settings(state=tmp_path / "state"), secrets=expected.secrets) as controller:
         write(controller, expected.before)
         before = controller.stores.contexts.version()
@@ -203,6 +211,7 @@ def check_recipe(folder: Path, tmp_path: Path, policy: Policy, expected: Expecte
 
         result = controller.run(folder, policy=policy, watcher=witness)
 
+        expected = next((one for one in instead if said(found_in(result, one)) == said(one)), expected)
         assert said(found_in(result, expected)) == said(expected)
         check_log(controller, result, expected)
         check_usage(result, expected)
