@@ -302,7 +302,7 @@ class _Run:
                 attempt = replace(attempt, outcome=Outcome.CONFLICT, cause="merge")
                 self._snapshot = None
             attempts.append(attempt)
-            rule = rule_for(attempt.outcome, self._laid.policy, self._laid.recipe)
+            rule = rule_for(attempt.outcome, self._laid.policy, self._laid.recipe, rerun=merge.rerun)
             delay_s = next_delay(rule, [past.outcome for past in attempts])
             if delay_s is not None and not self._cancel.is_set():
                 settling.go_on(attempt)

@@ -112,6 +112,29 @@ def test_a_conflict_is_tried_again_on_a_fresh_snapshot(controller: Controller, r
     assert Snapshot.read(controller.stores.blobs.get(result.digests.snapshot)).values == {"count": 100}
 
 
+def test_a_policy_that_wants_conflicts_run_again_need_not_say_how_often(
+    controller: Controller, recipe: Callable[..., Path]
+) -> None:
+    """Its rule is enough."""
+    rule = policy(merge={"rules": [{"keys": ["count"], "on_conflict": "rerun"}]})
+    result = controller.run(recipe(COUNT), policy=rule, watcher=Meanwhile(controller, 100))
+
+    assert [attempt.outcome for attempt in result.attempts] == [Outcome.CONFLICT, Outcome.SUCCEEDED]
+    assert result.changes.set == {"count": 101}
+
+
+def test_what_two_runs_count_at_once_is_counted_twice(controller: Controller, recipe: Callable[..., Path]) -> None:
+    """One attempt is enough: the policy says that the key is one to add to."""
+    rule = policy(merge={"rules": [{"keys": ["count"], "on_conflict": "add"}]})
+    result = controller.run(recipe(COUNT), policy=rule, watcher=Meanwhile(controller, 100))
+
+    assert [attempt.outcome for attempt in result.attempts] == [Outcome.SUCCEEDED]
+    assert (result.changes.set, result.merge.combined) == ({"count": 1}, ("count",))
+    entry = controller.stores.contexts.get("count")
+    assert entry is not None
+    assert entry.value == 101
+
+
 def test_a_recipe_may_ask_for_less_than_its_policy_allows_never_more(
     controller: Controller, recipe: Callable[..., Path]
 ) -> None:

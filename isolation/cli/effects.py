@@ -24,9 +24,10 @@ def change_lines(result: Result, paint: Paint) -> list[str]:
     if not result.changes:
         return []
     lines = [_fate(result)]
-    dropped = set(result.merge.dropped)
+    notes = dict.fromkeys(result.merge.dropped, "  (another's value was kept)")
+    notes |= dict.fromkeys(result.merge.combined, "  (combined with another's change)")
     for key in result.changes.keys():  # noqa: SIM118 - Changes is no dict
-        note = "  (another's value was kept)" if key in dropped else ""
+        note = notes.get(key, "")
         name = clip(key, _KEY_CHARS)
         if key in result.changes.set:
             lines.append("  " + paint("green", f"+ {name} = {shorten(result.changes.set[key])}") + note)
@@ -58,8 +59,9 @@ def _fate(result: Result) -> str:
 
 def _conflict(conflict: Conflict) -> list[str]:
     run = f", run {escape(conflict.their_run_id)}" if conflict.their_run_id else ""
+    why = f"  ({escape(conflict.why)})" if conflict.why else ""
     return [
-        f"  {clip(conflict.key, _KEY_CHARS)}",
+        f"  {clip(conflict.key, _KEY_CHARS)}{why}",
         f"    ours    {shorten(conflict.ours)}  ({clip(conflict.our_writer, _KEY_CHARS)})",
         f"    theirs  {shorten(conflict.theirs)}  ({clip(conflict.their_writer, _KEY_CHARS)}{run})",
     ]

@@ -45,6 +45,17 @@ def current(connection: Connection, keys: Sequence[str]) -> dict[str, Entry]:
     return found
 
 
+def held_at(connection: Connection, keys: Sequence[str], version: int) -> frozenset[str]:
+    """Name those of the keys that held a value when the store had this version."""
+    held: set[str] = set()
+    for start in range(0, len(keys), _KEYS_A_QUERY):
+        some = keys[start : start + _KEYS_A_QUERY]
+        newest = select(func.max(_columns.version)).where(_columns.key.in_(some), _columns.version <= version)
+        query = select(_columns.key).where(_columns.version.in_(newest.group_by(_columns.key)), ~_columns.deleted)
+        held |= {*connection.scalars(query)}
+    return frozenset(held)
+
+
 def current_matching(connection: Connection, globs: Iterable[str]) -> Iterator[Entry]:
     """Return what the store holds now under any of the globs, sorted by key, without what was deleted."""
     globs = tuple(globs)

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 from isolation.context import entries
 from isolation.context.key import check_key
 from isolation.context.value import check_value
+from isolation.errors import ContextError
 from isolation.model.changes import Merge
-from isolation.rules.merge import merge
+from isolation.rules.combine import ClashError
+from isolation.rules.merge import Since, merge
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
     from sqlalchemy import Connection
 
     from isolation.model.changes import Changes
@@ -38,8 +41,23 @@ def apply(
         return Merge()
     for key in changes.keys():  # noqa: SIM118 - sorted, and not a dict
         check_value(check_key(key), changes.set.get(key))
-    plan = merge(snapshot, entries.current(connection, changes.keys()), changes, rule)
+    plan = merge(snapshot, _since(connection, snapshot, changes), changes, rule, check=_check_combined)
     if plan.conflicts:
-        return Merge(status="conflict", version=entries.newest_version(connection), conflicts=plan.conflicts)
+        version = entries.newest_version(connection)
+        return Merge(status="conflict", version=version, conflicts=plan.conflicts, rerun=plan.rerun)
     version = entries.append(connection, plan.writes, who=who, run_id=run_id, at=at)
-    return Merge(status="merged", version=version, dropped=plan.dropped)
+    return Merge(status="merged", version=version, dropped=plan.dropped, combined=plan.combined)
+
+
+def _since(connection: Connection, snapshot: Snapshot, changes: Changes) -> Since:
+    current = entries.current(connection, changes.keys())
+    younger = [key for key, entry in current.items() if entry.version > snapshot.version]
+    hidden = [key for key in younger if key not in snapshot.values]
+    return Since(current=current, unseen=entries.held_at(connection, hidden, snapshot.version))
+
+
+def _check_combined(key: str, value: JsonValue) -> None:
+    try:
+        check_value(key, value)
+    except ContextError as error:
+        raise ClashError(error.sentence) from error

@@ -44,7 +44,11 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Conflict:
-    """A key that somebody else changed since the run's snapshot, to another value than the run's."""
+    """
+    A key that somebody else changed since the run's snapshot, to another value than the run's.
+
+    ``why`` says what kept the policy's rule for the key from combining both; empty where it has none that does.
+    """
 
     key: str
     ours: JsonValue
@@ -52,6 +56,7 @@ class Conflict:
     our_writer: str
     their_writer: str
     their_run_id: str | None
+    why: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,10 +65,13 @@ class Merge:
     What became of the changes. ``none``: nothing to merge, or the run did not succeed.
 
     ``version`` is the context's after the merge. There are ``conflicts`` only if nothing was merged for them;
-    ``dropped`` are changed keys that keep another's value, since the policy says ``theirs``.
+    ``dropped`` are changed keys that keep another's value, since the policy says ``theirs``; ``combined`` are those
+    whose value was made from both. ``rerun``: all that was in conflict is to be run again, as the policy says.
     """
 
     status: Literal["none", "merged", "conflict"] = "none"
     version: int | None = None
     conflicts: tuple[Conflict, ...] = ()
     dropped: tuple[str, ...] = ()
+    combined: tuple[str, ...] = ()
+    rerun: bool = False

@@ -61,10 +61,26 @@ class RetryRule(Strict):
     longest_wait_s: Wait = Field(default=60.0, alias="longest_wait")
 
 
-class MergeRule(Strict):
-    """What happens when a key that the run changed was changed by somebody else since its snapshot."""
+OnConflict = Literal["fail", "rerun", "ours", "theirs", "add", "append", "union", "max", "min", "deep"]
 
-    on_conflict: Literal["fail", "ours", "theirs"] = "fail"
+
+class KeyRule(Strict):
+    """What happens to the keys that one of these globs covers."""
+
+    keys: tuple[str, ...] = Field(min_length=1, strict=False)
+    on_conflict: OnConflict
+
+
+class MergeRule(Strict):
+    """
+    What happens when a key that the run changed was changed by somebody else since its snapshot.
+
+    The first of ``rules`` that covers a key decides, and where none does, ``on_conflict``. ``rules.merge`` and
+    ``rules.combine`` say what each word means.
+    """
+
+    on_conflict: OnConflict = "fail"
+    rules: tuple[KeyRule, ...] = Field(default=(), strict=False)
 
 
 class ContextScope(Strict):

@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from isolation.model.recipe import Recipe
 
 
-def rule_for(outcome: Outcome, policy: Policy, recipe: Recipe) -> RetryRule:
+_RERUN = RetryRule.model_validate({"attempts": 5, "wait": "50ms"})
+"""For policies that want conflicts run again, and do not say how often."""
+
+
+def rule_for(outcome: Outcome, policy: Policy, recipe: Recipe, *, rerun: bool = False) -> RetryRule:
     """
-    Return the rule for an outcome: the policy's, or a single attempt.
+    Return the rule for an outcome: the policy's, or a single attempt; ``rerun``: of a conflict that is to be run again.
 
     A recipe's ``retry_attempts`` is about its own failures, and can only ask for less than the policy allows.
     """
-    rule = policy.retry.get(outcome, RetryRule())
+    rule = policy.retry.get(outcome, _RERUN if rerun else RetryRule())
     if outcome is Outcome.FAILED and 1 + recipe.execution.retry_attempts < rule.attempts:
         return rule.model_copy(update={"attempts": 1 + recipe.execution.retry_attempts})
     return rule

@@ -173,6 +173,90 @@ def test_the_rule_theirs_says_which_changes_it_dropped(database: Database, conte
     assert {e.key: e.value for e in contexts.list()} == {"a": "theirs", "b": 1}
 
 
+def by_key(**rules: str) -> MergeRule:
+    return MergeRule.model_validate({"rules": [{"keys": [key], "on_conflict": how} for key, how in rules.items()]})
+
+
+def test_two_that_count_from_the_same_value_are_both_counted(database: Database, contexts: ContextStore) -> None:
+    """Both say 6; the rule knows that each added one."""
+    contexts.set("count", 5, "ann", "t1")
+    snapshot = contexts.freeze(None, ["*"])
+    merge(database, contexts, snapshot, Changes(set={"count": 6}), by_key(count="add"))
+
+    done = merge(database, contexts, snapshot, Changes(set={"count": 6, "b": 1}), by_key(count="add"))
+
+    assert (done.status, done.combined, done.dropped) == ("merged", ("count",), ())
+    assert {e.key: e.value for e in contexts.list()} == {"b": 1, "count": 7}
+    assert [entry.value for entry in contexts.history("count")] == [7, 6, 5]
+
+
+def test_what_is_combined_to_what_is_there_makes_no_entry(database: Database, contexts: ContextStore) -> None:
+    """The history is of changes."""
+    snapshot = contexts.freeze(None, ["*"])
+    contexts.set("best", 9, "bob", "t2")
+
+    done = merge(database, contexts, snapshot, Changes(set={"best": 4}), by_key(best="max"))
+
+    assert (done.status, done.version, done.combined) == ("merged", 1, ("best",))
+
+
+def test_a_rule_that_does_not_fit_is_a_conflict_that_says_why(database: Database, contexts: ContextStore) -> None:
+    """Nothing else of the run is merged either."""
+    snapshot = contexts.freeze(None, ["*"])
+    contexts.set("count", "many", "bob", "t2")
+
+    done = merge(database, contexts, snapshot, Changes(set={"b": 1, "count": 1}), by_key(count="add"))
+
+    assert [(one.key, one.why) for one in done.conflicts] == [("count", "add: theirs is a text, not a number")]
+    assert (done.combined, contexts.get("b")) == ((), None)
+
+
+@pytest.mark.parametrize("before", ["set", "deleted", "never set"])
+def test_what_a_run_was_not_shown_it_cannot_have_added_to(
+    database: Database, contexts: ContextStore, before: str
+) -> None:
+    """A key that was not there at the snapshot is one that it saw: as nothing."""
+    if before != "never set":
+        contexts.set("count", 5, "ann", "t1")
+    if before == "deleted":
+        contexts.delete("count", "ann", "t1")
+    snapshot = contexts.freeze(["other"], ["*"])
+    contexts.set("count", 7, "bob", "t2")
+
+    done = merge(database, contexts, snapshot, Changes(set={"count": 1}), by_key(count="add"))
+
+    if before == "set":
+        assert [one.why for one in done.conflicts] == ["add: the run was not shown what was there"]
+    else:
+        assert contexts.get("count") == contexts.history("count")[0]
+        assert contexts.history("count")[0].value == 8
+
+
+def test_what_has_become_too_large_is_not_kept(database: Database, contexts: ContextStore) -> None:
+    """Each of both could be; the largest integer that JSON carries everywhere is 2**53."""
+    contexts.set("count", 0, "ann", "t1")
+    snapshot = contexts.freeze(None, ["*"])
+    contexts.set("count", 2**53, "bob", "t2")
+
+    (conflict,) = merge(database, contexts, snapshot, Changes(set={"count": 2**53}), by_key(count="add")).conflicts
+
+    assert conflict.why.startswith("add: the value of the context key 'count' cannot be kept")
+
+
+@pytest.mark.parametrize(("other", "rerun"), [("rerun", True), ("fail", False)])
+def test_a_run_is_run_again_where_every_conflict_is_one_for_that(
+    database: Database, contexts: ContextStore, other: str, *, rerun: bool
+) -> None:
+    """One that is not would only fail again."""
+    snapshot = contexts.freeze(None, ["*"])
+    for key in "ab":
+        contexts.set(key, 0, "bob", "t2")
+
+    done = merge(database, contexts, snapshot, Changes(set={"a": 1, "b": 1}), by_key(a="rerun", b=other))
+
+    assert (done.status, len(done.conflicts), done.rerun) == ("conflict", 2, rerun)
+
+
 def test_no_changes_are_no_merge(database: Database, contexts: ContextStore) -> None:
     """Status none, and no version is claimed."""
     assert merge(database, contexts, contexts.freeze(None, ["*"]), Changes()) == Merge()

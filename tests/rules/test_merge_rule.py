@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from isolation.model.changes import Changes, Entry
 from isolation.model.policy import MergeRule
 from isolation.model.snapshot import Snapshot
-from isolation.rules.merge import MergePlan, merge
+from isolation.rules.merge import MergePlan, Since, merge
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,7 @@ class Situation:
 
     def merge(self, rule: Literal["fail", "ours", "theirs"]) -> MergePlan:
         """Plan the merge."""
-        return merge(self.snapshot, self.entries, self.changes, MergeRule(on_conflict=rule))
+        return merge(self.snapshot, Since(current=self.entries), self.changes, MergeRule(on_conflict=rule))
 
     def _version(self) -> int:
         return max((entry.version for entry in self.entries.values()), default=0)
@@ -153,7 +153,7 @@ def test_a_value_given_for_this_run_only_is_no_conflict_with_an_old_entry() -> N
     situation = Situation([("a", 1)], [], {"a": 3})
     snapshot = Snapshot(version=situation.snapshot.version, values={"a": 2})
 
-    plan = merge(snapshot, situation.entries, situation.changes, MergeRule())
+    plan = merge(snapshot, Since(current=situation.entries), situation.changes, MergeRule())
 
     assert [write.value for write in plan.writes] == [3]
 
