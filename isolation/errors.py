@@ -95,6 +95,12 @@ class ContextError(InputError):
     """A context key or value cannot be used."""
 
 
+class ContextChangedError(ContextError):
+    """A context key is not as whoever writes expects it: an answer rather than a mistake."""
+
+    exit_code = 1
+
+
 class SettingsError(InputError):
     """A setting, from the settings file or the environment, cannot be used."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, func, insert, or_, select, text
 
-from isolation.model.changes import Entry
+from isolation.model.changes import Entry, HistoryFilter
 from isolation.model.package import canonical
 from isolation.rules.scope import is_literal, literal_prefix, matches
 from isolation.state.schema import context_current, context_entries
@@ -45,15 +45,13 @@ def current(connection: Connection, keys: Sequence[str]) -> dict[str, Entry]:
     return found
 
 
-def held_at(connection: Connection, keys: Sequence[str], version: int) -> frozenset[str]:
-    """Name those of the keys that held a value when the store had this version."""
-    held: set[str] = set()
+def at_version(connection: Connection, keys: Sequence[str], version: int) -> dict[str, Entry]:
+    """Return what these keys held when the store had this version; the cost does not grow with the store."""
+    found: dict[str, Entry] = {}
     for start in range(0, len(keys), _KEYS_A_QUERY):
         some = keys[start : start + _KEYS_A_QUERY]
-        newest = select(func.max(_columns.version)).where(_columns.key.in_(some), _columns.version <= version)
-        query = select(_columns.key).where(_columns.version.in_(newest.group_by(_columns.key)), ~_columns.deleted)
-        held |= {*connection.scalars(query)}
-    return frozenset(held)
+        found |= {entry.key: entry for entry in _then(connection, _columns.key.in_(some), version)}
+    return found
 
 
 def current_matching(connection: Connection, globs: Iterable[str]) -> Iterator[Entry]:
@@ -66,10 +64,18 @@ def current_matching(connection: Connection, globs: Iterable[str]) -> Iterator[E
     yield from (_entry(row) for row in rows if matches(row.key, globs))
 
 
-def past(connection: Connection, glob: str, limit: int) -> Iterator[Entry]:
-    """Return at most ``limit`` entries under the glob, newest first; reads no further than it must."""
-    query = select(context_entries).where(_near(_columns.key, (glob,))).order_by(_columns.version.desc())
-    rows = connection.execute(query.execution_options(yield_per=_ROWS_A_FETCH))
+def matching_at_version(connection: Connection, glob: str, version: int) -> Iterator[Entry]:
+    """Return what the store held under the glob when it had this version, sorted by key; reads their whole history."""
+    entries = _then(connection, _near(_columns.key, (glob,)), version)
+    yield from (entry for entry in entries if matches(entry.key, (glob,)))
+
+
+def past(connection: Connection, glob: str, limit: int, filters: HistoryFilter) -> Iterator[Entry]:
+    """Return at most ``limit`` entries under the glob that pass the filters, newest first; reads no further."""
+    query = select(context_entries).where(_near(_columns.key, (glob,)), *_conditions(filters))
+    rows = connection.execute(
+        query.order_by(_columns.version.desc()).execution_options(yield_per=min(limit, _ROWS_A_FETCH))
+    )
     for row in rows:
         if limit <= 0:
             break
@@ -104,6 +110,25 @@ def append(connection: Connection, writes: Sequence[Write], *, who: str, run_id:
     connection.execute(insert(context_entries), rows)
     connection.execute(_POINT_TO, [{"key": row["key"], "version": row["version"]} for row in rows])
     return before + len(writes)
+
+
+def _then(connection: Connection, which: ColumnElement[bool], version: int) -> Iterator[Entry]:
+    newest = select(func.max(_columns.version)).where(which, _columns.version <= version).group_by(_columns.key)
+    query = select(context_entries).where(_columns.version.in_(newest), ~_columns.deleted).order_by(_columns.key)
+    yield from (_entry(row) for row in connection.execute(query))
+
+
+def _conditions(filters: HistoryFilter) -> Iterator[ColumnElement[bool]]:
+    if filters.who is not None:
+        yield _columns.who == filters.who
+    if filters.run_id is not None:
+        yield _columns.run_id == filters.run_id
+    if filters.since is not None:
+        yield _columns["at"] >= filters.since
+    if filters.until is not None:
+        yield _columns["at"] < filters.until
+    if filters.before is not None:
+        yield _columns.version < filters.before
 
 
 def _near(column: ColumnElement[str], globs: tuple[str, ...]) -> ColumnElement[bool]:

@@ -53,7 +53,7 @@ def _since(connection: Connection, snapshot: Snapshot, changes: Changes) -> Sinc
     current = entries.current(connection, changes.keys())
     younger = [key for key, entry in current.items() if entry.version > snapshot.version]
     hidden = [key for key in younger if key not in snapshot.values]
-    return Since(current=current, unseen=entries.held_at(connection, hidden, snapshot.version))
+    return Since(current=current, unseen=entries.at_version(connection, hidden, snapshot.version))
 
 
 def _check_combined(key: str, value: JsonValue) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from isolation.context import entries, merging
 from isolation.context.key import check_key
 from isolation.context.value import check_value
-from isolation.errors import ContextError, did_you_mean
+from isolation.errors import ContextChangedError, ContextError, did_you_mean
+from isolation.model.changes import Changes, HistoryFilter
 from isolation.model.snapshot import Snapshot
 from isolation.rules.merge import Write
 from isolation.rules.scope import allows
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
     from sqlalchemy import Connection
 
-    from isolation.model.changes import Changes, Entry, Merge
+    from isolation.model.changes import Entry, Merge
     from isolation.model.policy import MergeRule
     from isolation.state.database import Database
+
+ALL = HistoryFilter()
 
 
 class ContextStore:
@@ -38,37 +41,65 @@ class ContextStore:
         with self._database.reading() as connection:
             return entries.newest_version(connection)
 
-    def get(self, key: str) -> Entry | None:
-        """Return what the key holds now; None if it holds nothing, or was deleted."""
+    def get(self, key: str, version: int | None = None) -> Entry | None:
+        """Return what the key holds, now or when the store had a version; None if nothing."""
         with self._database.reading() as connection:
-            entry = entries.current(connection, [key]).get(key)
-        return None if entry is None or entry.deleted else entry
+            if version is not None:
+                return entries.at_version(connection, [key], version).get(key)
+            return _held(connection, key)
 
-    def list(self, glob: str = "*") -> tuple[Entry, ...]:
-        """Return what all keys under the glob hold now, sorted by key."""
+    def list(self, glob: str = "*", version: int | None = None) -> tuple[Entry, ...]:
+        """Return what all keys under the glob hold, now or when the store had a version, sorted by key."""
         with self._database.reading() as connection:
+            if version is not None:
+                return tuple(entries.matching_at_version(connection, glob, version))
             return tuple(entries.current_matching(connection, (glob,)))
 
     def set(self, key: str, value: JsonValue, who: str, at: str, run_id: str | None = None) -> Entry:
         """Write a value, whatever was there; also an equal value makes an entry. ContextError if it cannot be kept."""
-        check_value(check_key(key), value)
-        with self._database.writing() as connection:
-            return _append(connection, Write(key=key, value=value, deleted=False, who=who), run_id, at)
+        (entry,) = self.change(Changes(set={key: value}), who, at, run_id)
+        return entry
 
     def delete(self, key: str, who: str, at: str, run_id: str | None = None) -> Entry:
         """Delete a key, whose history stays; ContextError if there is none."""
-        write = Write(key=key, value=None, deleted=True, who=who)
-        with self._database.writing() as connection:
-            entry = entries.current(connection, [key]).get(key)
-            if entry is not None and not entry.deleted:
-                return _append(connection, write, run_id, at)
-        hint = did_you_mean(key, (entry.key for entry in self.list())) or "`isolation context list` shows all."
-        raise ContextError(f"the context has no key {key!r}", hint=hint)
+        (entry,) = self.change(Changes(deleted=(key,)), who, at, run_id)
+        return entry
 
-    def history(self, glob: str = "*", limit: int = 100) -> tuple[Entry, ...]:
+    def change(
+        self,
+        changes: Changes,
+        who: str,
+        at: str,
+        run_id: str | None = None,
+        expected: Mapping[str, int] | None = None,
+    ) -> tuple[Entry, ...]:
+        """
+        Write and delete several keys in one transaction: all of it, or none.
+
+        ``expected`` says for some keys which version of theirs must be the newest, 0 for a key that holds nothing;
+        they need not be among those that change. Raises ContextChangedError where one is another, ContextError for
+        what cannot be kept, or a key to delete that is not there.
+        """
+        for key in changes.keys():  # noqa: SIM118 - sorted, and not a dict
+            check_value(check_key(key), changes.set.get(key))
+        with self._database.writing() as connection:
+            for key, version in (expected or {}).items():
+                _check_version(key, version, _held(connection, key))
+            missing = next((key for key in changes.deleted if _held(connection, key) is None), None)
+            if missing is None:
+                writes = [
+                    Write(key=key, value=changes.set.get(key), deleted=key not in changes.set, who=who)
+                    for key in changes.keys()  # noqa: SIM118 - as above
+                ]
+                entries.append(connection, writes, who=who, run_id=run_id, at=at)
+                return tuple(entries.current(connection, changes.keys())[write.key] for write in writes)
+        hint = did_you_mean(missing, (entry.key for entry in self.list())) or "`isolation context list` shows all."
+        raise ContextError(f"the context has no key {missing!r}", hint=hint)
+
+    def history(self, glob: str = "*", limit: int = 100, filters: HistoryFilter = ALL) -> tuple[Entry, ...]:
         """Return at most ``limit`` entries of the keys under the glob, newest first, deletions included."""
         with self._database.reading() as connection:
-            return tuple(entries.past(connection, glob, limit))
+            return tuple(entries.past(connection, glob, limit, filters))
 
     def freeze(
         self,
@@ -118,6 +149,18 @@ class ContextStore:
         return merging.apply(transaction, snapshot, changes, rule, who=who, run_id=run_id, at=at)
 
 
-def _append(connection: Connection, write: Write, run_id: str | None, at: str) -> Entry:
-    entries.append(connection, (write,), who=write.who, run_id=run_id, at=at)
-    return entries.current(connection, [write.key])[write.key]
+def _held(connection: Connection, key: str) -> Entry | None:
+    entry = entries.current(connection, [key]).get(key)
+    return None if entry is None or entry.deleted else entry
+
+
+def _check_version(key: str, wanted: int, entry: Entry | None) -> None:
+    found = entry.version if entry else 0
+    if found != wanted:
+        now = f"is at version {found}" if entry else "is not there"
+        raise ContextChangedError(
+            f"the context key {key!r} {now}, and not at version {wanted}; nothing was written"
+            if wanted
+            else f"the context key {key!r} {now}, and should not be there; nothing was written",
+            hint=f"Look at it again: `isolation context get {key}`.",
+        )

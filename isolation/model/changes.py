@@ -43,6 +43,22 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class HistoryFilter:
+    """
+    Which writes of a history are meant; None leaves one out.
+
+    ``since`` is the first moment that counts and ``until`` the first that does not any more, as RFC 3339 texts in UTC
+    with milliseconds. ``before`` is a version: the next page of a history is what is before the last one's oldest.
+    """
+
+    who: str | None = None
+    run_id: str | None = None
+    since: str | None = None
+    until: str | None = None
+    before: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Conflict:
     """
     A key that somebody else changed since the run's snapshot, to another value than the run's.

@@ -115,6 +115,47 @@ def test_logs_are_shown_by_step_and_escaped(shown: Shown) -> None:
     assert [line["text"] for line in lines] == ["12 rows", "bad\x1b[2J"]
 
 
+def test_the_context_is_changed_only_where_it_is_as_one_saw_it(shown: Shown) -> None:
+    """And it can be read as it was; exit code 1 is an answer, 2 a mistake."""
+    assert shown("context", "set", "a", "1", "--if-version", "0") == (0, "a = 1  (version 1)\n")
+    code, text = shown("context", "set", "a", "2", "--if-version", "0")
+    assert (code, text.splitlines()[0]) == (
+        1,
+        "isolation: the context key 'a' is at version 1, and should not be there; nothing was written",
+    )
+    changed = shown("context", "change", "--set", "b=2", "--set", "c=[3]", "--delete", "a", "--if", "a=1")
+    assert changed == (0, "a deleted  (version 2)\nb = 2  (version 3)\nc = [3]  (version 4)\n")
+    assert shown("context", "list", "--version", "3") == (0, "b  2\n")
+    assert shown("context", "get", "a", "--version", "1") == (0, "1\n")
+    assert [one["version"] for one in json.loads(shown("context", "history", "--before", "3", "--json")[1])] == [2, 1]
+    assert shown("context", "history", "--until", "2020-01-01") == (0, "no history\n")
+
+
+WRONG_CHANGES = {
+    "nothing to change": ((), "there is nothing to change"),
+    "both set and deleted": (("--set", "a=1", "--delete", "a"), "the key 'a' is both set and deleted"),
+    "no version": (("--set", "a=1", "--if", "a"), "'a' is not KEY=VERSION"),
+    "no value": (("--set", "a"), "'a' is not KEY=VALUE"),
+}
+
+
+@pytest.mark.parametrize(("words", "said"), WRONG_CHANGES.values(), ids=WRONG_CHANGES)
+def test_a_change_that_makes_no_sense_is_refused_with_a_hint(shown: Shown, words: tuple[str, ...], said: str) -> None:
+    """Two lines: what is wrong, and what to do."""
+    code, text = shown("context", "change", *words)
+
+    assert (code, text.splitlines()[0]) == (2, f"isolation: {said}")
+    assert len(text.splitlines()) == 2
+
+
+def test_a_time_that_is_none_is_refused_with_an_example(shown: Shown) -> None:
+    """Dates can be written in many ways, and this is one."""
+    code, text = shown("context", "history", "--since", "yesterday")
+
+    assert code == 2
+    assert "'yesterday' is no day and no moment, such as 2026-01-31T08:30Z" in text
+
+
 def test_the_context_by_hand(shown: Shown) -> None:
     """JSON where it is JSON, else text; every write stays in the history."""
     assert shown("context", "set", "sales.total", "42", "--who", "alice") == (0, "sales.total = 42  (version 1)\n")

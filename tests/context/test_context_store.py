@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from isolation.errors import ContextError
-from isolation.model.changes import Changes, Merge
+from isolation.errors import ContextChangedError, ContextError
+from isolation.model.changes import Changes, HistoryFilter, Merge
 from isolation.model.policy import MergeRule
 from isolation.state.schema import context_current, context_entries
 
@@ -52,6 +54,101 @@ def test_a_key_that_was_never_set_or_was_deleted_holds_nothing(contexts: Context
     assert contexts.get("a") is None
     assert contexts.get("b") is None
     assert contexts.list() == ()
+
+
+def test_the_store_can_be_read_as_it_was_at_every_version(contexts: ContextStore) -> None:
+    """A deleted key is there before its end, and not after."""
+    contexts.set("a", 1, "ann", "t1")
+    contexts.set("b", 2, "ann", "t2")
+    contexts.delete("a", "ann", "t3")
+    contexts.set("b", 4, "ann", "t4")
+
+    then = [{entry.key: entry.value for entry in contexts.list("*", version)} for version in range(5)]
+
+    assert then == [{}, {"a": 1}, {"a": 1, "b": 2}, {"b": 2}, {"b": 4}]
+    found = [entry.value if (entry := contexts.get("a", version)) else None for version in range(5)]
+    assert found == [None, 1, 1, None, None]
+
+
+def test_several_writes_are_one(contexts: ContextStore) -> None:
+    """All of it or none: a key that is not there, a value that cannot be kept, another's newer version."""
+    contexts.set("a", 1, "ann", "t1")
+
+    written = contexts.change(Changes(set={"b": 2, "c": 3}, deleted=("a",)), "ann", "t2", expected={"a": 1, "b": 0})
+
+    assert [(entry.key, entry.version, entry.deleted) for entry in written] == [
+        ("a", 2, True),
+        ("b", 3, False),
+        ("c", 4, False),
+    ]
+    for changes, expected in (
+        (Changes(set={"b": 9}, deleted=("gone",)), {}),
+        (Changes(set={"b": 9, "c": float("nan")}), {}),
+        (Changes(set={"b": 9}), {"c": 3}),
+    ):
+        with pytest.raises(ContextError):
+            contexts.change(changes, "ann", "t3", expected=expected)
+    assert contexts.version() == 4
+
+
+@pytest.mark.parametrize(
+    ("key", "expected", "said"),
+    [
+        ("a", 1, "the context key 'a' is at version 2, and not at version 1; nothing was written"),
+        ("a", 0, "the context key 'a' is at version 2, and should not be there; nothing was written"),
+        ("gone", 3, "the context key 'gone' is not there, and not at version 3; nothing was written"),
+    ],
+)
+def test_who_writes_on_what_it_saw_is_told_where_that_has_changed(
+    contexts: ContextStore, key: str, expected: int, said: str
+) -> None:
+    """A deleted key is one that is not there."""
+    for value in (1, 2):
+        contexts.set("a", value, "ann", "t1")
+    contexts.set("gone", 1, "ann", "t2")
+    contexts.delete("gone", "ann", "t3")
+
+    with pytest.raises(ContextChangedError) as told:
+        contexts.change(Changes(set={key: "mine"}), "bob", "t4", expected={key: expected})
+
+    assert str(told.value) == said
+    assert contexts.change(Changes(set={"gone": 1}), "bob", "t5", expected={"gone": 0, "a": 2})
+
+
+def test_many_that_count_by_comparing_lose_nothing(contexts: ContextStore) -> None:
+    """Each looks, adds one, and writes only on what it saw."""
+    contexts.set("count", 0, "ann", "t")
+
+    def add_one(number: int) -> None:
+        while True:
+            seen = contexts.get("count")
+            assert seen is not None
+            assert isinstance(seen.value, int)
+            with contextlib.suppress(ContextChangedError):
+                changes = Changes(set={"count": seen.value + 1})
+                contexts.change(changes, f"w{number}", "t", expected={"count": seen.version})
+                return
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add_one, range(24)))
+
+    assert [entry.value for entry in contexts.history("count")] == [*range(24, -1, -1)]
+
+
+def test_a_history_can_be_narrowed_and_turned_page_by_page(contexts: ContextStore) -> None:
+    """By who, by run, by time and by what was before."""
+    for number in range(1, 7):
+        contexts.set(f"k{number % 2}", number, "ann" if number < 4 else "bob", f"t{number}", f"r{number}")
+
+    def found(glob: str = "*", limit: int = 100, **filters: Any) -> list[int]:  # noqa: ANN401 - a filter's own
+        return [entry.version for entry in contexts.history(glob, limit, HistoryFilter(**filters))]
+
+    assert found(who="ann") == [3, 2, 1]
+    assert found("k1", who="ann") == [3, 1]
+    assert found(run_id="r5") == [5]
+    assert found(since="t2", until="t5") == [4, 3, 2]
+    first = found(limit=4)
+    assert (first, found(limit=4, before=first[-1])) == ([6, 5, 4, 3], [2, 1])
 
 
 def test_the_history_keeps_every_write_newest_first(contexts: ContextStore) -> None:
