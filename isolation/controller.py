@@ -31,7 +31,7 @@ from isolation.packaging.tree import materialise, read_manifest
 from isolation.rules.entitlement import secrets_of
 from isolation.rules.order import order, select
 from isolation.rules.redaction import Redaction
-from isolation.rules.retry import next_delay, rule_for
+from isolation.rules.retry import escalated, is_wanted, next_delay, rule_for, widest
 from isolation.rules.scope import allows
 from isolation.stopwatch import Stopwatch
 from isolation.vault import Vault
@@ -175,7 +175,7 @@ class Controller:
         self.close()
 
     def _check(self, policy: Policy) -> str:
-        self.cells.check(policy)
+        self.cells.check(widest(policy))
         return self.engine.image_id(self._image)
 
     def _execute(self, wanted: Order, watch: Stopwatch, watcher: Watcher | None, cancel: threading.Event) -> Result:
@@ -233,7 +233,7 @@ class _Run:
         self._tell(RunStarted(run_id=self.run_id, recipe=self._laid.recipe.name, steps=names))
         attempts: list[Attempt] = []
         while True:
-            attempting = self._attempting(len(attempts) + 1)
+            attempting = self._attempting(attempts)
             attempt, evidence = attempting.make(self._prepare)
             result, delay_s = self._settle(attempt, evidence, attempts)
             if result is not None:
@@ -250,11 +250,12 @@ class _Run:
         if self._recorded:
             self._stores.ledger.abandon(self.run_id, timestamp(self._clock.now()), cause)
 
-    def _attempting(self, number: int) -> Attempting:
+    def _attempting(self, past: Sequence[Attempt]) -> Attempting:
         controller = self._controller
+        policy = escalated(self._laid.policy, (attempt.outcome for attempt in past))
         return Attempting(
-            self._laid,
-            number,
+            replace(self._laid, policy=policy),
+            len(past) + 1,
             stores=self._stores,
             cells=controller.cells,
             engine=controller.engine,
@@ -304,7 +305,8 @@ class _Run:
             attempts.append(attempt)
             rule = rule_for(attempt.outcome, self._laid.policy, self._laid.recipe, rerun=merge.rerun)
             delay_s = next_delay(rule, [past.outcome for past in attempts])
-            if delay_s is not None and not self._cancel.is_set():
+            again = is_wanted(rule, [step.error.type for step in attempt.steps if step.error is not None])
+            if delay_s is not None and again and not self._cancel.is_set():
                 settling.go_on(attempt)
                 return None, delay_s
             result = self._result(attempts, evidence, merge)

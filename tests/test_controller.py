@@ -9,6 +9,7 @@ import pytest
 
 from isolation.api import open_controller
 from isolation.cli.run import exit_code
+from isolation.errors import UnenforceableError
 from isolation.model.outcome import Outcome
 from isolation.model.policy import Policy
 from isolation.model.snapshot import Snapshot
@@ -133,6 +134,52 @@ def test_what_two_runs_count_at_once_is_counted_twice(controller: Controller, re
     entry = controller.stores.contexts.get("count")
     assert entry is not None
     assert entry.value == 101
+
+
+HUNGRY = """
+def run(context, params):
+    context.set("held", len(bytearray(100 * 2**20)))
+"""
+FAIL_IN_TIME = """
+def run(context, params):
+    raise TimeoutError("nobody answers")
+"""
+
+
+def test_a_limit_that_was_met_is_raised_for_the_next_attempt(
+    controller: Controller, recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Each attempt is kept with what it had; the host must have what the last may get, before the first begins."""
+    rule = {"attempts": 4, "memory": "x2", "up_to": "1GiB"}
+    result = controller.run(recipe(HUNGRY), policy=policy(limits={"memory": "48MiB"}, retry={"out_of_memory": rule}))
+
+    assert [attempt.outcome for attempt in result.attempts] == [
+        Outcome.OUT_OF_MEMORY,
+        Outcome.OUT_OF_MEMORY,
+        Outcome.SUCCEEDED,
+    ]
+    limits = [
+        next(fact.found for fact in attempt.attestation.facts if fact.name == "limit of memory")
+        for attempt in result.attempts
+        if attempt.attestation is not None
+    ]
+    assert limits == [str(48 * 2**20), str(96 * 2**20), str(192 * 2**20)]
+    with pytest.raises(UnenforceableError, match=r"limits\.memory"):
+        controller.run(
+            tmp_path / "recipe", policy=policy(retry={"out_of_memory": rule | {"memory": "x100", "up_to": "900TiB"}})
+        )
+
+
+@pytest.mark.parametrize(("scriptlet", "attempts"), [(FAIL_IN_TIME, 3), (FAIL_ONCE_PER_KEY, 1)])
+def test_only_errors_that_may_go_away_are_tried_again(
+    controller: Controller, recipe: Callable[..., Path], scriptlet: str, attempts: int
+) -> None:
+    """A wrong value stays wrong."""
+    rule = policy(retry={"failed": {"attempts": 3, "only": ["TimeoutError"]}})
+
+    result = controller.run(recipe(scriptlet, "{retry_attempts: 9}"), policy=rule)
+
+    assert (result.outcome, len(result.attempts)) == (Outcome.FAILED, attempts)
 
 
 def test_a_recipe_may_ask_for_less_than_its_policy_allows_never_more(

@@ -11,9 +11,11 @@ if TYPE_CHECKING:
 
 
 def policy_of(stores: Stores, result: Result) -> Policy | None:
-    """Return the policy that a run had; None if it is not kept any more."""
+    """Return the policy that a run's last attempt had; None if it is not kept any more."""
     if not stores.blobs.has(result.digests.policy):
         return None
     from isolation.model.policy import Policy  # noqa: PLC0415 - heavy
+    from isolation.rules.retry import escalated  # noqa: PLC0415 - as above
 
-    return Policy.read(stores.blobs.get(result.digests.policy))
+    policy = Policy.read(stores.blobs.get(result.digests.policy))
+    return escalated(policy, (attempt.outcome for attempt in result.attempts[:-1]))

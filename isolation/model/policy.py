@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from typing import Annotated, Literal
+from collections.abc import Callable  # noqa: TC003 - pydantic reads annotations
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo, field_validator, model_validator
 
 from isolation.model.network import NO_NETWORK, Network
 from isolation.model.outcome import Outcome
@@ -33,6 +35,22 @@ def _outcome(name: object) -> Outcome:
 RetryCause = Annotated[Outcome, BeforeValidator(_outcome)]
 
 
+def _factor(text: object) -> float:
+    """
+    Read by how much a limit is raised, such as ``x2``.
+
+    >>> _factor("x1.5")
+    1.5
+    """
+    if isinstance(text, str) and text.startswith("x"):
+        with contextlib.suppress(ValueError):
+            return float(text[1:])
+    raise ValueError(f"{text!r} is no factor; write one such as x2")
+
+
+Factor = Annotated[float, BeforeValidator(_factor), PlainSerializer(lambda factor: f"x{factor:g}"), Field(gt=1, le=100)]
+
+
 class Limits(Strict):
     """What one attempt may use. All of them hold in the kernel or at the host's end of the channel."""
 
@@ -53,12 +71,69 @@ class Limits(Strict):
 
 
 class RetryRule(Strict):
-    """How often an attempt that ended in one way is tried in all, and how long we wait between."""
+    """
+    How often an attempt that ended in one way is tried in all, and how long we wait between.
+
+    One of ``memory``, ``wall``, ``pids`` and ``tmp`` multiplies that limit for each attempt that met it, up to
+    ``up_to``, where the outcome is the one of that limit (``RAISED_BY``). ``only`` and ``never`` are globs over the
+    types of the errors that failed an attempt.
+    """
 
     attempts: int = Field(default=1, ge=1, le=100)
     wait_s: Wait = Field(default=0.0, alias="wait")
     backoff: float = Field(default=2.0, ge=1.0, le=10.0, strict=False)
     longest_wait_s: Wait = Field(default=60.0, alias="longest_wait")
+    jitter_s: Wait = Field(default=0.0, alias="jitter")
+    memory: Factor | None = None
+    wall: Factor | None = None
+    pids: Factor | None = None
+    tmp: Factor | None = None
+    up_to: str | int | float | None = None
+    only: tuple[str, ...] = Field(default=(), strict=False)
+    never: tuple[str, ...] = Field(default=(), strict=False)
+
+    def raises(self) -> tuple[str, float, float] | None:
+        """Return the limit that is raised, by what factor, and to what at most; None if none is."""
+        for name, (field, parse) in RAISABLE.items():
+            factor = getattr(self, name)
+            if factor is not None:
+                return field, factor, parse(self.up_to)
+        return None
+
+    @model_validator(mode="after")
+    def _check_raise(self) -> Self:
+        named = [name for name in RAISABLE if getattr(self, name) is not None]
+        if len(named) > 1:
+            raise ValueError(f"only one limit can be raised, and not {' and '.join(named)}")
+        if named and self.up_to is None:
+            raise ValueError(f"{named[0]} is raised without an end; say `up_to`")
+        if self.up_to is not None and not named:
+            raise ValueError("`up_to` says how far a limit is raised, and none is")
+        if named:
+            RAISABLE[named[0]][1](self.up_to)
+        return self
+
+
+def _count(value: object) -> float:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError(f"{value!r} is no number of processes")
+
+
+RAISABLE: dict[str, tuple[str, Callable[[object], float]]] = {
+    "memory": ("memory_bytes", parse_bytes),
+    "wall": ("wall_s", parse_seconds),
+    "pids": ("pids", _count),
+    "tmp": ("tmp_bytes", parse_bytes),
+}
+"""By its name in a retry rule: the field of the limit, and what reads ``up_to``."""
+RAISED_BY = {
+    Outcome.OUT_OF_MEMORY: "memory",
+    Outcome.TIMED_OUT: "wall",
+    Outcome.TOO_MANY_PROCESSES: "pids",
+    Outcome.DISK_FULL: "tmp",
+}
+"""The limit that each of these outcomes met."""
 
 
 OnConflict = Literal["fail", "rerun", "ours", "theirs", "add", "append", "union", "max", "min", "deep"]
@@ -103,6 +178,23 @@ class Policy(Strict):
     merge: MergeRule = MergeRule()
     context: ContextScope = ContextScope()
     secrets: tuple[SecretGlob, ...] = Field(default=(), strict=False)
+
+    @field_validator("retry")
+    @classmethod
+    def _check_retry(cls, retry: dict[Outcome, RetryRule], info: ValidationInfo) -> dict[Outcome, RetryRule]:
+        limits: Limits | None = info.data.get("limits")  # None: they have a mistake of their own
+        for outcome, rule in retry.items():
+            named = next((name for name in RAISABLE if getattr(rule, name) is not None), None)
+            if named is not None and RAISED_BY.get(outcome) != named:
+                other = RAISED_BY.get(outcome)
+                cure = f"raise {other}" if other else "take it out"
+                raise ValueError(f"{outcome.value} cannot raise {named}, which is not what such an attempt met; {cure}")
+            if (rule.only or rule.never) and outcome is not Outcome.FAILED:
+                raise ValueError(f"{outcome.value} has no errors to choose from; `failed` has")
+            raised = rule.raises()
+            if raised is not None and limits is not None and raised[2] < getattr(limits, raised[0]):
+                raise ValueError(f"up_to of {outcome.value} is below limits.{named}; raise it")
+        return retry
 
     def content(self) -> bytes:
         """Write the policy as it is recorded; its digest names it."""
