@@ -13,6 +13,7 @@ import pytest
 
 from isolation.packaging.load import load_recipe
 from isolation.packaging.pack import pack
+from isolation.packaging.policy import load_policy
 from isolation.storage.blobs import BlobStore
 from tests.hostile.rows import NOT_TESTED, ROWS
 
@@ -63,6 +64,22 @@ def test_a_second_demo_does_no_set_up_work(tmp_path: Path) -> None:
     assert second.returncode == 0, second.stderr
     assert [line for line in second.stderr.splitlines() if line.startswith("- ")] == []
     assert "quickstart  succeeded" in second.stdout
+
+
+POLICIES = {
+    f"{path.name}-{number}": body if body.startswith("name:") else f"name: shown\n{body}"
+    for path in DOCUMENTS
+    for number, body in enumerate(blocks(path.read_text(encoding="utf-8"), "yaml"))
+    if not body.startswith("metadata:")
+}
+
+
+@pytest.mark.parametrize("text", POLICIES.values(), ids=POLICIES)
+def test_every_policy_that_a_document_shows_is_in_order(text: str, tmp_path: Path) -> None:
+    """Whole ones, and parts of one."""
+    (tmp_path / "policy.yaml").write_text(text)
+
+    assert load_policy(tmp_path / "policy.yaml").name in {"shown", "counting", "patient", "walled"}
 
 
 def test_the_recipe_that_the_readme_explains_is_the_real_one() -> None:
