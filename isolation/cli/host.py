@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _MISSING = 3
 
+_MOST_NAMED = 3
+
 
 def register(parser: Parser) -> None:
     """Add the commands."""
@@ -90,5 +92,15 @@ def cleaned_text(cleaned: Cleaned, *, dry_run: bool) -> str:
         "folders of cells": tuple(map(str, cleaned.stages)),
     }
     head = "would be taken away" if dry_run else "taken away"
-    rows = [[title, str(len(names)), escape(", ".join(names))] for title, names in found.items() if names]
+    rows = [[title, str(len(names)), escape(_some(names))] for title, names in found.items() if names]
     return "\n".join([head, *table(rows, right=[1])])
+
+
+def _some(names: tuple[str, ...]) -> str:
+    """
+    Name the first few; ``--json`` has all.
+
+    >>> _some(("a", "b", "c", "d"))
+    'a, b, c, ...'
+    """
+    return ", ".join(names[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
