@@ -10,6 +10,7 @@ from isolation.cli.parser import Parser
 _BRINGS = {
     "run": ("run", "rerun"),
     "runs": ("runs", "show", "logs"),
+    "diff": ("diff",),
     "context": ("context",),
     "policy": ("policy",),
     "package": ("package",),

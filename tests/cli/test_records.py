@@ -103,6 +103,15 @@ def test_a_run_without_a_result_shows_what_is_known(shown: Shown, stores: Stores
 
 
 @pytest.mark.usefixtures("finished")
+def test_a_run_compared_with_itself_is_identical(shown: Shown) -> None:
+    """The exit code is the verdict's; a share that is none is refused."""
+    assert shown("diff", "last", "last") == (0, f"{RUN}  {RUN}\nidentical: both came out the same\n")
+    assert json.loads(shown("diff", "last", "last", "--json")[1])["verdict"] == "identical"
+    assert shown("diff", "last", "last", "--tolerance", "2")[0] == 2
+    assert shown("diff", "last", "gone")[0] == 2
+
+
+@pytest.mark.usefixtures("finished")
 def test_logs_are_shown_by_step_and_escaped(shown: Shown) -> None:
     """A log line is the easiest way for a recipe to reach a terminal."""
     assert shown("logs", "last") == (0, "extract | 12 rows\nload | ERROR bad\\x1b[2J\n")
