@@ -66,6 +66,8 @@ class Order:
     secrets: Mapping[str, Secret]
     snapshot: Snapshot | None = None
     """None: take a fresh one."""
+    replay_of: str = ""
+    """The run that is repeated without a merge; empty for a run of its own."""
 
 
 class Controller:
@@ -146,22 +148,38 @@ class Controller:
         for that run only.
         """
         watch = Stopwatch(self.clock)
-        digests = self.stores.ledger.summary(run).digests
         with watch.phase("pack"):
-            policy = Policy.read(self.stores.blobs.get(digests.policy))
-            package = read_manifest(self.stores.blobs.get(digests.package))
-            recorded = Snapshot.read(self.stores.blobs.get(digests.snapshot))
-            secrets = self._vault.take(secrets_of(package.recipe, policy))  # no record has them
-            self._check(policy)
-        wanted = Order(
+            wanted = self._recorded(run)
+        if fresh_context:
+            wanted = replace(wanted, snapshot=None)
+        return self._execute(wanted, watch, watcher, cancel or threading.Event())
+
+    def replay(self, run: str, *, watcher: Watcher | None = None, cancel: threading.Event | None = None) -> Result:
+        """
+        Run a finished run again from the record, and merge nothing: for ``rules.compare``.
+
+        Raises InputError where the run has no result to be compared with.
+        """
+        watch = Stopwatch(self.clock)
+        with watch.phase("pack"):
+            wanted = replace(self._recorded(run), replay_of=self.stores.ledger.get(run).run_id)
+        return self._execute(wanted, watch, watcher, cancel or threading.Event())
+
+    def _recorded(self, run: str) -> Order:
+        digests = self.stores.ledger.summary(run).digests
+        policy = Policy.read(self.stores.blobs.get(digests.policy))
+        package = read_manifest(self.stores.blobs.get(digests.package))
+        snapshot = Snapshot.read(self.stores.blobs.get(digests.snapshot))
+        secrets = self._vault.take(secrets_of(package.recipe, policy))  # no record has them
+        self._check(policy)
+        return Order(
             package=package,
             policy=policy,
             image_id=digests.image,
-            inputs=recorded.given(),
+            inputs=snapshot.given(),
             secrets=secrets,
-            snapshot=None if fresh_context else recorded,
+            snapshot=snapshot,
         )
-        return self._execute(wanted, watch, watcher, cancel or threading.Event())
 
     def close(self) -> None:
         """Take back what could not be before, and close the stores."""
@@ -295,7 +313,7 @@ class _Run:
         at = timestamp(self._clock.now())
         with self._stores.ledger.settling(self.run_id) as settling:
             merge = Merge()
-            if attempt.outcome is Outcome.SUCCEEDED:
+            if attempt.outcome is Outcome.SUCCEEDED and not self._wanted.replay_of:
                 with self._watch.phase("merge"):
                     merge = self._merge(settling, evidence.changes, at)
                 attempt = replace(attempt, phases_ms=dict(self._watch.phases_ms))
@@ -346,6 +364,7 @@ class _Run:
                 runtime=self._laid.policy.runtime,
                 cgroup_version=facts.cgroup_version,
             ),
+            replay_of=self._wanted.replay_of,
         )
 
     def _wait(self, last: Attempt, delay_s: float) -> None:

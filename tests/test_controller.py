@@ -13,6 +13,7 @@ from isolation.errors import UnenforceableError
 from isolation.model.outcome import Outcome
 from isolation.model.policy import Policy
 from isolation.model.snapshot import Snapshot
+from isolation.rules.compare import Comparing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -97,6 +98,40 @@ def test_a_rerun_sees_the_recorded_context_unless_told_otherwise(
 
     assert controller.rerun(first.run_id).changes.set == {"count": 10}
     assert controller.rerun(first.run_id, fresh_context=True).changes.set == {"count": 20}
+
+
+DICE = """
+import os
+def run(context, params):
+    context.set("dice", os.urandom(8).hex())
+"""
+
+
+def test_a_replay_merges_nothing_and_is_compared_with_what_it_repeats(
+    controller: Controller, recipe: Callable[..., Path]
+) -> None:
+    """On the recorded snapshot: that the context has moved on is no difference."""
+    recorded = controller.run(recipe(COUNT))
+    controller.stores.contexts.set("count", 50, "somebody else", "2025-01-01T00:00:00.000Z")
+
+    again = controller.replay(recorded.run_id)
+
+    assert (again.replay_of, again.merge.status) == (recorded.run_id, "none")
+    assert [entry.value for entry in controller.stores.contexts.history("count")] == [50, 1]
+    assert Comparing().compare(recorded, again).verdict == "identical"
+    assert controller.stores.ledger.get(again.run_id) == again
+
+
+def test_a_recipe_that_throws_dice_diverges_unless_that_is_declared(
+    controller: Controller, recipe: Callable[..., Path]
+) -> None:
+    """The key says where."""
+    recorded = controller.run(recipe(DICE))
+    again = controller.replay(recorded.run_id)
+
+    found = Comparing().compare(recorded, again)
+    assert (found.verdict, [one.what for one in found.differences if one.counts]) == ("diverged", ["dice"])
+    assert Comparing(volatile=["dice"]).compare(recorded, again).verdict == "equivalent"
 
 
 def test_a_conflict_is_tried_again_on_a_fresh_snapshot(controller: Controller, recipe: Callable[..., Path]) -> None:

@@ -10,7 +10,7 @@ from isolation.cli.parser import Parser
 _BRINGS = {
     "run": ("run", "rerun"),
     "runs": ("runs", "show", "logs"),
-    "diff": ("diff",),
+    "diff": ("diff", "replay"),
     "context": ("context",),
     "policy": ("policy",),
     "package": ("package",),

@@ -1,4 +1,4 @@
-"""``isolation diff``: what differs between two recorded runs, and whether it counts."""
+"""``isolation diff`` and ``replay``: what differs between two runs, and whether it counts."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING
 from isolation.cli.escape import escape
 from isolation.cli.paint import Paint
 from isolation.cli.parser import names
-from isolation.cli.session import print_json, say, settings_of, takes_json
+from isolation.cli.progress import watching
+from isolation.cli.run import stoppable
+from isolation.cli.session import print_json, say, settings_of, takes_json, takes_run
 from isolation.cli.table import table
 from isolation.cli.values import clip, shorten
 from isolation.rules.compare import Comparing
-from isolation.wiring import open_stores
+from isolation.wiring import engine_beside, open_controller, open_stores
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
     from isolation.cli.parser import Parser
     from isolation.model.difference import Comparison, Difference
+    from isolation.model.run import Result
 
 _SAYS = {
     "identical": "identical: both came out the same",
@@ -30,10 +33,11 @@ _SAYS = {
 }
 _STYLES = {"identical": "green", "equivalent": "green", "diverged": "red"}
 _SHOWN_CHARS = 40
+_VERDICTS = "Exit code 0: identical or equivalent; 1: diverged."
 
 
 def register(parser: Parser) -> None:
-    """Add the command."""
+    """Add the commands."""
     added = parser.add(
         "diff",
         diff,
@@ -42,10 +46,25 @@ def register(parser: Parser) -> None:
             "isolation diff 20260131-1 last",
             "isolation diff 20260131-1 last --volatile 'report.at' --volatile 'load.seconds' --tolerance 0.01",
         ),
-        notes="Exit code 0: identical or equivalent; 1: diverged.",
+        notes=_VERDICTS,
     )
     added.add_argument("left", metavar="RUN", help="its id, the beginning of it, or 'last'")
     added.add_argument("right", metavar="RUN", help="the other")
+    _takes_comparison(added)
+    added = parser.add(
+        "replay",
+        replay,
+        "Run a recorded run again from what was kept, merge nothing, and compare.",
+        examples=("isolation replay last", "isolation replay 20260131-1 --volatile 'report.at' --json"),
+        notes=_VERDICTS,
+    )
+    takes_run(added)
+    added.add_argument("--secrets", metavar="FILE", help="take the secrets' values from here (TOML, chmod 600)")
+    added.add_argument("--quiet", "-q", action="store_true", help="show no progress, only what came of it")
+    _takes_comparison(added)
+
+
+def _takes_comparison(added: Parser) -> None:
     added.add_argument(
         "--volatile",
         action="append",
@@ -62,6 +81,20 @@ def diff(given: Namespace) -> int:
     """Compare two runs."""
     with open_stores(settings_of(given)) as stores:
         left, right = stores.ledger.get(given.left), stores.ledger.get(given.right)
+    return _tell(given, left, right)
+
+
+def replay(given: Namespace) -> int:
+    """Run a recorded run again, and compare."""
+    settings = settings_of(given)
+    with engine_beside(settings) as engine, stoppable(), open_controller(settings, engine) as controller:
+        recorded = controller.stores.ledger.get(given.run_id)
+        with watching(as_json=given.json, quiet=given.quiet) as watcher:
+            result = controller.replay(recorded.run_id, watcher=watcher)
+    return _tell(given, recorded, result)
+
+
+def _tell(given: Namespace, left: Result, right: Result) -> int:
     found = Comparing(volatile=names(given.volatile), tolerance=given.tolerance).compare(left, right)
     if given.json:
         print_json(asdict(found))

@@ -144,7 +144,7 @@ def _watched(
 ) -> int:
     """Run with whoever watches, and show what came of it."""
     folder = _prepare(given.artifacts)
-    with _stoppable(), open_controller(settings, engine) as controller:
+    with stoppable(), open_controller(settings, engine) as controller:
         with watching(as_json=given.json, quiet=given.quiet, limits=limits) as watcher:
             result = start(controller, watcher)
         refused = folder.copy(result.artifacts, controller.stores.blobs) if folder else None
@@ -164,7 +164,7 @@ def _prepare(folder: Path | None) -> ArtifactFolder | None:
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
+def stoppable() -> Iterator[None]:
     """Treat SIGTERM and SIGHUP like Ctrl-C: whoever ends us must not leave a container behind."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -105,6 +105,7 @@ class Result:
     A finished run.
 
     ``usage`` is the last attempt's. ``changes`` were merged if ``merge.status`` says so, and otherwise were not.
+    ``replay_of`` is the run that this one repeats, to be compared with it and not to be merged; empty for all others.
     """
 
     run_id: str
@@ -118,6 +119,7 @@ class Result:
     artifacts: tuple[Artifact, ...]
     digests: Digests
     engine: Engine
+    replay_of: str = ""
 
     @property
     def succeeded(self) -> bool:
