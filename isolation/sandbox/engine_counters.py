@@ -49,6 +49,9 @@ class EngineGroup:
     def yield_to_others(self) -> None:
         """Do nothing: the group is the engine's."""
 
+    def go_first(self) -> None:
+        """Do nothing: as above."""
+
     def remove(self) -> None:
         """Ask no more; the engine made the group and removes it."""
         self._over.set()

@@ -138,6 +138,7 @@ class Listener:
     def finish(self, engine: Engine) -> None:
         """Let it go or kill it, and wait until the engine says that it has ended."""
         self._meter.sample()
+        self._cell.group.go_first()
         try:
             if self._complete:
                 self._say_goodbye()

@@ -116,6 +116,18 @@ def test_a_run_that_yields_weighs_a_hundredth(v1: Path, group: GroupV1, tmp_path
     assert (tmp_path / "v2" / "isolation" / CELL / "cpu.weight").read_text() == "1"
 
 
+def test_a_run_that_ends_goes_before_all_others(v1: Path, group: GroupV1, tmp_path: Path) -> None:
+    """However much it has yielded: its processes need a processor to die."""
+    newer = on_v2(tmp_path / "v2", V2)
+    for one in (group, newer):
+        one.yield_to_others()
+
+        one.go_first()
+
+    assert (v1 / "cpu" / "isolation" / CELL / "cpu.shares").read_text() == "8192"
+    assert (tmp_path / "v2" / "isolation" / CELL / "cpu.weight").read_text() == "800"
+
+
 def test_a_signal_from_above_is_no_kill_of_ours(v1: Path, group: GroupV1) -> None:
     """Where all runs together ran out, each is told; one that never met its own limit was not the one."""
     assert group._ooms is not None
@@ -181,7 +193,10 @@ def test_the_kernel_takes_what_a_real_group_asks() -> None:
     try:
         group.yield_to_others()
         assert group.in_force() == limits_wanted(LIMITS)
-        assert (CGROUP_ROOT / "cpu" / "isolation" / cell / "cpu.shares").read_text() == "10\n"
+        shares = CGROUP_ROOT / "cpu" / "isolation" / cell / "cpu.shares"
+        assert shares.read_text() == "10\n"
+        group.go_first()
+        assert shares.read_text() == "8192\n"
         capped = int((CGROUP_ROOT / "memory" / "isolation" / "memory.limit_in_bytes").read_text())
         assert capped < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * make._SHARE_FOR_RUNS + 4096
     finally:

@@ -58,6 +58,9 @@ class Group:
         """Remember it."""
         self.yielded += 1
 
+    def go_first(self) -> None:
+        """Do nothing."""
+
     def remove(self) -> None:
         """Do nothing."""
 

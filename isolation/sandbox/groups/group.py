@@ -13,6 +13,8 @@ PERIOD_US = 100_000
 """The period in which a quota of processor time is counted, in microseconds."""
 YIELDS_BY = 100
 """How much less a run weighs against others of ours once it has computed a while."""
+ENDS_BY = 8
+"""How much more it weighs at its end."""
 _LEAST_QUOTA_US = 1000
 _UNLIMITED = 2**60
 """What v1 says where there is no limit is near 2**63, by the page size."""
@@ -64,6 +66,13 @@ class Group(Protocol):
 
     def yield_to_others(self) -> None:
         """Weigh less than runs that have computed less: many long runs must not hold up a short one."""
+
+    def go_first(self) -> None:
+        """
+        Weigh more than all others: the run ends, and its processes need a processor to die.
+
+        gVisor's sandbox has ten seconds for it, and an engine whose runtime gave up leaves things behind.
+        """
 
     def remove(self) -> None:
         """Remove the group; its container is gone. Can be called again. Raises EngineError if something lives in it."""

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from isolation.sandbox.groups.files import keyed, lines, number, remove, scaled
-from isolation.sandbox.groups.group import PERIOD_US, YIELDS_BY, Reading, limits_in_force, quota_us
+from isolation.sandbox.groups.group import ENDS_BY, PERIOD_US, YIELDS_BY, Reading, limits_in_force, quota_us
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,6 +110,11 @@ class GroupV1:
         """Let runs that have computed less go first."""
         with contextlib.suppress(OSError):  # the group is on its way out
             self._write("cpu", "cpu.shares", _SHARES // YIELDS_BY)
+
+    def go_first(self) -> None:
+        """Let a run that ends go before all others."""
+        with contextlib.suppress(OSError):  # it is gone already
+            self._write("cpu", "cpu.shares", _SHARES * ENDS_BY)
 
     def remove(self) -> None:
         """Remove the group in every hierarchy."""
