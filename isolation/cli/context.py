@@ -47,6 +47,7 @@ def register(parser: Parser) -> None:
     )
     _register_looking(group)
     _register_writing(group)
+    _register_change(group)
     _register_history(group)
 
 
@@ -94,6 +95,9 @@ def _register_writing(group: Parser) -> None:
     )
     _takes_key(added)
     _writes(added)
+
+
+def _register_change(group: Parser) -> None:
     added = group.add(
         "change",
         change,

@@ -13,6 +13,14 @@ is younger: a conflict          ``fail``: nothing at all is written
 \                               ``add`` and the others of ``rules.combine``: both
                                 become one value, or it is as with ``fail``
 ==============================  ==================================================
+
+A key was changed by somebody else when its newest entry is younger than the snapshot as a whole. That says the same as
+comparing with the entry that the snapshot saw, and holds also for keys that the run could write without seeing them,
+and for those whose value was given for this run only.
+
+Values are equal when their canonical JSON is: ``1``, ``1.0`` and ``true`` are three values. A deleted key and one that
+never existed are equal. So, where no rule combines, two runs that both count from 5 to 6 agree, and one addition is
+lost: ``fail`` keeps others' values from being overwritten, it does not serialise what was read.
 """
 
 from __future__ import annotations
@@ -82,19 +90,7 @@ def merge(
     *,
     check: Callable[[str, JsonValue], object] = lambda _key, _value: None,
 ) -> MergePlan:
-    """
-    Plan the merge of ``changes``.
-
-    A key was changed by somebody else when its newest entry is younger than the snapshot as a whole. That says
-    the same as comparing with the entry that the snapshot saw, and holds also for keys that the run could write
-    without seeing them, and for those whose value was given for this run only.
-
-    Values are equal when their canonical JSON is: ``1``, ``1.0`` and ``true`` are three values. A deleted key and
-    one that never existed are equal. So, where no rule combines, two runs that both count from 5 to 6 agree, and one
-    addition is lost: ``fail`` keeps others' values from being overwritten, it does not serialise what was read.
-
-    ``check`` raises ClashError for a combined value that cannot be kept.
-    """
+    """Plan the merge of ``changes``; ``check`` raises ClashError for a combined value that cannot be kept."""
     writes: list[Write] = []
     conflicts: list[Conflict] = []
     dropped: list[str] = []
@@ -104,8 +100,7 @@ def merge(
         younger = entry if entry is not None and entry.version > snapshot.version else None
         if younger is not None and how in COMBINING:
             try:
-                write = _combined(how, snapshot, since, write)
-                check(key, write.value)
+                write = _combined(how, snapshot, since, write, check)
             except ClashError as clash:
                 conflicts.append(_conflict(write, younger, f"{how}: {clash}"))
                 continue
@@ -140,11 +135,15 @@ def on_conflict(key: str, rule: MergeRule) -> OnConflict:
     return next((one.on_conflict for one in rule.rules if matches(key, one.keys)), rule.on_conflict)
 
 
-def _combined(how: str, snapshot: Snapshot, since: Since, write: Write) -> Write:
+def _combined(
+    how: str, snapshot: Snapshot, since: Since, write: Write, check: Callable[[str, JsonValue], object]
+) -> Write:
     if write.key in since.unseen:
         raise ClashError("the run was not shown what was there")
     base, theirs = snapshot.values.get(write.key, ABSENT), _value(since.current[write.key])
-    return replace(write, value=combine(how, base, theirs, _value(write)))
+    value = combine(how, base, theirs, _value(write))
+    check(write.key, value)
+    return replace(write, value=value)
 
 
 def _value(entry: Entry | Write | None) -> Value:

@@ -139,6 +139,22 @@ class Arena:
         place. An attack that is refused raises what the controller raised.
         """
         folder = self.recipe(source, steps=steps, args=args, extra=extra) if isinstance(source, str) else source
+
+        def run(witness: Witness) -> Result:
+            return (by or self.controller).run(
+                folder, policy=policy or self.policy(limits), context=context, watcher=witness, cancel=cancel
+            )
+
+        result = self._witnessed(run, during, probing=probing)
+        self.check(result, self.last)
+        if probing:
+            self.probe()
+        return result
+
+    def _witnessed(
+        self, run: Callable[[Witness], Result], during: Callable[[], object] | None, *, probing: bool
+    ) -> Result:
+        """Run it with a witness, and what belongs beside it from its first line on."""
         with ThreadPoolExecutor(1) as beside:
             probes: list[Future[Result]] = []
 
@@ -150,21 +166,12 @@ class Arena:
 
             self.last = witness = Witness(self.client, under_way)
             try:
-                result = (by or self.controller).run(
-                    folder,
-                    policy=policy or self.policy(limits),
-                    context=context,
-                    watcher=witness,
-                    cancel=cancel,
-                )
+                result = run(witness)
             finally:
                 self.host.check_facts()
             for probe in probes:
                 probe.result()
         assert len(probes) == probing, "G3: the attack never said that it was under way"
-        self.check(result, witness)
-        if probing:
-            self.probe()
         return result
 
     def probe(self) -> Result:

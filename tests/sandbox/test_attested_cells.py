@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from isolation.model.policy import Policy
 from isolation.packaging.policy import load_policy
 from isolation.sandbox import cell
 from isolation.sandbox.cells import Cells
+from isolation.sandbox.engine_counters import EngineGroup
+from isolation.sandbox.groups.make import cpus_for_runs
 from isolation.sandbox.hardening import create_body
 from isolation.sandbox.leases import Leases
 
@@ -108,6 +111,38 @@ def test_nothing_is_delivered_to_a_cell_that_is_confined_otherwise(
 ) -> None:
     """The engine wrote down what it was told, so its record agrees: the kernel's word is what counts."""
     check_refused(controller, recipe(HARMLESS), monkeypatch, change, fact)
+
+
+@pytest.mark.root
+def test_one_run_has_no_more_processors_than_all_together(controller: Controller, recipe: Recipe) -> None:
+    """A policy may ask for the whole host; the part that stays the host's is not given, and the record says so."""
+    cpus = os.cpu_count() or 1
+    policy = Policy.model_validate({"name": "test", "limits": {"cpus": cpus}})
+
+    result = controller.run(recipe(HARMLESS), policy=policy)
+
+    assert result.outcome is Outcome.SUCCEEDED, result.errors
+    (held,) = [fact for fact in attested(result).facts if fact.name == "limit of processors"]
+    assert (held.verdict, held.found) == ("held", f"{cpus_for_runs(cpus):g}")
+
+
+def test_a_run_that_ends_is_let_go_first(on_fake: Controller, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is killed, and however it ended."""
+    told: list[str] = []
+    monkeypatch.setattr(EngineGroup, "go_first", lambda _: told.append("first"))
+    monkeypatch.setattr(on_fake.engine, "wait", wrapped(on_fake.engine.wait, lambda: told.append("ended")))
+
+    on_fake.run(recipe(HARMLESS), policy=Policy(name="test"))
+
+    assert told[:2] == ["first", "ended"]
+
+
+def wrapped(function: Callable[..., Any], before: Callable[[], object]) -> Callable[..., Any]:
+    def call(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - passed on
+        before()
+        return function(*arguments, **named)
+
+    return call
 
 
 def test_what_cannot_be_read_is_unverified_and_refused_only_where_all_is_required(
