@@ -15,6 +15,8 @@ from isolation.sandbox import cell
 from isolation.sandbox.cells import Cells
 from isolation.sandbox.engine_counters import EngineGroup
 from isolation.sandbox.groups.make import cpus_for_runs
+from isolation.sandbox.groups.v1 import GroupV1
+from isolation.sandbox.groups.v2 import GroupV2
 from isolation.sandbox.hardening import create_body
 from isolation.sandbox.leases import Leases
 
@@ -126,15 +128,18 @@ def test_one_run_has_no_more_processors_than_all_together(controller: Controller
     assert (held.verdict, held.found) == ("held", f"{cpus_for_runs(cpus):g}")
 
 
-def test_a_run_that_ends_is_let_go_first(on_fake: Controller, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before anything is killed, and however it ended."""
+def test_a_run_that_ends_is_let_go_first(
+    controller: Controller, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its end is waited for."""
     told: list[str] = []
-    monkeypatch.setattr(EngineGroup, "go_first", lambda _: told.append("first"))
-    monkeypatch.setattr(on_fake.engine, "wait", wrapped(on_fake.engine.wait, lambda: told.append("ended")))
+    for kind in (GroupV1, GroupV2, EngineGroup):
+        monkeypatch.setattr(kind, "go_first", lambda _: told.append("first"))
+    monkeypatch.setattr(controller.engine, "wait", wrapped(controller.engine.wait, lambda: told.append("wait")))
 
-    on_fake.run(recipe(HARMLESS), policy=Policy(name="test"))
+    assert controller.run(recipe(HARMLESS), policy=Policy(name="test")).succeeded
 
-    assert told[:2] == ["first", "ended"]
+    assert told == ["first", "wait"]
 
 
 def wrapped(function: Callable[..., Any], before: Callable[[], object]) -> Callable[..., Any]:
