@@ -145,16 +145,16 @@ class Arena:
                 folder, policy=policy or self.policy(limits), context=context, watcher=witness, cancel=cancel
             )
 
-        result = self._witnessed(run, during, probing=probing)
-        self.check(result, self.last)
+        result, witness = self._witnessed(run, during, probing=probing)
+        self.check(result, witness)
         if probing:
             self.probe()
         return result
 
     def _witnessed(
         self, run: Callable[[Witness], Result], during: Callable[[], object] | None, *, probing: bool
-    ) -> Result:
-        """Run it with a witness, and what belongs beside it from its first line on."""
+    ) -> tuple[Result, Witness]:
+        """Run it with a witness of its own (attacks may run at once), and what belongs beside it from its first line on."""
         with ThreadPoolExecutor(1) as beside:
             probes: list[Future[Result]] = []
 
@@ -172,7 +172,7 @@ class Arena:
             for probe in probes:
                 probe.result()
         assert len(probes) == probing, "G3: the attack never said that it was under way"
-        return result
+        return result, witness
 
     def probe(self) -> Result:
         """G3: run a benign recipe, and assert that it finishes correctly within its policy's wall-clock limit."""
