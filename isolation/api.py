@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 def open_controller(
     *,
     state: Path | str | None = None,
+    database: str | None = None,
+    namespace: str | None = None,
     engine: str | None = None,
     policy: str | None = None,
     image: str | None = None,
@@ -32,11 +34,21 @@ def open_controller(
     """
     Open a controller, to be used as a context manager or closed.
 
-    ``secrets`` are values by name, or the file that has them. What is not given comes from the environment, the
+    ``database`` is the URL of a PostgreSQL for runs and context. ``secrets`` are values by name, or the file that has
+    them. What is not given comes from the environment, the
     settings file, or the defaults, as on the command line.
     """
     file, given = (secrets, None) if isinstance(secrets, str | Path) else (None, secrets)
-    settings = load_settings(state=state, engine=engine, policy=policy, image=image, paths=paths, secrets=file)
+    settings = load_settings(
+        state=state,
+        database=database,
+        namespace=namespace,
+        engine=engine,
+        policy=policy,
+        image=image,
+        paths=paths,
+        secrets=file,
+    )
     return wiring.open_controller(settings, secrets=given)
 
 

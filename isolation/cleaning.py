@@ -22,7 +22,7 @@ class Cleaned:
     """What was (or, in a dry run, would be) taken away; cells are named ``isolation-<run>-<attempt>``."""
 
     runs: tuple[str, ...] = ()
-    """Runs whose controller died: now recorded as abandoned."""
+    """Runs whose controller died: now abandoned, or in the queue again where they came from there."""
     containers: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     uids: tuple[int, ...] = ()
@@ -40,12 +40,12 @@ def clean(stores: Stores, engine: Engine, leases: Leases, clock: Clock, *, dry_r
     The order is that of a cell's own end: containers first, uids when they are proven gone, the record last.
     """
     groups, stages = leftover_groups(), [*staged(leases.stages)]  # before the leases: each cell has its lease first
-    held = leases.held()
+    held, gone = leases.held(), stores.presence.gone()
     stale = [lease for lease in held if lease.owner is None or is_gone(lease.owner)]
     alive = [lease for lease in held if lease not in stale]
     living = {lease.cell for lease in alive}
     cleaned = Cleaned(
-        runs=stores.ledger.orphans(),
+        runs=tuple(run_id for dead in gone for run_id in stores.presence.runs_of(dead)),
         containers=tuple(found.container_id for found in engine.leftovers() if _is_orphan(found.owner)),
         groups=tuple(cell for cell in groups if cell not in living),
         uids=tuple(lease.uid for lease in stale),
@@ -53,8 +53,8 @@ def clean(stores: Stores, engine: Engine, leases: Leases, clock: Clock, *, dry_r
     )
     if not dry_run:
         _take_away(cleaned, engine, leases)
-        for run_id in cleaned.runs:
-            stores.ledger.abandon(run_id, timestamp(clock.now()))
+        for dead in gone:
+            stores.presence.bury(dead, timestamp(clock.now()))
     return cleaned
 
 

@@ -12,14 +12,19 @@ A recipe's failure is a result (see ``model.outcome``); these are the rest::
     │   │   └── SecretError                 a secret: missing, not allowed, or of no use
     │   ├── ContextError                a context key or value
     │   ├── SettingsError               the settings file or an environment variable
+    │   ├── IdempotencyError            a key that was given to another run
+    │   ├── TooLateError           1    a run that has ended cannot be cancelled any more
     │   └── RunNotFoundError            no such run in this state folder
     ├── EngineError                3    the engine cannot do what we ask
     │   ├── EngineUnreachableError      nothing answers, or we may not ask
     │   ├── ImageError                  the runner image is missing or of another version
     │   └── UnenforceableError          a limit that this host cannot hold
     ├── StorageError               4    the state folder: full, read-only, damaged
+    │   ├── DatabaseLostError           its answer was lost: what was asked may be done, or not
     │   └── RunEndedError               the run was ended already, by another hand
     ├── ContractError              5    our own runner broke the contract: a defect of ours
+    ├── QueueFullError             6    too much waits already: to be tried again later
+    ├── WaitTimeoutError           124  what was waited for did not come in time
     └── InterruptedRunError        130  a person pressed Ctrl-C; the container is gone
 """
 
@@ -109,6 +114,16 @@ class RunNotFoundError(InputError):
     """No such run in this state folder."""
 
 
+class IdempotencyError(InputError):
+    """The key of a submission was given to another run before."""
+
+
+class TooLateError(InputError):
+    """A run that has ended cannot be cancelled any more: an answer rather than a mistake."""
+
+    exit_code = 1
+
+
 class EngineError(IsolationError):
     """The engine cannot do what we ask."""
 
@@ -133,6 +148,10 @@ class StorageError(IsolationError):
     exit_code = 4
 
 
+class DatabaseLostError(StorageError):
+    """The database does not answer, or not any more: what it was asked last may be done, or not."""
+
+
 class RunEndedError(StorageError):
     """The run was ended already, by another hand; what was about to be recorded is not, and nothing is merged."""
 
@@ -141,6 +160,18 @@ class ContractError(IsolationError):
     """Our own runner broke the contract between host and container."""
 
     exit_code = 5
+
+
+class QueueFullError(IsolationError):
+    """Too many runs wait already: the same can be tried again later."""
+
+    exit_code = 6
+
+
+class WaitTimeoutError(IsolationError):
+    """A run did not end in the time that somebody would wait for it."""
+
+    exit_code = 124
 
 
 class InterruptedRunError(IsolationError):

@@ -10,6 +10,8 @@ For each setting the first that says something decides::
 The file is ``ISOLATION_SETTINGS``, else ``settings.toml`` in the platform's configuration folder, if it is there::
 
     state  = "/srv/isolation"                  # the state folder
+    database = "postgresql://ann@db/runs"      # runs and context; else a file in the state folder
+    namespace = "default"                      # whose runs and context: namespaces never meet
     engine = "unix:///var/run/docker.sock"     # else DOCKER_HOST, else that socket
     policy = "default"                         # a name or a file
     image  = "isolation-runner:latest"         # the runner image
@@ -30,15 +32,24 @@ from isolation.errors import SettingsError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_NAMES = ("state", "engine", "policy", "image", "paths", "secrets")
-_DEFAULTS = {"policy": "default", "image": "isolation-runner:latest"}
+DEFAULT_NAMESPACE = "default"
+
+_NAMES = ("state", "database", "namespace", "engine", "policy", "image", "paths", "secrets")
+_DEFAULTS = {"policy": "default", "image": "isolation-runner:latest", "namespace": DEFAULT_NAMESPACE}
+_NAMESPACE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a controller is opened with. ``engine`` None leaves the choice to the engine's own rules."""
+    """
+    What a controller is opened with. ``engine`` None leaves the choice to the engine's own rules.
+
+    ``database`` is a URL; None: a file in the state folder.
+    """
 
     state: Path
+    database: str | None = None
+    namespace: str = DEFAULT_NAMESPACE
     engine: str | None = None
     policy: str = _DEFAULTS["policy"]
     image: str = _DEFAULTS["image"]
@@ -49,6 +60,8 @@ class Settings:
 def load_settings(
     *,
     state: Path | str | None = None,
+    database: str | None = None,
+    namespace: str | None = None,
     engine: str | None = None,
     policy: str | None = None,
     image: str | None = None,
@@ -58,6 +71,8 @@ def load_settings(
     """Put the settings together; the arguments are the command line's and go first. SettingsError names the culprit."""
     stated = {
         "state": state,
+        "database": database,
+        "namespace": namespace,
         "engine": engine,
         "policy": policy,
         "image": image,
@@ -68,12 +83,23 @@ def load_settings(
     found |= {name: value for name, value in stated.items() if value is not None}
     return Settings(
         state=Path(found.get("state") or _default_state()).expanduser().absolute(),
+        database=found.get("database"),
+        namespace=_namespace(found["namespace"]),
         engine=found.get("engine"),
         policy=found["policy"],
         image=found["image"],
         paths=tuple(Path(path).expanduser().absolute() for path in found.get("paths", ())),
         secrets=Path(found["secrets"]).expanduser().absolute() if found.get("secrets") else None,
     )
+
+
+def _namespace(name: str) -> str:
+    if not _NAMESPACE.fullmatch(name):
+        raise SettingsError(
+            f"the namespace {name!r} cannot be one",
+            hint="Write 1 to 64 small letters, digits, dots, dashes or underscores, the first a letter or a digit.",
+        )
+    return name
 
 
 def _from_environment() -> dict[str, Any]:
@@ -121,7 +147,9 @@ def _checked(path: Path, found: dict[str, Any]) -> dict[str, Any]:
         texts = value if name == "paths" and isinstance(value, list) else [None if name == "paths" else value]
         if not all(isinstance(text, str) and text for text in texts):
             example = '["modules"]' if name == "paths" else '"..."'
-            shown = "" if name == "secrets" else f", not {value!r}"  # somebody's secrets, in the wrong file
+            shown = (
+                "" if name in {"secrets", "database"} else f", not {value!r}"
+            )  # somebody's secrets, in the wrong file
             raise SettingsError(
                 f"{path}: the setting {name!r} must be {wanted}{shown}",
                 hint=f"Write it as in {name} = {example}.",

@@ -1,9 +1,9 @@
 """
-All that is kept, in one folder.
+All that is kept: in one folder, but for what a database elsewhere may hold.
 
 Below it::
 
-    <state>/isolation.db      the ledger of runs, and the context
+    <state>/isolation.db      the ledger of runs, and the context, unless a database is named by URL
     <state>/blobs/            packages' files, manifests, snapshots, policies, artifacts, by digest
     <state>/packages/         packages laid out as containers see them; can be made again from blobs
     <state>/layers/           third-party requirements, one folder a lock
@@ -15,6 +15,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
+from isolation.settings import DEFAULT_NAMESPACE
 from isolation.storage.blobs import BlobStore
 from isolation.storage.logs import Logs
 
@@ -25,30 +26,61 @@ if TYPE_CHECKING:
     from isolation.context.store import ContextStore
     from isolation.state.database import Database
     from isolation.storage.ledger import Ledger
+    from isolation.storage.presence import Presence
+    from isolation.storage.queue import Queue
 
 
 class Stores:
-    """The stores of one state folder. The database is opened when it is first needed: that import is slow."""
+    """
+    The stores of one state folder, and of one namespace of its ledger and its context.
 
-    def __init__(self, folder: Path) -> None:
+    The database is opened when it is first needed: that import is slow.
+    """
+
+    def __init__(self, folder: Path, url: str | None = None, namespace: str = DEFAULT_NAMESPACE) -> None:
         self.folder = folder
+        self.namespace = namespace
         self.blobs = BlobStore(folder / "blobs")
         self.logs = Logs(folder / "runs")
+        self._url = url
         self._database: Database | None = None
+
+    def within(self, namespace: str) -> Stores:
+        """Return the same stores in another namespace, on the same database, which this one closes."""
+        if namespace == self.namespace:
+            return self
+        other = Stores(self.folder, self._url, namespace)
+        other._database = self.database
+        other.presence = self.presence
+        return other
+
+    @cached_property
+    def presence(self) -> Presence:
+        """The presence of this process among those that run runs."""
+        from isolation.storage.presence import Presence  # noqa: PLC0415 - slow to import
+
+        return Presence(self.database)
+
+    @cached_property
+    def queue(self) -> Queue:
+        """The runs that wait."""
+        from isolation.storage.queue import Queue  # noqa: PLC0415 - slow to import
+
+        return Queue(self.database, self.namespace, self.presence)
 
     @cached_property
     def ledger(self) -> Ledger:
         """The runs."""
         from isolation.storage.ledger import Ledger  # noqa: PLC0415 - slow to import
 
-        return Ledger(self.database)
+        return Ledger(self.database, self.namespace, self.presence)
 
     @cached_property
     def contexts(self) -> ContextStore:
         """The shared context."""
         from isolation.context.store import ContextStore  # noqa: PLC0415 - slow to import
 
-        return ContextStore(self.database)
+        return ContextStore(self.database, self.namespace)
 
     @property
     def database(self) -> Database:
@@ -56,7 +88,7 @@ class Stores:
         if self._database is None:
             from isolation.state.database import Database  # noqa: PLC0415 - slow to import
 
-            self._database = Database.open(self.folder)
+            self._database = Database.open(self.folder, self._url)
         return self._database
 
     @property

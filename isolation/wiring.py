@@ -9,7 +9,7 @@ from isolation.clock import SystemClock
 from isolation.stores import Stores
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from isolation.cleaning import Cleaned
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from isolation.sandbox.docker_engine import DockerEngine
     from isolation.sandbox.engine_beside import EngineBeside
     from isolation.settings import Settings
+    from isolation.worker import Told, Worker
 
 
 def open_stores(settings: Settings) -> Stores:
     """Open the state folder alone; no engine is asked."""
-    return Stores(settings.state)
+    return Stores(settings.state, settings.database, settings.namespace)
 
 
 def pack(settings: Settings, recipe: Path, *, paths: Sequence[Path] = (), relock: bool = False) -> Package:
@@ -73,6 +74,20 @@ def _connect(settings: Settings) -> DockerEngine:
     from isolation.sandbox.docker_engine import DockerEngine  # noqa: PLC0415 - slow to import
 
     return DockerEngine(settings.engine)
+
+
+def open_worker(controller: Controller, *, slots: int, tell: Callable[[Told], object] = lambda _: None) -> Worker:
+    """Make a worker of a controller; it cleans up after dead processes of this machine, too."""
+    from isolation.cleaning import clean  # noqa: PLC0415 - slow to import
+    from isolation.sandbox.leases import Leases, leases_folder  # noqa: PLC0415 - slow to import
+    from isolation.worker import Worker  # noqa: PLC0415 - slow to import
+
+    leases = Leases(leases_folder())
+
+    def clean_here() -> tuple[str, ...]:
+        return clean(controller.stores, controller.engine, leases, controller.clock).runs
+
+    return Worker(controller, slots=slots, clean=clean_here, tell=tell)
 
 
 def clean_up(settings: Settings, *, dry_run: bool) -> Cleaned:

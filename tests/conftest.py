@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from isolation.model.policy import Policy
     from isolation.state.database import Database
     from isolation.storage.ledger import Ledger
+    from tests.postgresql import Server
 
 DIGESTS = Digests(package="a" * 64, snapshot="b" * 64, policy="c" * 64, image="sha256:" + "d" * 64)
 
@@ -114,12 +115,31 @@ def as_a_user() -> tuple[str, ...]:
     return ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 
 
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """Run a server for the session; scripts/postgresql installs it."""
+    from tests.postgresql import Server  # noqa: PLC0415 - most tests do without
+
+    server = Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def url(request: pytest.FixtureRequest) -> str | None:
+    """Name an empty database: None is the one in the state folder. Whoever takes it is run on both."""
+    if request.param == "sqlite":
+        return None
+    server: Server = request.getfixturevalue("postgresql")
+    return server.url()
+
+
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+def database(tmp_path: Path, url: str | None) -> Iterator[Database]:
     # Imported here: SQLAlchemy is slow to import, and most tests do without.
     from isolation.state.database import Database  # noqa: PLC0415
 
-    with Database.open(tmp_path / "state") as database:
+    with Database.open(tmp_path / "state", url) as database:
         yield database
 
 

@@ -10,6 +10,7 @@ from isolation.cli.parser import Parser
 _BRINGS = {
     "run": ("run", "rerun"),
     "runs": ("runs", "show", "logs"),
+    "queue": ("submit", "worker", "wait", "cancel"),
     "diff": ("diff", "replay"),
     "context": ("context",),
     "policy": ("policy",),
@@ -44,6 +45,10 @@ def _build(modules: list[str]) -> Parser:
         "--state", metavar="DIR", help="state folder: runs, context, artifacts [environment: ISOLATION_STATE]"
     )
     parser.add_argument(
+        "--database", metavar="URL", help="PostgreSQL for runs and context [environment: ISOLATION_DATABASE]"
+    )
+    parser.add_argument("--namespace", metavar="NAME", help="whose runs and context [environment: ISOLATION_NAMESPACE]")
+    parser.add_argument(
         "--engine", metavar="ADDRESS", help="Docker Engine to use [environment: ISOLATION_ENGINE, DOCKER_HOST]"
     )
     for module in modules:
@@ -52,7 +57,8 @@ def _build(modules: list[str]) -> Parser:
 
 
 _EPILOG = """\
---state, --engine may also stand after the command. `isolation COMMAND --help` tells more, with examples.
+--state, --database, --namespace and --engine may also stand after the command. `isolation COMMAND --help` tells
+more, with examples.
 
 examples:
   isolation doctor                     what this host gives and lacks

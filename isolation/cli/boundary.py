@@ -19,7 +19,7 @@ INTERRUPTED = 130
 BROKEN_PIPE = 141
 """128 + SIGPIPE, as the shell reports any program whose reader went away."""
 
-_GLOBAL_OPTIONS = ("--state", "--engine")
+_GLOBAL_OPTIONS = ("--state", "--database", "--namespace", "--engine")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -101,6 +101,14 @@ def positive(text: str) -> int:
     return number
 
 
+def whole(text: str) -> int:
+    """Read a whole number, negative ones too."""
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 7):  # noqa: PLR2004 - more helps nobody
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at most six digits")
+    return int(text)
+
+
 class _Help(argparse.RawDescriptionHelpFormatter):
     """Keeps lines as they are written, and has room for the longest option."""
 

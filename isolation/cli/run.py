@@ -50,12 +50,7 @@ def register(parser: Parser) -> None:
         notes=_EXIT_CODES,
     )
     takes_recipe(added)
-    added.add_argument("--policy", metavar="NAME|FILE", help="what the run may use, see and do")
-    added.add_argument("--set", action="append", metavar="KEY=VALUE", help="a context value for this run only")
-    added.add_argument(
-        "--only", action="append", metavar="A,B", help="run these steps alone; what they depend on counts as done"
-    )
-    added.add_argument("--skip", action="append", metavar="A,B", help="leave these steps out, and what depends on them")
+    takes_choices(added)
     _takes_output(added)
     added = parser.add(
         "rerun",
@@ -126,6 +121,18 @@ def show_result(stores: Stores, result: Result, *, as_json: bool, folder: Artifa
         return str(folder.place(artifact) if folder else stores.blobs.path(artifact.digest))
 
     say(summary(result, policy_of(stores, result), where, Paint.for_stream(sys.stdout)))
+
+
+def takes_choices(parser: Parser) -> None:
+    """Let a command take how a recipe is to be run."""
+    parser.add_argument("--policy", metavar="NAME|FILE", help="what the run may use, see and do")
+    parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="a context value for this run only")
+    parser.add_argument(
+        "--only", action="append", metavar="A,B", help="run these steps alone; what they depend on counts as done"
+    )
+    parser.add_argument(
+        "--skip", action="append", metavar="A,B", help="leave these steps out, and what depends on them"
+    )
 
 
 def _takes_output(parser: Parser) -> None:

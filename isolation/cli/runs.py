@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from isolation.cli.parser import Parser
     from isolation.model.event import LogLine
-    from isolation.model.run import Attempt, RunSummary
+    from isolation.model.run import Attempt, RunState, RunSummary
     from isolation.stores import Stores
 
 
@@ -41,6 +41,8 @@ def register(parser: Parser) -> None:
     added.add_argument("--limit", type=positive, default=20, metavar="N", help="show at most so many (20)")
     added.add_argument("--recipe", metavar="NAME", help="only runs of this recipe")
     added.add_argument("--outcome", metavar="OUTCOME", help="only runs that ended so")
+    added.add_argument("--queued", action="store_true", help="only runs that wait in the queue")
+    added.add_argument("--running", action="store_true", help="only runs that are under way")
     takes_json(added)
     added = parser.add(
         "show",
@@ -73,14 +75,17 @@ def register(parser: Parser) -> None:
 def runs(given: Namespace) -> int:
     """List the recorded runs."""
     outcome = None if given.outcome is None else _outcome(given.outcome)
+    if given.queued and given.running:
+        raise InputError("a run is queued or running, and not both", hint="Ask for one of both.")
+    state: RunState | None = "queued" if given.queued else "running" if given.running else None
     with open_stores(settings_of(given)) as stores:
-        found = stores.ledger.list(given.limit, recipe=given.recipe, outcome=outcome)
+        found = stores.ledger.list(given.limit, recipe=given.recipe, outcome=outcome, state=state)
     if given.json:
         print_json([summary_document(run) for run in found])
     elif found:
         say(runs_table(found, Paint.for_stream(sys.stdout)))
     else:
-        say("no such runs" if given.recipe or outcome else "no runs yet; begin one: isolation run RECIPE")
+        say("no such runs" if given.recipe or outcome or state else "no runs yet; begin one: isolation run RECIPE")
     return 0
 
 
@@ -141,7 +146,7 @@ def runs_table(found: tuple[RunSummary, ...], paint: Paint) -> str:
             format_seconds(run.wall_s),
             str(run.attempts),
             clip(run.policy, 40),
-            moment(run.started_at),
+            moment(run.started_at or run.submitted_at),
         ]
         for run in found
     ]
@@ -158,8 +163,7 @@ def runs_table(found: tuple[RunSummary, ...], paint: Paint) -> str:
 
 def unfinished(run: RunSummary, attempts: tuple[Attempt, ...]) -> str:
     """Show a run that has no result, or none yet."""
-    what = "still running" if run.state == "running" else "abandoned: whoever ran it died; nothing was merged"
-    lines = [f"{clip(run.recipe, 100)}  {what}", "", f"run {run.run_id}, started {moment(run.started_at)}"]
+    lines = [f"{clip(run.recipe, 100)}  {_WHY_NO_RESULT[run.state]}", "", f"run {run.run_id}, {_since(run)}"]
     rows = [
         [
             f"attempt {attempt.number}",
@@ -171,6 +175,20 @@ def unfinished(run: RunSummary, attempts: tuple[Attempt, ...]) -> str:
     ]
     follow = " --follow" if run.state == "running" else ""
     return "\n".join([*lines, *table(rows), f"  isolation logs {run.run_id}{follow}    what it wrote"])
+
+
+def _since(run: RunSummary) -> str:
+    said = f"submitted {moment(run.submitted_at)}" + (f", started {moment(run.started_at)}" if run.started_at else "")
+    if run.due_at:
+        said += f", next attempt not before {moment(run.due_at)}"
+    return said + (f", its end asked for {moment(run.cancelled_at)}" if run.cancelled_at else "")
+
+
+_WHY_NO_RESULT = {
+    "queued": "waits in the queue; `isolation worker` runs it",
+    "running": "still running",
+    "abandoned": "abandoned: whoever ran it died; nothing was merged",
+}
 
 
 def summary_document(run: RunSummary) -> dict[str, object]:

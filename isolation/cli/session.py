@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 def settings_of(given: Namespace) -> Settings:
     """Put the settings together, the command line's first."""
     paths = getattr(given, "path", None) or ()
-    return load_settings(state=given.state, engine=given.engine, paths=paths, secrets=getattr(given, "secrets", None))
+    return load_settings(
+        state=given.state,
+        database=given.database,
+        namespace=given.namespace,
+        engine=given.engine,
+        paths=paths,
+        secrets=getattr(given, "secrets", None),
+    )
 
 
 def takes_json(parser: Parser) -> None:

@@ -1,11 +1,11 @@
-"""The only module that reads and writes the context's two tables; always inside somebody's transaction."""
+"""The only module that reads and writes the context's two tables; in one namespace, and in somebody's transaction."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import ColumnElement, func, insert, or_, select, text
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, text
 
 from isolation.model.changes import Entry, HistoryFilter
 from isolation.model.package import canonical
@@ -15,65 +15,75 @@ from isolation.state.schema import context_current, context_entries
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Row, Select
 
     from isolation.rules.merge import Write
 
 _columns = context_entries.c
-_newest = select(context_entries).join(context_current, context_current.c.version == _columns.version)
+_pointed_at = and_(
+    context_current.c.namespace == _columns.namespace,
+    context_current.c.version == _columns.version,
+)
 _KEYS_A_QUERY = 500
 _ROWS_A_FETCH = 500
 _AFTER_ANY_CHARACTER = "\U0010ffff"
 _POINT_TO = text(
-    "INSERT INTO context_current (key, version) VALUES (:key, :version)"
-    " ON CONFLICT (key) DO UPDATE SET version = excluded.version"
+    "INSERT INTO context_current (namespace, key, version) VALUES (:namespace, :key, :version)"
+    " ON CONFLICT (namespace, key) DO UPDATE SET version = excluded.version"
 )
 
 
-def newest_version(connection: Connection) -> int:
+class Space(NamedTuple):
+    """A namespace as a transaction sees it."""
+
+    connection: Connection
+    namespace: str
+
+
+def newest_version(space: Space) -> int:
     """Return the store's version, which is that of its newest entry; 0 before the first."""
-    return connection.scalar(select(func.max(_columns.version))) or 0
+    return space.connection.scalar(select(func.max(_columns.version)).where(_in(space))) or 0
 
 
-def current(connection: Connection, keys: Sequence[str]) -> dict[str, Entry]:
+def current(space: Space, keys: Sequence[str]) -> dict[str, Entry]:
     """Return the newest entries of these keys, deletions included; the cost does not grow with the store."""
     found: dict[str, Entry] = {}
     for start in range(0, len(keys), _KEYS_A_QUERY):
         some = keys[start : start + _KEYS_A_QUERY]
-        rows = connection.execute(_newest.where(context_current.c.key.in_(some)))
+        rows = space.connection.execute(_newest(space).where(context_current.c.key.in_(some)))
         found |= {row.key: _entry(row) for row in rows}
     return found
 
 
-def at_version(connection: Connection, keys: Sequence[str], version: int) -> dict[str, Entry]:
+def at_version(space: Space, keys: Sequence[str], version: int) -> dict[str, Entry]:
     """Return what these keys held when the store had this version; the cost does not grow with the store."""
     found: dict[str, Entry] = {}
     for start in range(0, len(keys), _KEYS_A_QUERY):
         some = keys[start : start + _KEYS_A_QUERY]
-        found |= {entry.key: entry for entry in _then(connection, _columns.key.in_(some), version)}
+        found |= {entry.key: entry for entry in _then(space, _columns.key.in_(some), version)}
     return found
 
 
-def current_matching(connection: Connection, globs: Iterable[str]) -> Iterator[Entry]:
+def current_matching(space: Space, globs: Iterable[str]) -> Iterator[Entry]:
     """Return what the store holds now under any of the globs, sorted by key, without what was deleted."""
     globs = tuple(globs)
     if not globs:
         return
     nearby = _near(context_current.c.key, globs)
-    rows = connection.execute(_newest.where(nearby, ~_columns.deleted).order_by(context_current.c.key))
+    rows = space.connection.execute(_newest(space).where(nearby, ~_columns.deleted).order_by(context_current.c.key))
     yield from (_entry(row) for row in rows if matches(row.key, globs))
 
 
-def matching_at_version(connection: Connection, glob: str, version: int) -> Iterator[Entry]:
+def matching_at_version(space: Space, glob: str, version: int) -> Iterator[Entry]:
     """Return what the store held under the glob when it had this version, sorted by key; reads their whole history."""
-    entries = _then(connection, _near(_columns.key, (glob,)), version)
+    entries = _then(space, _near(_columns.key, (glob,)), version)
     yield from (entry for entry in entries if matches(entry.key, (glob,)))
 
 
-def past(connection: Connection, glob: str, limit: int, filters: HistoryFilter) -> Iterator[Entry]:
+def past(space: Space, glob: str, limit: int, filters: HistoryFilter) -> Iterator[Entry]:
     """Return at most ``limit`` entries under the glob that pass the filters, newest first; reads no further."""
-    query = select(context_entries).where(_near(_columns.key, (glob,)), *_conditions(filters))
-    rows = connection.execute(
+    query = select(context_entries).where(_in(space), _near(_columns.key, (glob,)), *_conditions(filters))
+    rows = space.connection.execute(
         query.order_by(_columns.version.desc()).execution_options(yield_per=min(limit, _ROWS_A_FETCH))
     )
     for row in rows:
@@ -85,18 +95,19 @@ def past(connection: Connection, glob: str, limit: int, filters: HistoryFilter) 
     rows.close()
 
 
-def append(connection: Connection, writes: Sequence[Write], *, who: str, run_id: str | None, at: str) -> int:
+def append(space: Space, writes: Sequence[Write], *, who: str, run_id: str | None, at: str) -> int:
     """
     Add an entry for every write, in order, and return the store's version after them.
 
     Keys and values were checked. ``who`` is for the writes that do not say themselves. The transaction must be a
     writer's from its beginning, since the versions are counted here.
     """
-    before = newest_version(connection)
+    before = newest_version(space)
     if not writes:
         return before
     rows = [
         {
+            "namespace": space.namespace,
             "version": version,
             "key": write.key,
             "value": None if write.deleted else canonical(write.value).decode(),
@@ -107,15 +118,26 @@ def append(connection: Connection, writes: Sequence[Write], *, who: str, run_id:
         }
         for version, write in enumerate(writes, start=before + 1)
     ]
-    connection.execute(insert(context_entries), rows)
-    connection.execute(_POINT_TO, [{"key": row["key"], "version": row["version"]} for row in rows])
+    space.connection.execute(insert(context_entries), rows)
+    space.connection.execute(_POINT_TO, [{name: row[name] for name in ("namespace", "key", "version")} for row in rows])
     return before + len(writes)
 
 
-def _then(connection: Connection, which: ColumnElement[bool], version: int) -> Iterator[Entry]:
-    newest = select(func.max(_columns.version)).where(which, _columns.version <= version).group_by(_columns.key)
-    query = select(context_entries).where(_columns.version.in_(newest), ~_columns.deleted).order_by(_columns.key)
-    yield from (_entry(row) for row in connection.execute(query))
+def _then(space: Space, which: ColumnElement[bool], version: int) -> Iterator[Entry]:
+    then = select(func.max(_columns.version)).where(_in(space), which, _columns.version <= version)
+    query = select(context_entries).where(
+        _in(space), _columns.version.in_(then.group_by(_columns.key)), ~_columns.deleted
+    )
+    yield from (_entry(row) for row in space.connection.execute(query.order_by(_columns.key)))
+
+
+def _in(space: Space) -> ColumnElement[bool]:
+    return _columns.namespace == space.namespace
+
+
+def _newest(space: Space) -> Select[Any]:
+    pointed_at = select(context_entries).join(context_current, _pointed_at)
+    return pointed_at.where(context_current.c.namespace == space.namespace)
 
 
 def _conditions(filters: HistoryFilter) -> Iterator[ColumnElement[bool]]:

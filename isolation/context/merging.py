@@ -14,15 +14,15 @@ from isolation.rules.merge import Since, merge
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
-    from sqlalchemy import Connection
 
+    from isolation.context.entries import Space
     from isolation.model.changes import Changes
     from isolation.model.policy import MergeRule
     from isolation.model.snapshot import Snapshot
 
 
 def apply(
-    connection: Connection,
+    space: Space,
     snapshot: Snapshot,
     changes: Changes,
     rule: MergeRule,
@@ -41,19 +41,19 @@ def apply(
         return Merge()
     for key in changes.keys():  # noqa: SIM118 - sorted, and not a dict
         check_value(check_key(key), changes.set.get(key))
-    plan = merge(snapshot, _since(connection, snapshot, changes), changes, rule, check=_check_combined)
+    plan = merge(snapshot, _since(space, snapshot, changes), changes, rule, check=_check_combined)
     if plan.conflicts:
-        version = entries.newest_version(connection)
+        version = entries.newest_version(space)
         return Merge(status="conflict", version=version, conflicts=plan.conflicts, rerun=plan.rerun)
-    version = entries.append(connection, plan.writes, who=who, run_id=run_id, at=at)
+    version = entries.append(space, plan.writes, who=who, run_id=run_id, at=at)
     return Merge(status="merged", version=version, dropped=plan.dropped, combined=plan.combined)
 
 
-def _since(connection: Connection, snapshot: Snapshot, changes: Changes) -> Since:
-    current = entries.current(connection, changes.keys())
+def _since(space: Space, snapshot: Snapshot, changes: Changes) -> Since:
+    current = entries.current(space, changes.keys())
     younger = [key for key, entry in current.items() if entry.version > snapshot.version]
     hidden = [key for key in younger if key not in snapshot.values]
-    return Since(current=current, unseen=entries.at_version(connection, hidden, snapshot.version))
+    return Since(current=current, unseen=entries.at_version(space, hidden, snapshot.version))
 
 
 def _check_combined(key: str, value: JsonValue) -> None:

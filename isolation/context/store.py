@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from isolation.context import entries, merging
+from isolation.context.entries import Space
 from isolation.context.key import check_key
 from isolation.context.value import check_value
 from isolation.errors import ContextChangedError, ContextError, did_you_mean
@@ -12,9 +14,10 @@ from isolation.model.changes import Changes, HistoryFilter
 from isolation.model.snapshot import Snapshot
 from isolation.rules.merge import Write
 from isolation.rules.scope import allows
+from isolation.settings import DEFAULT_NAMESPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pydantic import JsonValue
     from sqlalchemy import Connection
@@ -28,32 +31,33 @@ ALL = HistoryFilter()
 
 class ContextStore:
     """
-    The context of one state folder; any number of threads and processes may use it at once.
+    The context of one namespace; any number of threads and processes may use it at once.
 
     What ``set``, ``delete`` and ``merge`` wrote is there after a power cut; readers see all of it or nothing.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, namespace: str = DEFAULT_NAMESPACE) -> None:
         self._database = database
+        self._namespace = namespace
 
     def version(self) -> int:
         """Return the version of the newest entry; 0 before the first."""
-        with self._database.reading() as connection:
-            return entries.newest_version(connection)
+        with self._reading() as space:
+            return entries.newest_version(space)
 
     def get(self, key: str, version: int | None = None) -> Entry | None:
         """Return what the key holds, now or when the store had a version; None if nothing."""
-        with self._database.reading() as connection:
+        with self._reading() as space:
             if version is not None:
-                return entries.at_version(connection, [key], version).get(key)
-            return _held(connection, key)
+                return entries.at_version(space, [key], version).get(key)
+            return _held(space, key)
 
     def list(self, glob: str = "*", version: int | None = None) -> tuple[Entry, ...]:
         """Return what all keys under the glob hold, now or when the store had a version, sorted by key."""
-        with self._database.reading() as connection:
+        with self._reading() as space:
             if version is not None:
-                return tuple(entries.matching_at_version(connection, glob, version))
-            return tuple(entries.current_matching(connection, (glob,)))
+                return tuple(entries.matching_at_version(space, glob, version))
+            return tuple(entries.current_matching(space, (glob,)))
 
     def set(self, key: str, value: JsonValue, who: str, at: str, run_id: str | None = None) -> Entry:
         """Write a value, whatever was there; also an equal value makes an entry. ContextError if it cannot be kept."""
@@ -82,24 +86,24 @@ class ContextStore:
         """
         for key in changes.keys():  # noqa: SIM118 - sorted, and not a dict
             check_value(check_key(key), changes.set.get(key))
-        with self._database.writing() as connection:
+        with self._writing() as space:
             for key, version in (expected or {}).items():
-                _check_version(key, version, _held(connection, key))
-            missing = next((key for key in changes.deleted if _held(connection, key) is None), None)
+                _check_version(key, version, _held(space, key))
+            missing = next((key for key in changes.deleted if _held(space, key) is None), None)
             if missing is None:
                 writes = [
                     Write(key=key, value=changes.set.get(key), deleted=key not in changes.set, who=who)
                     for key in changes.keys()  # noqa: SIM118 - as above
                 ]
-                entries.append(connection, writes, who=who, run_id=run_id, at=at)
-                return tuple(entries.current(connection, changes.keys())[write.key] for write in writes)
+                entries.append(space, writes, who=who, run_id=run_id, at=at)
+                return tuple(entries.current(space, changes.keys())[write.key] for write in writes)
         hint = did_you_mean(missing, (entry.key for entry in self.list())) or "`isolation context list` shows all."
         raise ContextError(f"the context has no key {missing!r}", hint=hint)
 
     def history(self, glob: str = "*", limit: int = 100, filters: HistoryFilter = ALL) -> tuple[Entry, ...]:
         """Return at most ``limit`` entries of the keys under the glob, newest first, deletions included."""
-        with self._database.reading() as connection:
-            return tuple(entries.past(connection, glob, limit, filters))
+        with self._reading() as space:
+            return tuple(entries.past(space, glob, limit, filters))
 
     def freeze(
         self,
@@ -117,11 +121,11 @@ class ContextStore:
         for key, value in (overlay or {}).items():
             check_value(check_key(key), value)
         own = {key: value for key, value in (overlay or {}).items() if allows(key, declared, allowed)}
-        with self._database.reading() as connection:
-            version = entries.newest_version(connection)
+        with self._reading() as space:
+            version = entries.newest_version(space)
             found = [
                 entry
-                for entry in entries.current_matching(connection, allowed if declared is None else declared)
+                for entry in entries.current_matching(space, allowed if declared is None else declared)
                 if entry.key not in own and allows(entry.key, declared, allowed)
             ]
         return Snapshot(
@@ -146,11 +150,23 @@ class ContextStore:
 
         On a conflict nothing is written and the status says so; whether the run then ends is the caller's decision.
         """
-        return merging.apply(transaction, snapshot, changes, rule, who=who, run_id=run_id, at=at)
+        return merging.apply(
+            Space(transaction, self._namespace), snapshot, changes, rule, who=who, run_id=run_id, at=at
+        )
+
+    @contextmanager
+    def _reading(self) -> Iterator[Space]:
+        with self._database.reading() as connection:
+            yield Space(connection, self._namespace)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Space]:
+        with self._database.writing() as connection:
+            yield Space(connection, self._namespace)
 
 
-def _held(connection: Connection, key: str) -> Entry | None:
-    entry = entries.current(connection, [key]).get(key)
+def _held(space: Space, key: str) -> Entry | None:
+    entry = entries.current(space, [key]).get(key)
     return None if entry is None or entry.deleted else entry
 
 

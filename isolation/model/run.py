@@ -81,7 +81,11 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Digests:
-    """Everything that is needed to run it again, by content; ``image`` is the engine's image id."""
+    """
+    Everything that is needed to run it again, by content; ``image`` is the engine's image id.
+
+    ``snapshot`` and ``image`` are empty while the run has not begun, and where it never did.
+    """
 
     package: str
     snapshot: str
@@ -106,6 +110,7 @@ class Result:
 
     ``usage`` is the last attempt's. ``changes`` were merged if ``merge.status`` says so, and otherwise were not.
     ``replay_of`` is the run that this one repeats, to be compared with it and not to be merged; empty for all others.
+    A run that was cancelled in the queue has no attempts, and no ``engine``.
     """
 
     run_id: str
@@ -118,7 +123,7 @@ class Result:
     errors: tuple[StepError, ...]
     artifacts: tuple[Artifact, ...]
     digests: Digests
-    engine: Engine
+    engine: Engine | None
     replay_of: str = ""
 
     @property
@@ -132,20 +137,29 @@ class Result:
         return self.attempts[-1].cause if self.attempts else ""
 
 
-RunState = Literal["running", "finished", "abandoned"]
+RunState = Literal["queued", "running", "finished", "abandoned"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunSummary:
-    """One line of the list of runs; ``outcome`` is None while it runs, or when its controller died."""
+    """
+    One line of the list of runs; ``outcome`` is None until it ended, and when its controller died.
+
+    ``due_at`` is when a run that waits for another attempt may have it; ``cancelled_at`` when its end was asked for.
+    """
 
     run_id: str
     recipe: str
     state: RunState
     outcome: Outcome | None
     policy: str
-    started_at: str
+    submitted_at: str
+    started_at: str | None
     finished_at: str | None
     attempts: int
     wall_s: float | None
     digests: Digests
+    namespace: str = "default"
+    priority: int = 0
+    due_at: str | None = None
+    cancelled_at: str | None = None

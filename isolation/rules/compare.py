@@ -48,7 +48,7 @@ class Comparing:
         """Compare two finished runs."""
         found = [
             *self._plain("origin", asdict(left.digests), asdict(right.digests)),
-            *self._plain("environment", asdict(left.engine), asdict(right.engine)),
+            *self._plain("environment", _engine(left), _engine(right)),
             *self._plain("outcome", _outcome(left), _outcome(right)),
             *self._steps(_steps(left), _steps(right)),
             *self._keyed("change", left.changes.set, right.changes.set),
@@ -142,6 +142,10 @@ def _verdict(found: Sequence[Difference]) -> Verdict:
 
 def _outcome(result: Result) -> dict[str, JsonValue]:
     return {"outcome": result.outcome.value, "cause": result.cause}
+
+
+def _engine(result: Result) -> dict[str, JsonValue]:
+    return asdict(result.engine) if result.engine else {}
 
 
 def _said(step: StepReport) -> dict[str, JsonValue]:

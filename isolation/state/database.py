@@ -1,59 +1,56 @@
 """
-The only module that opens the database: SQLite in the state folder, through SQLAlchemy Core.
+The only module that opens the database, through SQLAlchemy Core: SQLite in the state folder, or PostgreSQL by URL.
 
 Importing it costs some hundred milliseconds: import it late.
 """
 
 from __future__ import annotations
 
-import os
-import secrets
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, select
-from sqlalchemy.dialects.sqlite import pysqlite  # noqa: F401  (else the first opening pays for it)
+from sqlalchemy import Connection, Engine, insert, inspect, select
 
 from isolation.errors import StorageError
-from isolation.state.faults import fault_of, storage_faults
-from isolation.state.folders import make_private
-from isolation.state.schema import VERSION, metadata, schema_version
+from isolation.state.schema import REVISION, alembic_version, metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
 
-    from sqlalchemy.engine import ExceptionContext
-    from sqlalchemy.engine.interfaces import DBAPIConnection
-
-_BUSY_TIMEOUT_S = 30.0
-
 
 class Database:
     """
-    The one database of a state folder, safe to use from threads and from several processes at once.
+    One database, safe to use from threads and from several processes at once; ``place`` names it for people.
 
-    What was committed survives a power cut (WAL, ``synchronous=FULL``); nothing else does. Every error of the
-    database's becomes a StorageError here.
+    What was committed survives a power cut; nothing else does. Every error of the database's becomes a StorageError
+    here.
     """
 
-    def __init__(self, path: Path, engine: Engine) -> None:
-        self.path = path
+    def __init__(self, place: str, engine: Engine) -> None:
+        self.place = place
         self._engine = engine
-        self._writer = engine.execution_options(begin="BEGIN IMMEDIATE")
+        self._writer = engine.execution_options(writes=True)
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
-        """Open the state folder's database; folder and database are made, for this user only, if they are not there."""
-        path = folder / "isolation.db"
-        with storage_faults(folder):
-            if not path.exists():
-                make_private(folder)
-                _create(path)
-        database = cls(path, _engine(path))
+    def open(cls, folder: Path, url: str | None = None) -> Self:
+        """
+        Open the database at a URL, or else that of a state folder; it is made if it is not there.
+
+        One of an earlier release is brought up to this one, in one transaction. StorageError for one of a later.
+        """
+        if url is None:
+            from isolation.state.sqlite import connect  # noqa: PLC0415 - one of both is enough
+
+            database = cls(f"the state folder {folder}", connect(folder / "isolation.db", _create))
+        else:
+            from isolation.state import postgresql  # noqa: PLC0415 - as above
+
+            engine = postgresql.connect(url)
+            database = cls(f"the database {postgresql.shown(url)}", engine)
         try:
-            database._check_version()
+            database._bring_up_to_date()
         except BaseException:
             database.close()
             raise
@@ -85,66 +82,36 @@ class Database:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _check_version(self) -> None:
+    def _bring_up_to_date(self) -> None:
         with self.reading() as connection:
-            found = connection.scalar(select(schema_version.c.version))
-        if found != VERSION:
-            raise StorageError(
-                f"the state folder {self.path.parent} was written by another version of isolation"
-                f" (its schema is {found}, ours is {VERSION})",
-                hint="Upgrade isolation, or choose another folder with --state.",
-            )
+            found = _revision(connection)
+        if found == REVISION:
+            return
+        with self.writing() as connection:
+            found = _revision(connection)  # somebody else may have been faster
+            if found is None:
+                _create(connection)
+            elif found < REVISION:
+                from isolation.state.migrations.upgrade import upgrade  # noqa: PLC0415 - rarely needed, and slow
+
+                upgrade(connection, found)
+            elif found > REVISION:
+                raise StorageError(
+                    f"{self.place} was written by a later version of isolation"
+                    f" (its schema is {found}, ours is {REVISION})",
+                    hint="Upgrade isolation, or choose another folder with --state.",
+                )
 
 
-def _create(path: Path) -> None:
-    """
-    Make the database aside and link it into place whole.
-
-    Nobody ever meets half a schema, and of two processes that create it at once, one wins and both use its work.
-    """
-    aside = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
-    os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    try:
-        engine = _engine(aside)
-        with engine.connect() as connection:
-            connection.connection.cursor().execute("PRAGMA journal_mode=WAL")
-        with engine.begin() as connection:
-            metadata.create_all(connection)
-            connection.execute(insert(schema_version).values(version=VERSION))
-        engine.dispose()
-        with suppress(FileExistsError):
-            os.link(aside, path)
-        _sync_folder(path.parent)
-    finally:
-        for name in (aside.name, f"{aside.name}-wal", f"{aside.name}-shm"):
-            aside.with_name(name).unlink(missing_ok=True)
+def _create(connection: Connection) -> None:
+    metadata.create_all(connection)
+    connection.execute(insert(alembic_version).values(version_num=REVISION))
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _engine(path: Path) -> Engine:
-    # isolation_level None: Python's driver must not begin transactions of its own; we do, below.
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": _BUSY_TIMEOUT_S, "isolation_level": None})
-
-    @event.listens_for(engine, "connect")
-    def set_up(connection: DBAPIConnection, _record: object) -> None:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
-
-    @event.listens_for(engine, "handle_error")
-    def translate(context: ExceptionContext) -> BaseException | None:
-        return fault_of(context.original_exception, path.parent)
-
-    return engine
+def _revision(connection: Connection) -> str | None:
+    """Return the revision of the schema; None for an empty database."""
+    found = inspect(connection)
+    if found.has_table("alembic_version"):
+        return connection.scalar(select(alembic_version.c.version_num))
+    # The first release counted for itself.
+    return "0001" if found.has_table("schema_version") else None

@@ -93,7 +93,7 @@ def test_a_run_without_a_result_shows_what_is_known(shown: Shown, stores: Stores
     assert shown("show", "last") == (
         0,
         (
-            f"sales  still running\n\nrun {RUN}, started 2025-01-02 03:04:05Z\n"
+            f"sales  still running\n\nrun {RUN}, submitted 2025-01-02 03:04:05Z, started 2025-01-02 03:04:05Z\n"
             f"  isolation logs {RUN} --follow    what it wrote\n"
         ),
     )

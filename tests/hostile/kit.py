@@ -154,7 +154,7 @@ class Arena:
     def _witnessed(
         self, run: Callable[[Witness], Result], during: Callable[[], object] | None, *, probing: bool
     ) -> tuple[Result, Witness]:
-        """Run it with a witness of its own (attacks may run at once), and what belongs beside it from its first line on."""
+        """Run it with a witness of its own, since several may run at once, and what belongs beside it."""
         with ThreadPoolExecutor(1) as beside:
             probes: list[Future[Result]] = []
 

@@ -94,6 +94,7 @@ def test_row_112_usage_is_the_hosts_word_against_the_runners(treason: Attack, ar
     assert result.usage.cpu_s > 0.01
     assert result.usage.memory_peak_bytes is not None
     assert result.usage.memory_peak_bytes > 2**20
+    assert result.engine is not None
     assert result.engine.runtime == arena.runtime
 
 

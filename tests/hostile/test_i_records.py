@@ -14,6 +14,7 @@ from isolation.controller import Controller
 from isolation.errors import RunEndedError
 from isolation.model.outcome import Outcome
 from isolation.settings import Settings
+from isolation.stores import Stores
 from isolation.wiring import clean_up, open_controller
 from tests.hostile.kit import on_runc
 from tests.hostile.traces import Witness, check_gone
@@ -226,17 +227,19 @@ class JumpingClock:
         return self._true.monotonic_s()
 
 
+SLEEPS = "import time\ndef run(context, params):\n    time.sleep({})"
+
+
 @on_runc
 @pytest.mark.parametrize(("seconds", "outcome"), [(0, Outcome.SUCCEEDED), (600, Outcome.TIMED_OUT)])
 def test_row_160_the_time_of_day_decides_nothing(arena: Arena, seconds: int, outcome: Outcome) -> None:
     """No run is killed early, and none goes on for ever, when a host's clock is set."""
     settings, usual = Settings(state=arena.state), arena.controller
-    jumping = Controller(
-        stores=usual.stores, engine=usual.engine, cells=usual.cells, clock=JumpingClock(), image=settings.image
-    )
-    result = arena.attack(
-        f"import time\ndef run(context, params):\n    time.sleep({seconds})", limits={"wall": 3}, by=jumping
-    )
+    stores, clock, code = Stores(arena.state), JumpingClock(), SLEEPS.format(seconds)
+    with Controller(
+        stores=stores, engine=usual.engine, cells=usual.cells, clock=clock, image=settings.image
+    ) as jumping:
+        result = arena.attack(code, limits={"wall": 3}, by=jumping)
 
     assert result.outcome is outcome
     assert result.usage.wall_s is not None

@@ -101,8 +101,8 @@ def test_row_137_a_kill_at_any_write_of_a_merge_leaves_all_of_it_or_nothing(
 def look_at(state: Path) -> tuple[str | None, dict[str, object]]:
     """Clean up after the dead process, and say what is recorded of its run, and what the context holds."""
     with Stores(state) as stores:
-        for run_id in stores.ledger.orphans():
-            stores.ledger.abandon(run_id, "t")
+        for dead in stores.presence.gone():
+            stores.presence.bury(dead, "t")
         states = [summary.state for summary in stores.ledger.list(10)]
         values: dict[str, object] = {entry.key: entry.value for entry in stores.contexts.list()}
         stores.contexts.set("after", 1, "w", "t")

@@ -41,6 +41,7 @@ def with_step(result: Result, **fields: Any) -> Result:  # noqa: ANN401 - a step
 def test_a_run_is_identical_to_itself_wherever_it_ran(result_of: ResultOf) -> None:
     """Another image, engine and usage explain a difference, and are none."""
     left = result_of("r1")
+    assert left.engine is not None
     right = replace(
         result_of("r2"),
         digests=replace(left.digests, image="sha256:other"),

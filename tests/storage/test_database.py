@@ -12,17 +12,17 @@ import pytest
 from sqlalchemy import inspect, update
 
 from isolation.errors import StorageError
-from isolation.state import database as database_module
+from isolation.state import sqlite
 from isolation.state.database import Database
-from isolation.state.schema import metadata, schema_version
+from isolation.state.schema import REVISION, alembic_version, metadata
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_an_acknowledged_write_survives_a_power_cut(database: Database) -> None:
+def test_an_acknowledged_write_survives_a_power_cut(tmp_path: Path) -> None:
     """These three are what SQLite's documents ask for; another value of one loses data in silence."""
-    with database.reading() as connection:
+    with Database.open(tmp_path) as database, database.reading() as connection:
         found = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
@@ -31,14 +31,15 @@ def test_an_acknowledged_write_survives_a_power_cut(database: Database) -> None:
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
 
 
-def test_the_database_belongs_to_this_user_alone(database: Database) -> None:
+def test_the_database_belongs_to_this_user_alone(tmp_path: Path) -> None:
     """It holds somebody's data; its journals take over its mode."""
-    with database.writing() as connection:
-        connection.execute(update(schema_version).values(version=1))
-        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in database.path.parent.iterdir()}
+    state = tmp_path / "state"
+    with Database.open(state) as database, database.writing() as connection:
+        connection.execute(update(alembic_version).values(version_num=REVISION))
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in state.iterdir()}
 
     assert modes == {"isolation.db": 0o600, "isolation.db-wal": 0o600, "isolation.db-shm": 0o600}
-    assert stat.S_IMODE(database.path.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
 
 
 def test_a_database_is_made_with_all_tables_and_left_alone_when_opened_again(tmp_path: Path) -> None:
@@ -50,18 +51,18 @@ def test_a_database_is_made_with_all_tables_and_left_alone_when_opened_again(tmp
     assert [path.name for path in tmp_path.iterdir()] == ["isolation.db"]
 
 
-def test_processes_that_make_the_same_database_at_once_all_get_it(tmp_path: Path) -> None:
+def test_processes_that_make_the_same_database_at_once_all_get_it(tmp_path: Path, url: str | None) -> None:
     """Two first runs at the same moment are usual in a script."""
     code = (
         "import pathlib, sys\n"
         "from isolation.state.database import Database\n"
         "print('ready', flush=True)\n"
         "sys.stdin.readline()\n"
-        "Database.open(pathlib.Path(sys.argv[1]) / 'state').close()\n"
+        "Database.open(pathlib.Path(sys.argv[1]) / 'state', sys.argv[2] or None).close()\n"
     )
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", code, tmp_path],
+            [sys.executable, "-c", code, tmp_path, url or ""],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -80,20 +81,20 @@ def test_processes_that_make_the_same_database_at_once_all_get_it(tmp_path: Path
     errors = [process.communicate()[1].decode() for process in processes]
 
     assert errors == [""] * 4
-    assert [path.name for path in (tmp_path / "state").iterdir()] == ["isolation.db"]
+    if not url:
+        assert [path.name for path in (tmp_path / "state").iterdir()] == ["isolation.db"]
 
 
-def test_the_schema_of_a_newer_version_is_refused(database: Database) -> None:
+def test_the_schema_of_a_later_version_is_refused(database: Database, tmp_path: Path, url: str | None) -> None:
     """Guessing at its meaning could destroy it."""
     with database.writing() as connection:
-        connection.execute(update(schema_version).values(version=2))
+        connection.execute(update(alembic_version).values(version_num="9999"))
 
     with pytest.raises(StorageError) as caught:
-        Database.open(database.path.parent)
+        Database.open(tmp_path / "state", url)
 
     assert str(caught.value) == (
-        f"the state folder {database.path.parent} was written by another version of isolation"
-        " (its schema is 2, ours is 1)"
+        f"{database.place} was written by a later version of isolation (its schema is 9999, ours is {REVISION})"
     )
     assert caught.value.hint == "Upgrade isolation, or choose another folder with --state."
 
@@ -112,9 +113,9 @@ def test_a_database_that_another_process_holds_is_said_for_people(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After waiting, which is cut short here."""
-    monkeypatch.setattr(database_module, "_BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(sqlite, "_BUSY_TIMEOUT_S", 0.05)
     with Database.open(tmp_path) as database:
-        other = sqlite3.connect(database.path, isolation_level=None)
+        other = sqlite3.connect(tmp_path / "isolation.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StorageError) as caught, database.writing():
             pass
@@ -128,20 +129,20 @@ def test_a_database_that_another_process_holds_is_said_for_people(
 def test_a_reader_sees_one_moment_and_waits_for_nobody(database: Database) -> None:
     """A snapshot taken while others merge must not be half of one and half of the other."""
     with database.reading() as reader:
-        before = reader.scalar(schema_version.select())
+        before = reader.scalar(alembic_version.select())
         with database.writing() as writer:
-            writer.execute(update(schema_version).values(version=7))
-        assert reader.scalar(schema_version.select()) == before
+            writer.execute(update(alembic_version).values(version_num="7"))
+        assert reader.scalar(alembic_version.select()) == before
 
     with database.reading() as reader:
-        assert reader.scalar(schema_version.select()) == 7
+        assert reader.scalar(alembic_version.select()) == "7"
 
 
 def test_an_exception_undoes_everything_that_was_written(database: Database) -> None:
     """And it comes through as it was: it is not the database's."""
     with pytest.raises(OSError, match="mine"), database.writing() as connection:  # noqa: PT012 - the block is tested
-        connection.execute(update(schema_version).values(version=7))
+        connection.execute(update(alembic_version).values(version_num="7"))
         raise OSError("mine")
 
     with database.reading() as reader:
-        assert reader.scalar(schema_version.select()) == 1
+        assert reader.scalar(alembic_version.select()) == REVISION

@@ -64,6 +64,7 @@ def test_a_run_is_listed_from_its_beginning(
         state="running",
         outcome=None,
         policy="default",
+        submitted_at="t1",
         started_at="t1",
         finished_at=None,
         attempts=0,
@@ -74,8 +75,8 @@ def test_a_run_is_listed_from_its_beginning(
     assert ledger.list(10) == (running,)
 
     with ledger.settling("r1") as settling:
-        settling.go_on(result.attempts[0])
-    assert ledger.summary("r1") == replace(running, attempts=1)
+        settling.go_on(result.attempts[0], "t1", "t2")
+    assert ledger.summary("r1") == replace(running, attempts=1, due_at="t2")
 
     result = replace(result, attempts=(result.attempts[0], replace(result.attempts[0], number=2)))
 
@@ -250,27 +251,6 @@ def test_a_run_without_a_result_says_why(ledger: Ledger, start: Callable[[str], 
     ledger.abandon("r1", "t2")
     with pytest.raises(InputError, match="the run r1 has no result: whoever ran it died"):
         ledger.get("r1")
-
-
-def test_a_run_is_an_orphan_only_if_its_process_has_surely_ended(
-    ledger: Ledger, database: Database, start: Callable[[str], int]
-) -> None:
-    """To call a living run abandoned would throw its work away."""
-    us = this_process()
-    start("ours")
-    start("rebooted")
-    start("reused")
-    start("elsewhere")
-    changes: dict[str, dict[str, str | int]] = {
-        "rebooted": {"owner_boot": "another boot"},
-        "reused": {"owner_started": "1"},
-        "elsewhere": {"owner_boot": us.boot.split(" ")[0] + " pid:[1]", "owner_pid": 2**22 + 1},
-    }
-    for run_id, values in changes.items():
-        with database.writing() as connection:
-            connection.execute(update(runs).where(runs.c.run_id == run_id).values(**values))
-
-    assert ledger.orphans() == ("rebooted", "reused")
 
 
 def test_where_the_system_tells_nothing_the_number_decides(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from isolation.storage.presence import Presence
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from isolation.context.store import ContextStore
     from isolation.state.database import Database
     from isolation.storage.ledger import Ledger
+
+    Python = Callable[..., subprocess.Popen[str]]
 
 RUNS = 25
 PRELUDE = """
@@ -30,9 +35,9 @@ from isolation.model.usage import Usage
 from isolation.state.database import Database
 from isolation.storage.ledger import Ledger
 
-database = Database.open(Path(sys.argv[1]))
+database = Database.open(Path(sys.argv[1]), sys.argv[2] or None)
 ledger, contexts = Ledger(database), ContextStore(database)
-name, digests = sys.argv[2], Digests(package="p", snapshot="s", policy="q", image="i")
+name, digests = sys.argv[3], Digests(package="p", snapshot="s", policy="q", image="i")
 
 def result(run_id, changes, merge):
     outcome = Outcome.CONFLICT if merge.status == "conflict" else Outcome.SUCCEEDED
@@ -52,7 +57,7 @@ def merge(settling, snapshot, changes):
     return contexts.merge(settling.connection, snapshot, changes, MergeRule(), who=name, run_id=settling.run_id, at="t")
 """
 COUNT = """
-for number in range(int(sys.argv[3])):
+for number in range(int(sys.argv[4])):
     run_id = f"{name}-{number}"
     snapshot, changes = begin(run_id)
     if number == 0:
@@ -70,9 +75,10 @@ with ledger.settling("doomed") as settling:
 """
 
 
-def python(code: str, database: Database, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", PRELUDE + code, database.path.parent, *words],
+@pytest.fixture
+def python(tmp_path: Path, url: str | None) -> Python:
+    return lambda code, *words: subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + code, tmp_path / "state", url or "", *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -94,7 +100,7 @@ def let_go(processes: list[subprocess.Popen[str]]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 4])
 def test_runs_that_merge_at_once_lose_no_update(
-    database: Database, ledger: Ledger, contexts: ContextStore, processes: int
+    python: Python, ledger: Ledger, contexts: ContextStore, processes: int
 ) -> None:
     """
     Each run adds one to a total that it has read. Whoever was overtaken gets a conflict, never a lost addition.
@@ -103,7 +109,7 @@ def test_runs_that_merge_at_once_lose_no_update(
     before any may finish it, so that at least those truly meet. The total bears the run's name: two runs that write
     the very same value agree (see test_merge_rule), which would hide what is looked for here.
     """
-    running = [python(COUNT, database, f"p{number}", str(RUNS)) for number in range(processes)]
+    running = [python(COUNT, f"p{number}", str(RUNS)) for number in range(processes)]
 
     let_go(running)
     errors = [process.communicate()[1] for process in running]
@@ -122,34 +128,35 @@ def test_runs_that_merge_at_once_lose_no_update(
 
 
 def test_a_controller_that_is_killed_before_the_commit_leaves_no_trace_but_an_orphan(
-    database: Database, ledger: Ledger, contexts: ContextStore
+    python: Python, database: Database, ledger: Ledger, contexts: ContextStore
 ) -> None:
     """Its merge was written, but not committed: others see nothing of it, and can write at once."""
-    process = python(STOP_BEFORE_THE_COMMIT, database, "p")
+    process = python(STOP_BEFORE_THE_COMMIT, "p")
     assert process.stdout is not None
     assert process.stdout.readline() == "merged\n"
-    assert ledger.orphans() == ()
+    presence = Presence(database)
+    assert presence.gone() == ()
 
     process.send_signal(signal.SIGKILL)
     process.communicate()
 
     assert contexts.list() == ()
     assert ledger.summary("doomed").state == "running"
-    assert ledger.orphans() == ("doomed",)
-    ledger.abandon("doomed", "t9")
+    (dead,) = presence.gone()
+    assert presence.runs_of(dead) == ("doomed",)
+    assert presence.bury(dead, "t9").abandoned == ("doomed",)
     contexts.set("a", 1, "ann", "t")
     assert ledger.summary("doomed").state == "abandoned"
     assert contexts.version() == 1
 
 
 def test_stores_opened_before_see_what_another_process_wrote(
-    database: Database, ledger: Ledger, contexts: ContextStore, tmp_path: Path
+    python: Python, ledger: Ledger, contexts: ContextStore
 ) -> None:
     """Nothing is kept in memory that could be old."""
     assert contexts.get("p.last") is None
-    assert tmp_path in database.path.parents
 
-    process = python(COUNT, database, "p", "1")
+    process = python(COUNT, "p", "1")
     assert process.communicate("\n")[1] == ""
 
     assert contexts.get("p.last") is not None

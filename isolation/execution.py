@@ -1,0 +1,332 @@
+"""
+One run from its order to its result: attempts, and after each the decision what follows.
+
+    attempt ─▶ judged ─▶ merged and recorded, in one transaction ─▶ result
+        ▲                   └─▶ worth another try: waits here, or in the queue
+        └───────────────────────────┘
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from isolation.attempt import Attempting, Laid
+from isolation.clock import timestamp
+from isolation.errors import DatabaseLostError, EngineError, InterruptedRunError
+from isolation.model.changes import Merge
+from isolation.model.event import Retrying, RunStarted
+from isolation.model.outcome import Outcome
+from isolation.model.run import Attempt, Engine, Result, StepError
+from isolation.packaging.requirements import Layers
+from isolation.packaging.tree import materialise
+from isolation.rules.order import order
+from isolation.rules.redaction import Redaction
+from isolation.rules.retry import escalated, is_wanted, next_delay, rule_for
+from isolation.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Mapping, Sequence
+
+    from isolation.clock import Clock
+    from isolation.keeper import Keeper
+    from isolation.model.changes import Changes
+    from isolation.model.event import Event
+    from isolation.model.evidence import Evidence
+    from isolation.model.run import Digests
+    from isolation.model.secret import Secret
+    from isolation.model.snapshot import Snapshot
+    from isolation.order import Order
+    from isolation.sandbox.cells import Cells
+    from isolation.sandbox.engine import Engine as ContainerEngine
+    from isolation.storage.moves import Settling
+    from isolation.stores import Stores
+
+_DATABASE_BACK_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """What a run is carried out with. ``stores`` are those of its namespace."""
+
+    stores: Stores
+    engine: ContainerEngine
+    cells: Cells
+    clock: Clock
+    keeper: Keeper
+
+
+@dataclass(kw_only=True)
+class Taken:
+    """
+    A run as whoever carries it out holds it: by its epoch.
+
+    ``epoch`` 0: it is not recorded yet. ``queued``: it came from the queue, where it waits for its next attempt.
+    ``released``: its attempt is stopped for our sake, not for its own, and another may make it again.
+    """
+
+    run_id: str
+    epoch: int = 0
+    queued: bool = False
+    attempts: list[Attempt] = field(default_factory=list)
+    cancel: threading.Event
+    released: threading.Event | None = None
+
+
+class Execution:
+    """Carries out one run."""
+
+    def __init__(
+        self,
+        means: Means,
+        wanted: Order,
+        taken: Taken,
+        *,
+        secrets: Mapping[str, Secret],
+        watch: Stopwatch,
+        tell: Callable[[Event], None],
+    ) -> None:
+        self._means = means
+        self._stores = means.stores
+        self._clock = means.clock
+        self._wanted = wanted
+        self._taken = taken
+        self._watch = watch
+        self._tell = tell
+        self._snapshot = wanted.snapshot
+        self._digests: Digests | None = None
+        with watch.phase("pack"):
+            self._laid = self._lay_out(secrets)
+
+    def _lay_out(self, secrets: Mapping[str, Secret]) -> Laid:
+        package, policy = self._wanted.package, self._wanted.policy
+        return Laid(
+            run_id=self._taken.run_id,
+            recipe=package.recipe,
+            steps=order(package.recipe.steps),
+            policy=policy,
+            image_id=self._wanted.image_id,
+            tree=materialise(package, self._stores.packages, self._stores.blobs),
+            layer=Layers(self._stores.layers).build(package.lock) if package.lock else None,
+            secrets=secrets,
+            redaction=Redaction(secrets.values()),
+        )
+
+    def to_its_end(self) -> Result:
+        """Attempt until there is nothing more to try; waits between attempts. Raises InterruptedRunError."""
+        self._announce()
+        while True:
+            ended = self._attempt()
+            if isinstance(ended, Result):
+                return ended
+            self._taken.cancel.wait(ended)
+            self._watch = Stopwatch(self._clock)
+
+    def attempt(self) -> Result | float:
+        """Make one attempt and settle it; returns the result, or the seconds until another."""
+        self._announce()
+        return self._attempt()
+
+    def _announce(self) -> None:
+        names = tuple(step.name for step in self._laid.steps)
+        self._tell(RunStarted(run_id=self._taken.run_id, recipe=self._laid.recipe.name, steps=names))
+
+    def _attempt(self) -> Result | float:
+        attempting = self._attempting()
+        attempt, evidence = attempting.make(self._prepare)
+        ended = self._settled([attempt], evidence)
+        if not isinstance(ended, Result):
+            last = self._taken.attempts[-1]
+            outcome, wait_s = last.outcome.value, round(ended, 3)
+            self._tell(Retrying(attempt=last.number, outcome=outcome, cause=last.cause, wait_s=wait_s))
+        elif attempting.interrupted and not ended.succeeded:  # an end that came first stands, and is merged
+            run_id = self._taken.run_id
+            hint = f"Its container is gone, nothing was merged; `isolation show {run_id}` shows how far it came."
+            raise InterruptedRunError(f"the run {run_id} was interrupted", hint=hint)
+        return ended
+
+    def _attempting(self) -> Attempting:
+        policy = escalated(self._laid.policy, (attempt.outcome for attempt in self._taken.attempts))
+        return Attempting(
+            replace(self._laid, policy=policy),
+            len(self._taken.attempts) + 1,
+            stores=self._stores,
+            cells=self._means.cells,
+            engine=self._means.engine,
+            clock=self._clock,
+            watch=self._watch,
+            tell=self._tell,
+            cancel=self._taken.cancel,
+        )
+
+    def _prepare(self) -> Snapshot:
+        """Have a snapshot, and the run recorded as begun; after a conflict, a fresh one."""
+        with self._watch.phase("freeze"):
+            if self._snapshot is None:
+                self._snapshot = self._stores.contexts.freeze(
+                    self._laid.recipe.context.reads, self._laid.policy.context.reads, self._wanted.inputs
+                )
+            wanted = replace(self._wanted, snapshot=self._snapshot)
+            before, (self._digests, _) = self._digests, wanted.record(self._stores)
+            if self._taken.epoch == 0:
+                self._taken.epoch = self._stores.ledger.start(
+                    self._taken.run_id,
+                    self._laid.recipe.name,
+                    self._laid.policy.name,
+                    self._digests,
+                    timestamp(self._clock.now()),
+                    replay_of=wanted.replay_of,
+                )
+            elif self._taken.queued and before is None:
+                self._stores.ledger.begin(self._taken.run_id, self._taken.epoch, self._digests)
+        return self._snapshot
+
+    def end_without_a_cell(self, outcome: Outcome, cause: str, evidence: Evidence, times: int = 1) -> Result | float:
+        """
+        Settle what never came to a cell of ours: a run that is refused, or attempts of one who died over them.
+
+        Returns as ``attempt`` does.
+        """
+        first = len(self._taken.attempts) + 1
+        at = timestamp(self._clock.now())
+        made = [
+            Attempt(number=number, outcome=outcome, cause=cause, started_at=at)
+            for number in range(first, first + times)
+        ]
+        return self._settled(made, evidence)
+
+    def _settled(self, made: Sequence[Attempt], evidence: Evidence) -> Result | float:
+        """
+        Settle, and again where the database went away meanwhile: nobody can say then whether it has kept it.
+
+        If it has, that is found recorded, and is the answer.
+        """
+        try:
+            return self._settle(made, evidence)
+        except DatabaseLostError:
+            import tenacity  # noqa: PLC0415 - slow to import, rarely needed
+
+            tries = tenacity.Retrying(
+                retry=tenacity.retry_if_exception_type(DatabaseLostError),
+                stop=tenacity.stop_after_delay(_DATABASE_BACK_S),
+                wait=tenacity.wait_exponential(multiplier=0.1, max=2),
+                reraise=True,
+            )
+            return tries(self._settle_again, made, evidence)
+
+    def _settle_again(self, made: Sequence[Attempt], evidence: Evidence) -> Result | float:
+        ledger, taken = self._stores.ledger, self._taken
+        if ledger.summary(taken.run_id).attempts < made[-1].number:
+            return self._settle(made, evidence)
+        taken.attempts = [*ledger.attempts(taken.run_id)]
+        finished = ledger.summary(taken.run_id).state == "finished"
+        return ledger.get(taken.run_id) if finished else 0.0
+
+    def _settle(self, made: Sequence[Attempt], evidence: Evidence) -> Result | float:
+        """
+        Merge and record in one transaction; returns the result, or the seconds until the next attempt.
+
+        What the bill says of the merge ends where its commit begins: the commit writes the bill.
+        """
+        taken, now = self._taken, self._clock.now()
+        at = timestamp(now)
+        ended: Result | float
+        with self._stores.ledger.settling(taken.run_id, taken.epoch) as settling:
+            for attempt in made[:-1]:
+                settling.keep(attempt)
+            attempt, merge = self._merged(settling, made[-1], evidence.changes, at)
+            attempts = [*taken.attempts, *made[:-1], attempt]
+            delay_s = self._delay(settling, attempts, merge)
+            if delay_s is None:
+                ended = self._result(attempts, evidence, merge)
+                settling.finish(ended, at)
+            else:
+                ended = delay_s
+                due_at = timestamp(now + timedelta(seconds=delay_s))
+                if taken.queued:
+                    settling.park(attempt, at, due_at, afresh=merge.status == "conflict")
+                else:
+                    settling.go_on(attempt, at, due_at)
+        taken.attempts = attempts
+        if merge.status == "conflict":
+            self._snapshot = None
+        return ended
+
+    def _merged(self, settling: Settling, attempt: Attempt, changes: Changes, at: str) -> tuple[Attempt, Merge]:
+        if attempt.outcome is not Outcome.SUCCEEDED:
+            return attempt, Merge()
+        if settling.cancelled:
+            return replace(attempt, outcome=Outcome.CANCELLED, cause="cancelled"), Merge()
+        if self._wanted.replay_of:
+            return attempt, Merge()
+        assert self._snapshot is not None, "an attempt without a snapshot"  # noqa: S101 - prepare() came first
+        with self._watch.phase("merge"):
+            merge = self._stores.contexts.merge(
+                settling.connection,
+                self._snapshot,
+                changes,
+                self._laid.policy.merge,
+                who=self._laid.recipe.name,
+                run_id=self._taken.run_id,
+                at=at,
+            )
+        attempt = replace(attempt, phases_ms=dict(self._watch.phases_ms))
+        if merge.status == "conflict":
+            attempt = replace(attempt, outcome=Outcome.CONFLICT, cause="merge")
+        return attempt, merge
+
+    def _delay(self, settling: Settling, attempts: Sequence[Attempt], merge: Merge) -> float | None:
+        """Return the seconds until another attempt, or None if none follows."""
+        taken, last = self._taken, attempts[-1]
+        if settling.cancelled:
+            return None
+        released = taken.released is not None and taken.released.is_set()
+        if released and last.outcome is Outcome.CANCELLED:
+            return 0.0
+        if taken.cancel.is_set() and not released:
+            return None
+        rule = rule_for(last.outcome, self._laid.policy, self._laid.recipe, rerun=merge.rerun)
+        if not is_wanted(rule, [step.error.type for step in last.steps if step.error is not None]):
+            return None
+        return next_delay(rule, [attempt.outcome for attempt in attempts])
+
+    def _result(self, attempts: Sequence[Attempt], evidence: Evidence, merge: Merge) -> Result:
+        return Result(
+            run_id=self._taken.run_id,
+            recipe=self._laid.recipe.name,
+            outcome=attempts[-1].outcome,
+            attempts=tuple(attempts),
+            usage=attempts[-1].usage,
+            changes=evidence.changes,
+            merge=merge,
+            errors=_errors(evidence),
+            artifacts=evidence.artifacts,
+            digests=self._digests or self._wanted.record(self._stores)[0],
+            engine=self._engine(),
+            replay_of=self._wanted.replay_of,
+        )
+
+    def _engine(self) -> Engine | None:
+        try:
+            facts = self._means.engine.facts()
+        except EngineError:  # it never answered, which the attempts say
+            return None
+        return Engine(
+            name=facts.name,
+            version=facts.version,
+            runtime=self._laid.policy.runtime,
+            cgroup_version=facts.cgroup_version,
+        )
+
+
+def _errors(evidence: Evidence) -> tuple[StepError, ...]:
+    found = [step.error for step in evidence.steps if step.error is not None]
+    ours = (
+        ("Lost", evidence.lost),
+        ("Refused", evidence.refused),
+        ("BadAnswer", evidence.answer_problem),
+        ("Runner", evidence.diagnostics.strip()),
+    )
+    return (*found, *(StepError(step="", type=kind, message=said) for kind, said in ours if said))

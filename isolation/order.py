@@ -1,0 +1,110 @@
+"""What a run is made of, before it has an id: from a recipe's folder, or from the record."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from isolation.context.value import check_entry
+from isolation.errors import ContextError
+from isolation.model.package import canonical
+from isolation.model.policy import Policy
+from isolation.model.run import Digests
+from isolation.model.snapshot import Snapshot
+from isolation.packaging.load import load_recipe
+from isolation.packaging.pack import pack
+from isolation.packaging.policy import load_policy
+from isolation.packaging.requirements import Layers
+from isolation.packaging.tree import read_manifest
+from isolation.rules.order import select
+from isolation.rules.scope import allows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pydantic import JsonValue
+
+    from isolation.model.package import Package
+    from isolation.model.recipe import Recipe
+    from isolation.storage.ledger import Record
+    from isolation.stores import Stores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """
+    Everything that a run is made of, but for secrets, which nothing records.
+
+    ``snapshot`` None: a fresh one is taken. ``image_id`` empty: the image of that name as it is when the run begins.
+    ``replay_of`` is the run that is repeated without a merge; empty for a run of its own.
+    """
+
+    package: Package
+    policy: Policy
+    inputs: Mapping[str, JsonValue]
+    image_id: str = ""
+    snapshot: Snapshot | None = None
+    replay_of: str = ""
+
+    def record(self, stores: Stores) -> tuple[Digests, str]:
+        """Keep everything by content; returns the digests, and that of the inputs."""
+        digests = Digests(
+            package=stores.blobs.put(self.package.manifest()),
+            policy=stores.blobs.put(self.policy.content()),
+            snapshot=stores.blobs.put(self.snapshot.content()) if self.snapshot else "",
+            image=self.image_id,
+        )
+        return digests, stores.blobs.put(canonical(dict(self.inputs)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What somebody asks for: a recipe (a file or its folder), and how. ``context`` holds values for this run only."""
+
+    recipe: Path | str
+    policy: Policy | str
+    context: Mapping[str, JsonValue]
+    only: Sequence[str] = ()
+    skip: Sequence[str] = ()
+    paths: Sequence[Path] = ()
+
+    def order(self, stores: Stores, check: Callable[[Recipe, Policy], object]) -> Order:
+        """Load, check and pack it; ``check`` raises for what cannot be had, before anything is packed."""
+        policy = self.policy if isinstance(self.policy, Policy) else load_policy(self.policy)
+        loaded = load_recipe(Path(self.recipe))
+        chosen = select(loaded.recipe, self.only, self.skip)
+        _check_inputs(self.context, chosen, policy)
+        check(chosen, policy)
+        package = pack(loaded, recipe=chosen, paths=self.paths, blobs=stores.blobs, layers=Layers(stores.layers))
+        return Order(package=package, policy=policy, inputs=self.context)
+
+
+def recorded(stores: Stores, record: Record) -> Order:
+    """Read an order from the record: of a run that waits, or to be run again with the image and snapshot it had."""
+    digests = record.digests
+    snapshot = Snapshot.read(stores.blobs.get(digests.snapshot)) if digests.snapshot else None
+    return Order(
+        package=read_manifest(stores.blobs.get(digests.package)),
+        policy=Policy.read(stores.blobs.get(digests.policy)),
+        inputs=snapshot.given() if snapshot else json.loads(stores.blobs.get(record.inputs_digest)),
+        image_id=digests.image,
+        snapshot=snapshot,
+        replay_of=record.replay_of,
+    )
+
+
+def afresh(order: Order) -> Order:
+    """Return the same with today's context, and as a run of its own."""
+    return replace(order, snapshot=None, replay_of="")
+
+
+def _check_inputs(inputs: Mapping[str, JsonValue], recipe: Recipe, policy: Policy) -> None:
+    for key, value in inputs.items():
+        check_entry(key, value)
+        if not allows(key, recipe.context.reads, policy.context.reads):
+            raise ContextError(
+                f"the recipe {recipe.name!r} may not read {key!r}, so setting it for this run would change nothing",
+                hint="It reads: " + (", ".join(recipe.context.reads or policy.context.reads) or "nothing") + ".",
+            )

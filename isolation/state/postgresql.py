@@ -1,0 +1,101 @@
+"""PostgreSQL by URL: as durable, and as alone when it writes, as SQLite in a folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from isolation.errors import DatabaseLostError, SettingsError, StorageError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL, ExceptionContext
+
+_BUSY_TIMEOUT_S = 30.0
+_CONNECT_TIMEOUT_S = 10
+_WRITERS = 0x69736F6C
+"""The advisory lock that each writer holds until its commit: one number, the same for every release."""
+
+_SHUTTING_DOWN = "57"
+# https://www.postgresql.org/docs/current/errcodes-appendix.html, by code or by class (its first two signs)
+_FAULTS = {
+    "53100": ("has no space left on its disk", "Free some there."),
+    "53300": ("lets in no more connections", "Raise its max_connections, or run fewer workers."),
+    "55P03": ("is busy: another process has held it for too long", "Try again; see who holds it in pg_stat_activity."),
+    "25006": ("is read-only", "Name its primary server."),
+    "42501": ("refuses this user", "Grant it all rights on the schema."),
+    "28": ("refuses this user", "Check user and password in the URL, and pg_hba.conf."),
+    "3D": ("is not there", "Create it: `createdb NAME`."),
+    _SHUTTING_DOWN: ("is shutting down", "Try again when it is up."),
+    "58": ("reports errors of its disk", "See the server's log."),
+    "XX": ("is damaged", "See the server's log."),
+}
+
+
+def connect(url: str) -> Engine:
+    """
+    Open a database by its URL; SettingsError for one that cannot be, StorageError where nothing answers.
+
+    Readers see one moment (repeatable read). A writer takes the lock of all writers first, and reads after that what is
+    committed: nobody's writes can come between its reads and its own.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise SettingsError(f"the database {url!r} is no URL", hint=_EXAMPLE) from error
+    if parsed.get_backend_name() != "postgresql":
+        raise SettingsError(f"the database {shown(parsed)} is no PostgreSQL", hint=_EXAMPLE)
+    try:
+        engine = create_engine(
+            parsed.set(drivername="postgresql+psycopg"),
+            pool_pre_ping=True,  # a server that was restarted meanwhile costs a new connection, and no error
+            connect_args={
+                "connect_timeout": _CONNECT_TIMEOUT_S,
+                "application_name": "isolation",
+                "options": f"-c synchronous_commit=on -c lock_timeout={int(_BUSY_TIMEOUT_S * 1000)}",
+            },
+        )
+    except ImportError as error:
+        hint = "Install it: `pip install 'recipe-isolation[postgresql]'`."
+        raise SettingsError("PostgreSQL needs the package psycopg, which is not installed", hint=hint) from error
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("writes"):
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS})")
+        else:
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+
+    @event.listens_for(engine, "handle_error")
+    def translate(context: ExceptionContext) -> BaseException | None:
+        return _fault_of(context.original_exception, parsed)
+
+    return engine
+
+
+def shown(url: URL | str) -> str:
+    """
+    Write a URL for people, without its password.
+
+    >>> shown("postgresql://ann:secret@db/runs")
+    'postgresql://ann:***@db/runs'
+    """
+    return make_url(url).render_as_string(hide_password=True)
+
+
+def _fault_of(error: BaseException, url: URL) -> StorageError | None:
+    if not type(error).__module__.startswith("psycopg"):
+        return None
+    code = getattr(error, "sqlstate", None) or ""
+    said = str(error).strip().partition("\n")[0]
+    unknown = (f"refuses us: {said} ({code})", "See the server's log.")
+    if not code:  # nothing but a lost or refused connection has none
+        unknown = (f"does not answer: {said}", "Start it, or choose another with --database.")
+    what, hint = _FAULTS.get(code) or _FAULTS.get(code[:2]) or unknown
+    kind = DatabaseLostError if not code or code[:2] == _SHUTTING_DOWN else StorageError
+    return kind(f"the database {shown(url)} {what}", hint=hint)
+
+
+_EXAMPLE = "Write it as in postgresql://user:password@host/name."

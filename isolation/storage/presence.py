@@ -1,0 +1,153 @@
+"""
+Who runs runs: every process that does is present in the database, by a beat that it counts up as long as it lives.
+
+Nobody compares clocks, which jump. A process is gone where this machine can tell that, or where somebody watched its
+beat stand still for ``LEASE_S`` of his own monotonic clock. Whoever finds one gone takes its runs from it, and with
+each run goes its epoch: a process that was only paused, and comes back, can finish none of them any more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from sqlalchemy import delete, insert, select, update
+
+from isolation.owner import Owner, is_gone, this_process
+from isolation.state.schema import controllers, runs
+from isolation.storage.moves import move
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from isolation.state.database import Database
+
+LEASE_S = 30.0
+BEAT_S = LEASE_S / 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Other:
+    """A process that runs runs, as it was seen once."""
+
+    controller_id: str
+    owner: Owner
+    beat: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Buried:
+    """What became of the runs of a process that is gone: those from the queue are there again, the others abandoned."""
+
+    requeued: tuple[str, ...] = ()
+    abandoned: tuple[str, ...] = ()
+
+
+class Presence:
+    """The presence of this process among all that run runs on one database, and a look at the others."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.controller_id = uuid4().hex
+
+    def enter(self, connection: Connection, at: str) -> None:
+        """Be present from this transaction on, if it was not before: called with every run that is taken."""
+        present = select(controllers.c.controller_id).where(controllers.c.controller_id == self.controller_id)
+        if connection.scalar(present) is None:
+            owner = this_process()
+            connection.execute(
+                insert(controllers).values(
+                    controller_id=self.controller_id,
+                    owner_boot=owner.boot,
+                    owner_pid=owner.pid,
+                    owner_started=owner.started,
+                    started_at=at,
+                    beat=0,
+                )
+            )
+
+    def beat(self) -> bool:
+        """Tell the others that this process lives; False where it was taken for dead, or was never present."""
+        ours = controllers.c.controller_id == self.controller_id
+        with self._database.writing() as connection:
+            return connection.execute(update(controllers).where(ours).values(beat=controllers.c.beat + 1)).rowcount == 1
+
+    def cancelled(self) -> tuple[str, ...]:
+        """Name the runs of this process that somebody wants to end."""
+        asked = (runs.c.state == "running") & runs.c.cancelled_at.is_not(None)
+        with self._database.reading() as connection:
+            query = select(runs.c.run_id).where(asked, runs.c.controller_id == self.controller_id)
+            return tuple(connection.scalars(query))
+
+    def leave(self) -> None:
+        """Be present no more; a process that still has a run stays, for somebody to find it."""
+        ours = controllers.c.controller_id == self.controller_id
+        mine = select(runs.c.run_id).where(runs.c.controller_id == self.controller_id)
+        with self._database.writing() as connection:
+            if connection.scalar(mine.limit(1)) is None:
+                connection.execute(delete(controllers).where(ours))
+
+    def others(self) -> tuple[Other, ...]:
+        """Look at all the others."""
+        with self._database.reading() as connection:
+            not_ours = controllers.c.controller_id != self.controller_id
+            rows = connection.execute(select(controllers).where(not_ours)).all()
+        return tuple(
+            Other(
+                controller_id=row.controller_id,
+                owner=Owner(boot=row.owner_boot, pid=row.owner_pid, started=row.owner_started),
+                beat=row.beat,
+            )
+            for row in rows
+        )
+
+    def gone(self) -> tuple[Other, ...]:
+        """Return those of the others whose process has surely ended, on this machine."""
+        return tuple(other for other in self.others() if is_gone(other.owner))
+
+    def runs_of(self, other: Other) -> tuple[str, ...]:
+        """Name the runs that another runs, in the order of their submission."""
+        with self._database.reading() as connection:
+            query = select(runs.c.run_id).where(runs.c.controller_id == other.controller_id)
+            return tuple(connection.scalars(query.order_by(runs.c.number)))
+
+    def bury(self, other: Other, at: str) -> Buried:
+        """Take the runs of one that is gone, in one transaction; nothing if it beat again since it was seen."""
+        theirs = runs.c.controller_id == other.controller_id
+        seen = (controllers.c.controller_id == other.controller_id) & (controllers.c.beat == other.beat)
+        with self._database.writing() as connection:
+            if connection.scalar(select(controllers.c.beat).where(seen)) is None:
+                return Buried()
+            rows = connection.execute(select(runs.c.run_id, runs.c.queued).where(theirs).order_by(runs.c.number)).all()
+            for row in rows:
+                if row.queued:
+                    move(connection, row.run_id, "queued", controller_id=None, due_at=None, parked_at=at)
+                else:
+                    died = {"cause": "controller:died", "finished_at": at}
+                    move(connection, row.run_id, "abandoned", controller_id=None, **died)
+            connection.execute(delete(controllers).where(seen))
+        return Buried(
+            requeued=tuple(row.run_id for row in rows if row.queued),
+            abandoned=tuple(row.run_id for row in rows if not row.queued),
+        )
+
+
+class Lookout:
+    """Watches the beats of the others over time; asked again and again by one that goes on for long."""
+
+    def __init__(self, presence: Presence) -> None:
+        self._presence = presence
+        self._since: dict[str, tuple[int, float]] = {}
+
+    def stale(self, now_s: float) -> tuple[Other, ...]:
+        """Return those that are gone; ``now_s`` is the monotonic clock's."""
+        others = self._presence.others()
+        since = {}
+        for other in others:
+            beat, at_s = self._since.get(other.controller_id, (other.beat, now_s))
+            since[other.controller_id] = (beat, at_s) if beat == other.beat else (other.beat, now_s)
+        self._since = since
+        return tuple(
+            other for other in others if is_gone(other.owner) or now_s - since[other.controller_id][1] >= LEASE_S
+        )

@@ -1,0 +1,181 @@
+"""
+The queue: runs that wait for whoever takes them, first those whose namespace has the fewest running.
+
+Among namespaces with as many running, the one that has waited longest for its turn; within a namespace the highest
+priority, and of those the first submitted. So no namespace can hold up another, however much it submits, and a priority
+counts among its own.
+
+A run that waits for its next attempt has a moment at which it is due. The wall clock may jump: one that was set back
+to before the moment at which the wait began does not make it longer, it ends it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, func, insert, or_, select, update
+
+from isolation.errors import IdempotencyError, QueueFullError
+from isolation.settings import DEFAULT_NAMESPACE
+from isolation.state.schema import namespaces, runs
+from isolation.storage.moves import move
+from isolation.storage.presence import Presence
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, Select
+
+    from isolation.model.run import Digests
+    from isolation.state.database import Database
+
+MOST_WAITING = 10_000
+"""Runs of one namespace that may wait at once."""
+_waiting = runs.c.state == "queued"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submission:
+    """What is put into the queue. ``key``: who submits twice with the same gets the run of the first."""
+
+    run_id: str
+    recipe: str
+    policy: str
+    digests: Digests
+    inputs_digest: str
+    priority: int = 0
+    key: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """A run that was taken from the queue. ``lost``: attempts that began, and of which nobody told the end."""
+
+    namespace: str
+    run_id: str
+    epoch: int
+    lost: int
+
+
+class Queue:
+    """The queue of one database: who submits does so in one namespace, who takes has those of all."""
+
+    def __init__(
+        self, database: Database, namespace: str = DEFAULT_NAMESPACE, presence: Presence | None = None
+    ) -> None:
+        self._database = database
+        self._namespace = namespace
+        self._presence = presence or Presence(database)
+
+    def submit(self, wanted: Submission, at: str) -> str:
+        """
+        Put a run into the queue, and return its id: that of an earlier one, if that was submitted with the same key.
+
+        IdempotencyError where the same key was given to something else, QueueFullError where too many wait.
+        """
+        with self._database.writing() as connection:
+            known = self._known(connection, wanted)
+            if known is not None:
+                return known
+            here = runs.c.namespace == self._namespace
+            count = connection.scalar(select(func.count()).select_from(runs).where(_waiting, here)) or 0
+            if count >= MOST_WAITING:
+                raise QueueFullError(
+                    f"{count} runs of the namespace {self._namespace!r} wait in the queue already",
+                    hint="Submit it again when some have run; `isolation runs --queued` lists them.",
+                )
+            connection.execute(insert(runs).values(self._row(wanted, at)))
+        return wanted.run_id
+
+    def claim(self, now: str) -> Claim | None:
+        """Take the run whose turn it is, for this process; None if none is due. ``now`` is the wall clock's."""
+        with self._database.writing() as connection:
+            namespace = _next_namespace(connection, now)
+            if namespace is None:
+                return None
+            query = select(runs).where(_waiting, _due(now), runs.c.namespace == namespace)
+            row = connection.execute(query.order_by(runs.c.priority.desc(), runs.c.number).limit(1)).one()
+            self._presence.enter(connection, now)
+            move(
+                connection,
+                row.run_id,
+                "running",
+                controller_id=self._presence.controller_id,
+                epoch=row.epoch + 1,
+                begun=row.begun + 1,
+                begun_at=now,
+                started_at=row.started_at or now,
+                parked_at=None,
+                due_at=None,
+            )
+            _take_turn(connection, namespace)
+        return Claim(namespace=namespace, run_id=row.run_id, epoch=row.epoch + 1, lost=row.begun - row.attempts)
+
+    def waiting(self) -> dict[str, int]:
+        """Count the runs that wait, by namespace, due or not."""
+        with self._database.reading() as connection:
+            query = select(runs.c.namespace, func.count()).where(_waiting).group_by(runs.c.namespace)
+            return _by_name(connection, query)
+
+    def _known(self, connection: Connection, wanted: Submission) -> str | None:
+        if wanted.key is None:
+            return None
+        same = (runs.c.namespace == self._namespace) & (runs.c.idempotency_key == wanted.key)
+        columns = (runs.c.run_id, runs.c.package_digest, runs.c.policy_digest, runs.c.inputs_digest)
+        row = connection.execute(select(*columns).where(same)).one_or_none()
+        if row is None:
+            return None
+        if (*row[1:],) != (wanted.digests.package, wanted.digests.policy, wanted.inputs_digest):
+            raise IdempotencyError(
+                f"the key {wanted.key!r} was given to another run, {row.run_id}, whose recipe, policy or values differ",
+                hint="Choose a new key for what is new.",
+            )
+        return str(row.run_id)
+
+    def _row(self, wanted: Submission, at: str) -> dict[str, object]:
+        return {
+            "namespace": self._namespace,
+            "run_id": wanted.run_id,
+            "idempotency_key": wanted.key,
+            "recipe": wanted.recipe,
+            "policy": wanted.policy,
+            "state": "queued",
+            "queued": True,
+            "priority": wanted.priority,
+            "epoch": 0,
+            "submitted_at": at,
+            "begun": 0,
+            "attempts": 0,
+            "package_digest": wanted.digests.package,
+            "policy_digest": wanted.digests.policy,
+            "inputs_digest": wanted.inputs_digest,
+            "replay_of": "",
+        }
+
+
+def _due(now: str) -> ColumnElement[bool]:
+    return or_(runs.c.due_at.is_(None), runs.c.due_at <= now, runs.c.parked_at > now)
+
+
+def _next_namespace(connection: Connection, now: str) -> str | None:
+    """Return the namespace that has its turn, of those with a run that is due."""
+    found: Sequence[str] = connection.scalars(select(runs.c.namespace).where(_waiting, _due(now)).distinct()).all()
+    if len(found) < 2:  # noqa: PLR2004 - nobody to be fair to
+        return found[0] if found else None
+    running = runs.c.state == "running"
+    by_namespace = select(runs.c.namespace, func.count()).where(running).group_by(runs.c.namespace)
+    counts = _by_name(connection, by_namespace)
+    turns = _by_name(connection, select(namespaces.c.namespace, namespaces.c.turn))
+    return min(found, key=lambda name: (counts.get(name, 0), turns.get(name, 0), name))
+
+
+def _by_name(connection: Connection, query: Select[Any]) -> dict[str, int]:
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def _take_turn(connection: Connection, namespace: str) -> None:
+    turn = (connection.scalar(select(func.max(namespaces.c.turn))) or 0) + 1
+    known = connection.execute(update(namespaces).where(namespaces.c.namespace == namespace).values(turn=turn))
+    if known.rowcount == 0:
+        connection.execute(insert(namespaces).values(namespace=namespace, turn=turn))

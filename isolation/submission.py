@@ -1,0 +1,75 @@
+"""Puts a run into the queue, and waits for it; nobody asks an engine here."""
+
+from __future__ import annotations
+
+import threading
+from secrets import token_hex
+from typing import TYPE_CHECKING
+
+from isolation.clock import timestamp
+from isolation.errors import WaitTimeoutError
+from isolation.rules.entitlement import secrets_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from isolation.clock import Clock
+    from isolation.model.run import RunSummary
+    from isolation.order import Wanted
+    from isolation.stores import Stores
+
+_LOOK_S = 0.2
+_ENDED = {"finished", "abandoned"}
+
+
+def new_run_id(clock: Clock) -> str:
+    """Name a run: by the time, so that they sort, and by chance."""
+    return f"{clock.now():%Y%m%d-%H%M%S}-{token_hex(4)}"
+
+
+def submit(stores: Stores, wanted: Wanted, clock: Clock, *, priority: int = 0, key: str | None = None) -> str:
+    """
+    Pack a recipe and put it into the queue; returns the run's id, and that of the first for who gives a ``key`` again.
+
+    Whether the image, the secrets and the limits can be had is seen by whoever takes it.
+    """
+    from isolation.storage.queue import Submission  # noqa: PLC0415 - slow to import
+
+    order = wanted.order(stores, secrets_of)
+    digests, inputs_digest = order.record(stores)
+    submission = Submission(
+        run_id=new_run_id(clock),
+        recipe=order.package.recipe.name,
+        policy=order.policy.name,
+        digests=digests,
+        inputs_digest=inputs_digest,
+        priority=priority,
+        key=key,
+    )
+    return stores.queue.submit(submission, timestamp(clock.now()))
+
+
+def wait(
+    stores: Stores,
+    run: str,
+    clock: Clock,
+    *,
+    timeout_s: float | None = None,
+    tell: Callable[[RunSummary], object] = lambda _: None,
+) -> RunSummary:
+    """Wait until a run has ended; ``tell`` hears of each change. WaitTimeoutError, and the run goes on."""
+    until_s = None if timeout_s is None else clock.monotonic_s() + timeout_s
+    run_id = stores.ledger.resolve(run)  # `last` may be another's soon
+    told = None
+    while True:
+        summary = stores.ledger.summary(run_id)
+        if (summary.state, summary.attempts) != told:
+            told = summary.state, summary.attempts
+            tell(summary)
+        if summary.state in _ENDED:
+            return summary
+        if until_s is not None and clock.monotonic_s() >= until_s:
+            raise WaitTimeoutError(
+                f"the run {run_id} is still {summary.state} after {timeout_s:g} s", hint="It goes on; wait again."
+            )
+        threading.Event().wait(_LOOK_S)

@@ -1,0 +1,73 @@
+"""A PostgreSQL server of the tests' own: a folder, a socket, no port; and a fresh database whenever asked."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+_ELSEWHERE = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+_SUPERUSER = "postgres"
+
+
+class Server:
+    """One server. ``kill`` takes it away as a crash does, ``start`` brings it back on the same folder."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="isolation-pg-"))
+        # Its programs refuse to be root.
+        self._as: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            account = pwd.getpwnam(_SUPERUSER)
+            os.chown(self._folder, account.pw_uid, account.pw_gid)
+            self._as = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        self._numbers = itertools.count()
+        self._run("initdb", "--username", _SUPERUSER, "--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8")
+        with (self._folder / "data" / "postgresql.conf").open("a") as conf:
+            conf.write(f"listen_addresses = ''\nunix_socket_directories = '{self._folder}'\nmax_connections = 200\n")
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self._run("pg_ctl", "--wait", "--log", str(self._folder / "log"), "start")
+
+    def kill(self) -> None:
+        """End it and all its processes at once, without any last word."""
+        pid = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGKILL)
+        # Its processes end by themselves when they miss it; a server starts again only after them.
+
+    def stop(self) -> None:
+        """End it, and take its folder away."""
+        self._run("pg_ctl", "--wait", "--mode", "immediate", "stop")
+        shutil.rmtree(self._folder)
+
+    def url(self) -> str:
+        """Make an empty database, and return its URL."""
+        name = f"test_{next(self._numbers)}"
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return self._url(name)
+
+    def _url(self, name: str) -> str:
+        return f"postgresql://{_SUPERUSER}@/{name}?host={self._folder}"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        found = shutil.which(program) or next((str(path / program) for path in reversed(_ELSEWHERE)), program)
+        subprocess.run(
+            [found, "--pgdata", str(self._folder / "data"), *arguments],
+            check=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            cwd=self._folder,
+            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
+            **self._as,
+        )

@@ -1,0 +1,137 @@
+"""Who runs runs, and what becomes of the runs of one who is gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import update
+
+from isolation.errors import RunEndedError
+from isolation.owner import this_process
+from isolation.state.schema import controllers
+from isolation.storage.ledger import Ledger
+from isolation.storage.presence import LEASE_S, Lookout, Presence
+from isolation.storage.queue import Queue, Submission
+
+if TYPE_CHECKING:
+    from isolation.model.run import Digests
+    from isolation.state.database import Database
+
+
+class Process:
+    """A process on the database: its presence, its ledger and its queue."""
+
+    def __init__(self, database: Database, name: str) -> None:
+        self.presence = Presence(database)
+        self.presence.controller_id = name
+        self.ledger = Ledger(database, presence=self.presence)
+        self.queue = Queue(database, presence=self.presence)
+
+
+@pytest.fixture
+def ours(database: Database) -> Process:
+    return Process(database, "ours")
+
+
+@pytest.fixture
+def theirs(database: Database) -> Process:
+    return Process(database, "theirs")
+
+
+def submit(process: Process, run_id: str, digests: Digests) -> None:
+    wanted = Submission(run_id=run_id, recipe="etl", policy="default", digests=digests, inputs_digest="n")
+    process.queue.submit(wanted, "t0")
+
+
+def test_one_is_gone_only_if_its_process_has_surely_ended(database: Database, digests: Digests) -> None:
+    """To call a living run abandoned would throw its work away."""
+    us = this_process()
+    changes: dict[str, dict[str, str | int]] = {
+        "living": {},
+        "rebooted": {"owner_boot": "another boot"},
+        "reused": {"owner_started": "1"},
+        "elsewhere": {"owner_boot": us.boot.split(" ")[0] + " pid:[1]", "owner_pid": 2**22 + 1},
+    }
+    for name, values in changes.items():
+        Process(database, name).ledger.start(name, "etl", "default", digests, "t1")
+        with database.writing() as connection:
+            connection.execute(
+                update(controllers).where(controllers.c.controller_id == name).values(owner_pid=us.pid, **values)
+                if "owner_pid" not in values
+                else update(controllers).where(controllers.c.controller_id == name).values(**values)
+            )
+
+    assert {other.controller_id for other in Presence(database).gone()} == {"rebooted", "reused"}
+
+
+def test_whose_beat_stands_still_for_a_lease_is_gone(ours: Process, theirs: Process, digests: Digests) -> None:
+    """By the watcher's own clock: none is compared with another's."""
+    theirs.ledger.start("r1", "etl", "default", digests, "t1")
+    lookout = Lookout(ours.presence)
+
+    assert lookout.stale(100.0) == ()
+    assert lookout.stale(100.0 + LEASE_S - 0.1) == ()
+    assert theirs.presence.beat()
+    assert lookout.stale(100.0 + LEASE_S) == ()
+    assert lookout.stale(100.0 + 2 * LEASE_S - 0.1) == ()
+    (stale,) = lookout.stale(100.0 + 2 * LEASE_S)
+    assert stale.controller_id == "theirs"
+
+
+def test_one_that_beat_again_is_not_buried(ours: Process, theirs: Process, digests: Digests) -> None:
+    """Between the look and the deed it came back."""
+    theirs.ledger.start("r1", "etl", "default", digests, "t1")
+    (seen,) = ours.presence.others()
+    assert theirs.presence.beat()
+
+    assert ours.presence.bury(seen, "t2").abandoned == ()
+    assert ours.ledger.summary("r1").state == "running"
+
+
+def test_the_runs_of_one_who_is_gone_are_abandoned_or_wait_again(
+    ours: Process, theirs: Process, digests: Digests
+) -> None:
+    """Whoever started a run by hand went with its process; whoever submitted one still wants it."""
+    theirs.ledger.start("by-hand", "etl", "default", digests, "t1")
+    submit(theirs, "submitted", digests)
+    claim = theirs.queue.claim("t1")
+    assert claim is not None
+    (seen,) = ours.presence.others()
+
+    buried = ours.presence.bury(seen, "t2")
+
+    assert (buried.requeued, buried.abandoned) == (("submitted",), ("by-hand",))
+    assert not theirs.presence.beat()
+    again = ours.queue.claim("t3")
+    assert again is not None
+    assert (again.run_id, again.epoch, again.lost) == ("submitted", claim.epoch + 1, 1)
+
+
+def test_who_was_paused_past_its_lease_can_finish_nothing(ours: Process, theirs: Process, digests: Digests) -> None:
+    """While it waits for another, and when another has it."""
+    submit(theirs, "r1", digests)
+    claim = theirs.queue.claim("t1")
+    assert claim is not None
+    (seen,) = ours.presence.others()
+    ours.presence.bury(seen, "t2")
+
+    for _ in range(2):
+        with pytest.raises(RunEndedError, match="taken over"), theirs.ledger.settling("r1", claim.epoch):
+            pytest.fail("the block must not be entered")
+        with pytest.raises(RunEndedError, match="taken over"):
+            theirs.ledger.give_back("r1", claim.epoch, "t3")
+        ours.queue.claim("t3")
+
+
+def test_who_leaves_is_no_more_there_unless_it_still_has_a_run(database: Database, digests: Digests) -> None:
+    """One that leaves a run behind must be found."""
+    one, another = Process(database, "one"), Process(database, "another")
+    one.ledger.start("r1", "etl", "default", digests, "t1")
+    another.ledger.start("r2", "etl", "default", digests, "t1")
+    another.ledger.abandon("r2", "t2")
+
+    one.presence.leave()
+    another.presence.leave()
+
+    assert [other.controller_id for other in Presence(database).others()] == ["one"]

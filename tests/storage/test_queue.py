@@ -1,0 +1,212 @@
+"""The queue: whose turn it is, once, and never for what was cancelled."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from isolation.errors import IdempotencyError, InputError, QueueFullError, TooLateError
+from isolation.model.outcome import Outcome
+from isolation.storage import queue as queue_module
+from isolation.storage.ledger import Ledger
+from isolation.storage.queue import Claim, Queue, Submission
+
+if TYPE_CHECKING:
+    from isolation.model.run import Digests
+    from isolation.state.database import Database
+    from tests.conftest import ResultOf
+
+NOW = "2026-01-01T00:00:00.000Z"
+LATER = "2026-01-01T00:00:10.000Z"
+
+
+@pytest.fixture
+def queue(database: Database) -> Queue:
+    return Queue(database)
+
+
+@pytest.fixture
+def wanted(digests: Digests) -> Submission:
+    return Submission(run_id="r1", recipe="etl", policy="default", digests=digests, inputs_digest="n")
+
+
+def take(queue: Queue, now: str = NOW) -> Claim:
+    claim = queue.claim(now)
+    assert claim is not None
+    return claim
+
+
+def take_all(queue: Queue) -> list[str]:
+    found = []
+    while (claim := queue.claim(NOW)) is not None:
+        found.append(claim.run_id)
+    return found
+
+
+def test_a_run_is_taken_once(queue: Queue, wanted: Submission, ledger: Ledger) -> None:
+    """And is listed all the while."""
+    queue.submit(wanted, NOW)
+    assert (ledger.summary("r1").state, queue.waiting()) == ("queued", {"default": 1})
+
+    claim = take(queue)
+
+    assert claim == Claim(namespace="default", run_id="r1", epoch=1, lost=0)
+    assert queue.claim(NOW) is None
+    assert (ledger.summary("r1").state, queue.waiting()) == ("running", {})
+
+
+def test_many_who_take_at_once_take_each_run_once(queue: Queue, wanted: Submission) -> None:
+    """Two workers on one run would be two merges, but for the epoch."""
+    for number in range(40):
+        queue.submit(replace(wanted, run_id=f"r{number}"), NOW)
+
+    with ThreadPoolExecutor(8) as pool:
+        taken = [run_id for found in pool.map(lambda _: take_all(queue), range(8)) for run_id in found]
+
+    assert sorted(taken) == sorted(f"r{number}" for number in range(40))
+
+
+def test_the_highest_priority_goes_first_and_then_the_first_submitted(queue: Queue, wanted: Submission) -> None:
+    """Negative ones go last."""
+    for run_id, priority in (("a", 0), ("b", 5), ("c", 0), ("d", 5), ("e", -1)):
+        queue.submit(replace(wanted, run_id=run_id, priority=priority), NOW)
+
+    assert take_all(queue) == ["b", "d", "a", "c", "e"]
+
+
+def test_no_namespace_holds_up_another(database: Database, wanted: Submission) -> None:
+    """However much it submits, and with whatever priority: they take turns."""
+    for number in range(5):
+        Queue(database, "greedy").submit(replace(wanted, run_id=f"g{number}", priority=99), NOW)
+    for number in range(2):
+        Queue(database, "modest").submit(replace(wanted, run_id=f"m{number}"), NOW)
+
+    assert take_all(Queue(database)) == ["g0", "m0", "g1", "m1", "g2", "g3", "g4"]
+
+
+def test_who_has_fewer_running_goes_first(database: Database, wanted: Submission, result_of: ResultOf) -> None:
+    """Long runs count for as long as they are."""
+    for name in ("a", "b"):
+        for number in range(3):
+            Queue(database, name).submit(replace(wanted, run_id=f"{name}{number}"), NOW)
+    queue = Queue(database)
+    assert [take(queue).run_id for _ in range(4)] == ["a0", "b0", "a1", "b1"]
+    for run_id in ("b0", "b1"):
+        with Ledger(database, "b").settling(run_id) as settling:
+            settling.finish(result_of(run_id), NOW)
+
+    assert [take(queue).run_id, *take_all(queue)] == ["b2", "a2"]
+
+
+def test_a_run_that_waits_for_its_next_attempt_is_taken_when_it_is_due(
+    queue: Queue, wanted: Submission, ledger: Ledger, result_of: ResultOf
+) -> None:
+    """Nobody waits for it meanwhile."""
+    queue.submit(wanted, NOW)
+    claim = take(queue)
+    attempt = result_of("r1", outcome=Outcome.FAILED).attempts[0]
+    with ledger.settling("r1", claim.epoch) as settling:
+        settling.park(attempt, NOW, LATER, afresh=False)
+
+    assert queue.claim("2026-01-01T00:00:09.999Z") is None
+    assert (ledger.summary("r1").state, ledger.summary("r1").due_at) == ("queued", LATER)
+    assert take(queue, LATER) == Claim(namespace="default", run_id="r1", epoch=2, lost=0)
+    assert ledger.attempts("r1") == (attempt,)
+
+
+def test_a_clock_that_is_set_back_ends_a_wait(
+    queue: Queue, wanted: Submission, ledger: Ledger, result_of: ResultOf
+) -> None:
+    """Else a retry in ten seconds would be one in an hour and ten seconds."""
+    queue.submit(wanted, NOW)
+    claim = take(queue)
+    with ledger.settling("r1", claim.epoch) as settling:
+        settling.park(result_of("r1").attempts[0], NOW, LATER, afresh=False)
+
+    assert queue.claim(NOW) is None
+    assert take(queue, "2025-12-31T23:00:00.000Z").run_id == "r1"
+
+
+def test_the_same_key_is_the_same_run(queue: Queue, wanted: Submission, ledger: Ledger, database: Database) -> None:
+    """Also after it has run, and also when the answers come in another order; in another namespace it is another."""
+    assert queue.submit(replace(wanted, key="nightly"), NOW) == "r1"
+    assert queue.submit(replace(wanted, run_id="r2", key="nightly"), LATER) == "r1"
+    take(queue)
+    assert queue.submit(replace(wanted, run_id="r3", key="nightly"), LATER) == "r1"
+    assert [run.run_id for run in ledger.list(9)] == ["r1"]
+
+    assert Queue(database, "other").submit(replace(wanted, run_id="r4", key="nightly"), NOW) == "r4"
+    with pytest.raises(IdempotencyError, match="'nightly' was given to another run, r1"):
+        queue.submit(replace(wanted, run_id="r5", inputs_digest="other", key="nightly"), NOW)
+
+
+def test_submissions_with_one_key_at_once_are_one_run(queue: Queue, wanted: Submission, ledger: Ledger) -> None:
+    """Whoever gets no answer asks again, perhaps while the first question is still under way."""
+    with ThreadPoolExecutor(8) as pool:
+        found = pool.map(lambda number: queue.submit(replace(wanted, run_id=f"r{number}", key="k"), NOW), range(24))
+
+    assert len({*found}) == 1
+    assert len(ledger.list(99)) == 1
+
+
+def test_a_full_queue_refuses_and_others_still_submit(
+    database: Database, queue: Queue, wanted: Submission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until some have run."""
+    monkeypatch.setattr(queue_module, "MOST_WAITING", 3)
+    for number in range(3):
+        queue.submit(replace(wanted, run_id=f"r{number}", key=f"k{number}"), NOW)
+
+    with pytest.raises(QueueFullError, match="3 runs of the namespace 'default' wait"):
+        queue.submit(replace(wanted, run_id="r3"), NOW)
+    assert queue.submit(replace(wanted, run_id="again", key="k1"), NOW) == "r1"
+    assert Queue(database, "other").submit(replace(wanted, run_id="o1"), NOW) == "o1"
+    take(queue)
+    take(queue)
+    assert queue.submit(replace(wanted, run_id="r4"), NOW) == "r4"
+
+
+def test_a_run_that_waits_is_cancelled_at_once(queue: Queue, wanted: Submission, ledger: Ledger) -> None:
+    """It has a result like any other, without an attempt."""
+    queue.submit(wanted, NOW)
+
+    assert ledger.cancel("r1", LATER)
+
+    assert queue.claim(NOW) is None
+    result = ledger.get("r1")
+    assert (result.outcome, result.attempts, result.engine, result.digests.snapshot) == (
+        Outcome.CANCELLED,
+        (),
+        None,
+        "",
+    )
+    with pytest.raises(TooLateError, match="the run r1 has ended before: cancelled"):
+        ledger.cancel("r1", LATER)
+
+
+def test_a_running_run_is_told_and_merges_no_more(queue: Queue, wanted: Submission, ledger: Ledger) -> None:
+    """Whoever settles it sees that somebody was promised its end."""
+    queue.submit(wanted, NOW)
+    claim = take(queue)
+    with ledger.settling("r1", claim.epoch) as settling:
+        assert not settling.cancelled
+
+    assert not ledger.cancel("r1", LATER)
+
+    assert ledger.summary("r1").cancelled_at == LATER
+    with ledger.settling("r1", claim.epoch) as settling:
+        assert settling.cancelled
+
+
+def test_a_run_in_another_namespace_cannot_be_seen_or_cancelled(database: Database, wanted: Submission) -> None:
+    """Tenants do not meet."""
+    Queue(database, "one").submit(wanted, NOW)
+    other = Ledger(database, "other")
+
+    assert other.list(9) == ()
+    for ask in (other.get, other.summary, other.record, lambda run: other.cancel(run, NOW)):
+        with pytest.raises(InputError, match="there is no run 'r1'"):
+            ask("r1")
