@@ -6,7 +6,8 @@ Run recipes that nobody has to trust: isolated, measured, merged as one transact
     >>> result.outcome, result.changes.set["quickstart.rows"]   # doctest: +SKIP
     (<Outcome.SUCCEEDED: 'succeeded'>, 12)
 
-``run`` opens a controller for one run; keep a ``Controller`` (from ``open_controller``) for more.
+``run`` opens a controller for one run; keep a ``Controller`` (from ``open_controller``) for more. ``submit``, ``wait``
+and ``cancel`` are for runs that a worker carries out.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from isolation.api import open_controller, run
+    from isolation.api import cancel, open_controller, run, submit, wait
     from isolation.controller import Controller
     from isolation.errors import IsolationError
     from isolation.model.event import Watcher
@@ -31,9 +32,12 @@ __all__ = [
     "Policy",
     "Result",
     "Watcher",
+    "cancel",
     "load_policy",
     "open_controller",
     "run",
+    "submit",
+    "wait",
 ]
 
 _HOMES = {
@@ -43,9 +47,12 @@ _HOMES = {
     "Policy": "isolation.model.policy",
     "Result": "isolation.model.run",
     "Watcher": "isolation.model.event",
+    "cancel": "isolation.api",
     "load_policy": "isolation.packaging.policy",
     "open_controller": "isolation.api",
     "run": "isolation.api",
+    "submit": "isolation.api",
+    "wait": "isolation.api",
 }
 
 

@@ -1,4 +1,4 @@
-"""The two functions for programs: the command line is a thin layer over the same."""
+"""The functions for programs: the command line is a thin layer over the same."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isolation import wiring
+from isolation.clock import SystemClock, timestamp
 from isolation.settings import load_settings
 
 if TYPE_CHECKING:
@@ -75,3 +76,69 @@ def run(
         return controller.run(
             Path(recipe), policy=policy, context=context, only=only, skip=skip, watcher=watcher, cancel=cancel
         )
+
+
+def submit(
+    recipe: Path | str,
+    *,
+    policy: Policy | str | None = None,
+    context: Mapping[str, JsonValue] | None = None,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    priority: int = 0,
+    key: str | None = None,
+    state: Path | str | None = None,
+    database: str | None = None,
+    namespace: str | None = None,
+) -> str:
+    """
+    Put a recipe into the queue, for a worker, and return the run's id; no engine is asked.
+
+    Whoever submits the same again with the same ``key`` gets the id of the first. A higher ``priority`` goes first in
+    its namespace. Raises QueueFullError where too many wait.
+    """
+    from isolation.order import Wanted  # noqa: PLC0415 - slow to import
+    from isolation.submission import submit as put  # noqa: PLC0415 - as above
+
+    settings = load_settings(state=state, database=database, namespace=namespace)
+    wanted = Wanted(
+        recipe=recipe,
+        policy=policy or settings.policy,
+        context=context or {},
+        only=only,
+        skip=skip,
+        paths=settings.paths,
+    )
+    with wiring.open_stores(settings) as stores:
+        return put(stores, wanted, SystemClock(), priority=priority, key=key)
+
+
+def wait(
+    run: str,
+    *,
+    timeout_s: float | None = None,
+    state: Path | str | None = None,
+    database: str | None = None,
+    namespace: str | None = None,
+) -> Result:
+    """Wait until a run has ended, and return how; WaitTimeoutError after ``timeout_s`` seconds, and the run goes on."""
+    from isolation.submission import wait as wait_for  # noqa: PLC0415 - slow to import
+
+    with wiring.open_stores(load_settings(state=state, database=database, namespace=namespace)) as stores:
+        return stores.ledger.get(wait_for(stores, run, SystemClock(), timeout_s=timeout_s).run_id)
+
+
+def cancel(
+    run: str,
+    *,
+    state: Path | str | None = None,
+    database: str | None = None,
+    namespace: str | None = None,
+) -> bool:
+    """
+    End a run that waits or runs; tells whether it has ended already with that. TooLateError where it had before.
+
+    Once this returns, nothing of the run is merged any more.
+    """
+    with wiring.open_stores(load_settings(state=state, database=database, namespace=namespace)) as stores:
+        return stores.ledger.cancel(run, timestamp(SystemClock().now()))

@@ -62,8 +62,9 @@ class Settling:
         ``afresh``: the next attempt takes a snapshot of its own.
         """
         self.keep(attempt)
+        waits: dict[str, str | float | None] = {"begun": attempt.number, "parked_at": at, "due_at": due_at}
         anew = {"snapshot_digest": None} if afresh else {}
-        move(self.connection, self.run_id, "queued", controller_id=None, parked_at=at, due_at=due_at, **anew)
+        move(self.connection, self.run_id, "queued", controller_id=None, **waits, **anew)
         self._settled = True
 
     def finish(self, result: Result, at: str) -> None:
