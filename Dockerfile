@@ -73,9 +73,9 @@ RUN python3 -m compileall -q -s /rootfs -p / --invalidation-mode unchecked-hash 
 
 FROM rootfs AS runner
 
-# In this order: the frames of the channel last, one file that host and container share.
+# In this order: what host and container share comes last.
 COPY runner_image/ /opt/runner/
-COPY isolation/contract.py /opt/runner/contract.py
+COPY isolation/contract.py isolation/rules/combine.py /opt/runner/
 RUN chown -R 0:0 /opt/runner; \
     chmod -R u=rwX,go=rX /opt/runner; \
     python3 -m compileall -q --invalidation-mode unchecked-hash /opt/runner; \

@@ -26,7 +26,7 @@ from isolation.sandbox.artifacts import ArtifactIntake
 from isolation.sandbox.cell import cell_labels, cell_name
 from isolation.sandbox.egress.discretion import hide
 from isolation.sandbox.listener import Listener
-from isolation.sandbox.plan import deadlines, plan_document, secrets_payload, write_scope
+from isolation.sandbox.plan import deadlines, plan_document, read_scope, secrets_payload, write_scope
 from isolation.sandbox.transcript import Transcript
 from isolation.stopwatch import Stopwatch
 
@@ -213,6 +213,7 @@ class Attempting:
             tell=self._tell,
             check_entry=check_entry,
             redaction=laid.redaction,
+            read_scope=read_scope(laid.recipe, laid.policy),
         )
         return Listener(
             cell,

@@ -1,5 +1,5 @@
 """
-The one file that host and container share: how bytes cross the channel, and what counts as JSON.
+What host and container share: how bytes cross the channel, and what counts as JSON.
 
 The runner speaks only in frames, and first: what it says of its confinement decides whether the host goes on::
 
@@ -23,7 +23,7 @@ import math
 import re
 import struct
 
-CONTRACT_VERSION = 3
+CONTRACT_VERSION = 4
 
 HELLO = 1
 STEP_STARTED = 2
@@ -61,6 +61,9 @@ MAX_STRING_BYTES = 65_536
 MAX_INTEGER = 2**53
 MAX_VALUE_BYTES = 2**20
 """The largest value of one context key, as JSON."""
+
+MOST_READS = 1_000
+"""The keys that a step can name as read; who read more counts as having read all that it may see."""
 
 LONGEST = {"cause": 100, "type": 200, "message": 4_000, "traceback": 16_000, "level": 50, "logger": 200}
 """In characters: what the runner cuts off of a step's error, and of a log record; a message is bounded by its frame."""
@@ -111,6 +114,18 @@ def dumps(value: object) -> bytes:
     """Write a JSON value compactly, as UTF-8. Raises Malformed for what ``check_json`` refuses."""
     check_json(value)
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def is_context_key(key: object) -> bool:
+    """
+    Tell whether the context can hold something under a key.
+
+    >>> is_context_key("sales.eu"), is_context_key(" sales"), is_context_key(3)
+    (True, False, False)
+    """
+    if not isinstance(key, str) or not key.isprintable():  # a lone surrogate is not printable, and cannot be encoded
+        return False
+    return key == key.strip() != "" and len(key.encode()) <= MAX_KEY_BYTES
 
 
 def check_artifact_name(name: str) -> None:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from contract import LONGEST, RECORD_CHARS, Malformed, loads
+from contract import LONGEST, MOST_READS, RECORD_CHARS, Malformed, is_context_key, loads
 
-_ANSWER_KEYS = {"set", "deleted", "writers", "reads", "outputs", "problem"}
+_ANSWER_KEYS = {"set", "deleted", "writers", "reads", "read_all", "outputs", "problem"}
 _RECORD_KEYS = {"level", "logger", "message", "at"}
-_SPARE = 64
+SPARE = 64
 """Values that the report around an answer may need, so that who checks it again does not find it too large."""
 
 
 def read_answer(content: bytes) -> dict:
     """Read what a step answered. Raises Malformed."""
-    answer = loads(content, spare=_SPARE)
+    answer = loads(content, spare=SPARE)
     if not isinstance(answer, dict) or set(answer) != _ANSWER_KEYS:
         raise Malformed("not an answer")
     good = (
         isinstance(answer["set"], dict)
         and _is_texts(answer["deleted"])
-        and _is_texts(answer["reads"])
+        and _is_reads(answer["reads"])
+        and isinstance(answer["read_all"], bool)
         and isinstance(answer["writers"], dict)
         and _is_texts([*answer["writers"].values()])
         and isinstance(answer["outputs"], dict | None)
@@ -55,6 +56,10 @@ def _is_problem(problem: object) -> bool:
 
 def _is_short(document: dict, *keys: str) -> bool:
     return all(isinstance(document[key], str) and len(document[key]) <= LONGEST[key] for key in keys)
+
+
+def _is_reads(value: object) -> bool:
+    return isinstance(value, list) and len(value) <= MOST_READS and all(map(is_context_key, value))
 
 
 def _is_texts(value: object) -> bool:

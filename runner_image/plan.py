@@ -1,8 +1,9 @@
 """
 The plan inside the container: which step may start, what it sees, what its end means for the others.
 
-    waiting ─▶ running ─▶ succeeded
-       │          └─────▶ failed ... ─▶ dependants: skipped
+    waiting ─▶ running ─▶ succeeded, its changes adopted
+       │       │  ▲  └──▶ failed ... ─▶ dependants: skipped
+       │       └──┘ tried again: after a failure, or on what others have changed meanwhile
        └─▶ disabled, skipped
 """
 
@@ -14,8 +15,9 @@ import time
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from answers import read_answer
-from contract import Malformed
+from answers import SPARE, read_answer
+from contract import LONGEST, MOST_READS, Malformed, check_json, dumps, is_context_key
+from shared import ConflictError, Shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,11 +36,9 @@ class Plan:
         self._steps: list[dict] = [step | {"index": index} for index, step in enumerate(document["steps"])]
         self._workers: int = document["workers"]
         self._writes: list[list[str]] = document["writes"]
-        self._values = values
-        self._writer: dict[str, str] = {}
-        self._changed_at: dict[str, int] = {}
-        self._clock = 0
-        self._seen_at: dict[str, int] = {}
+        self._shared = Shared(values, document["merge"])
+        self._most_conflicts: int = document["merge"]["attempts"] - 1
+        self._conflicts: dict[str, int] = {}
         self._state: dict[str, str] = {step["name"]: "waiting" for step in self._steps}
 
     @property
@@ -72,18 +72,17 @@ class Plan:
 
     def view_for(self, step: dict) -> dict:
         """Return the context for one try of a step; the forked process has it to itself."""
-        self._seen_at[step["name"]] = self._clock
-        return self._values
+        return self._shared.view_for(step["name"])
 
     def settle(self, process: Process) -> tuple[dict, bool]:
         """Decide what a step's end means; returns its report, and whether it is tried again."""
         step = process.step
         outcome, error, answer = self._judge(process)
-        again = outcome != "succeeded" and process.number <= step["retry_count"]
+        again = outcome != "succeeded" and self._is_tried_again(process, error)
         if not again:
             self._state[step["name"]] = outcome
         if outcome == "succeeded":
-            self._adopt(step, answer)
+            self._shared.adopt(step["name"], answer)
         changes = answer if outcome == "succeeded" else {}
         return {
             "step": step["index"],
@@ -97,16 +96,30 @@ class Plan:
             "deleted": changes.get("deleted", []),
             "writers": changes.get("writers", {}),
             "reads": answer.get("reads", []),
+            "read_all": answer.get("read_all", False),
+            "combined": changes.get("combined", []),
+            "dropped": changes.get("dropped", []),
             "outputs": changes.get("outputs"),
         }, again
 
     def settle_unstarted(self, step: dict, number: int, why: str) -> dict:
         """Report a step whose process the kernel refused."""
         self._state[step["name"]] = "failed"
+        self._shared.end(step["name"])
         error = {"type": "BlockingIOError", "message": why, "traceback": ""}
         return {"step": step["index"], "outcome": "failed", "tries": number, "cause": "not_started", "error": error}
 
+    def _is_tried_again(self, process: Process, error: dict) -> bool:
+        """Tell so, and count: tries that conflicts cost are not those that the step has for its failures."""
+        name = process.step["name"]
+        met = self._conflicts.get(name, 0)
+        if error.get("rerun") and met < self._most_conflicts:
+            self._conflicts[name] = met + 1
+            return True
+        return process.number - met <= process.step["retry_count"]
+
     def _judge(self, process: Process) -> tuple[str, dict | None, dict]:
+        seen = self._shared.end(process.step["name"])
         if process.answer is None or process.timed_out or process.rubbish:
             return (*self._why_no_answer(process), {})
         try:
@@ -119,7 +132,10 @@ class Plan:
             if problem["cause"] == "exception" and _disk_is_full():
                 problem["cause"] = "disk_full"
             return outcome, problem, answer
-        error = self._refuse(process.step, answer)
+        error = self._refuse(answer)
+        if not error and seen:
+            answer, error = self._merge(process.step, answer, seen)
+        error = error or self._miss(process.step, answer)
         return ("failed", error, answer) if error else ("succeeded", None, answer)
 
     def _why_no_answer(self, process: Process) -> tuple[str, dict]:
@@ -132,34 +148,43 @@ class Plan:
             return "bad_answer", _error("bad_answer", "Malformed", f"the step sent {process.rubbish}")
         return _silent(process)
 
-    def _refuse(self, step: dict, answer: dict) -> dict | None:
+    def _refuse(self, answer: dict) -> dict | None:
         for key in (*answer["set"], *answer["deleted"]):
             if not all(any(fnmatchcase(key, glob) for glob in globs) for globs in self._writes):
                 said = f"the step wrote the context key {key!r}, which is not declared under context.writes"
                 return _error("undeclared_write", "PermissionError", said)
-            if self._changed_at.get(key, 0) > self._seen_at[step["name"]] and self._differs(key, answer):
-                said = f"the steps {self._writer[key]!r} and {step['name']!r} ran at once and wrote {key!r} differently"
-                return _error("parallel_conflict", "RuntimeError", said)
-        here = {*self._values, *answer["set"]} - {*answer["deleted"]}
+        return None
+
+    def _merge(self, step: dict, answer: dict, seen: dict) -> tuple[dict, dict | None]:
+        try:
+            merged = self._shared.merge(step["name"], answer, seen)
+        except ConflictError as conflict:
+            error = _error("parallel_conflict", "RuntimeError", f"steps that ran at once: {conflict}")
+            return answer, error | {"rerun": conflict.rerun}
+        if merged["combined"]:
+            try:
+                check_json(merged, spare=SPARE)
+                size_bytes = len(dumps(merged))
+            except Malformed as error:
+                return answer, _error("answer_too_large", "OverflowError", f"with what others changed at once: {error}")
+            if size_bytes > self.answer_bytes:
+                said = f"with what others changed at once, the step's answer is larger than {self.answer_bytes} bytes"
+                return answer, _error("answer_too_large", "OverflowError", said)
+        return merged, None
+
+    def _miss(self, step: dict, answer: dict) -> dict | None:
+        """Look for the keys that must be there; those that no step made are read in the shared context."""
+        here = {*self._shared.values, *answer["set"]} - {*answer["deleted"]}
         missing = [key for key in step["ctx_has_keys"] if key not in here]
         if missing:
             said = f"success.ctx_has_keys: the context has no {', '.join(missing)}"
             return _error("missing_keys", "LookupError", said)
+        made = {*self._shared.writer, *answer["set"]}
+        looked_at = {key for key in step["ctx_has_keys"] if key not in made and is_context_key(key)}
+        reads = sorted({*answer["reads"], *looked_at})
+        answer["reads"] = reads[:MOST_READS]
+        answer["read_all"] = answer["read_all"] or len(reads) > MOST_READS
         return None
-
-    def _differs(self, key: str, answer: dict) -> bool:
-        if key in answer["set"]:
-            return key not in self._values or self._values[key] != answer["set"][key]
-        return key in self._values
-
-    def _adopt(self, step: dict, answer: dict) -> None:
-        self._clock += 1
-        self._values.update(answer["set"])
-        for key in answer["deleted"]:
-            self._values.pop(key, None)
-        for key in (*answer["set"], *answer["deleted"]):
-            self._changed_at[key] = self._clock
-            self._writer[key] = step["name"]
 
     def _why_not(self, step: dict) -> str | None:
         if not step["enabled"]:
@@ -183,7 +208,7 @@ def _silent(process: Process) -> tuple[str, dict]:
 
 
 def _error(cause: str, kind: str, message: str) -> dict:
-    return {"cause": cause, "type": kind, "message": message, "traceback": ""}
+    return {"cause": cause, "type": kind, "message": message[: LONGEST["message"]], "traceback": ""}
 
 
 def _disk_is_full() -> bool:

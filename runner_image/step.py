@@ -16,7 +16,6 @@ LIBRARY = "/opt/runner/library"
 PACKAGE = "/package"
 LAYER = "/layer"
 
-_MOST_READS = 1_000
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -40,6 +39,7 @@ def live(step: dict, values: dict, config: dict, secrets: dict, answer_fd: int) 
     _forget_our_modules()
     context = Context(values, who=step["name"], secrets=secrets)
     context.config = config
+    os.register_at_fork(before=context.saw_all)
     own_pid = os.getpid()
     outputs, problem = None, None
     try:
@@ -52,7 +52,8 @@ def live(step: dict, values: dict, config: dict, secrets: dict, answer_fd: int) 
         return 1 if problem else 0
     answer = {
         **context.changes(),
-        "reads": context.reads()[:_MOST_READS],
+        "reads": context.reads(),
+        "read_all": context.read_all,
         "outputs": outputs if isinstance(outputs, dict) and not problem else None,
         "problem": problem,
     }
@@ -99,7 +100,8 @@ def _said(answer: dict) -> bytes:
         return dumps(answer)
     except Malformed as error:  # each value can be said; all together cannot
         problem = _problem("answer_too_large", "OverflowError", f"the step's changes and outputs together: {error}")
-        return dumps({"set": {}, "deleted": [], "writers": {}, "reads": [], "outputs": None, "problem": problem})
+        empty = {"set": {}, "deleted": [], "writers": {}, "reads": [], "read_all": True, "outputs": None}
+        return dumps(empty | {"problem": problem})
 
 
 def _call(step: dict, context: object) -> object:

@@ -30,6 +30,21 @@ class Changes:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Reads:
+    """
+    What a whole attempt read of the shared context, as its runner told.
+
+    ``keys`` names, for each, the step that read it. ``all_by`` is the step that counts as having read all that matches
+    one glob of each list of ``scope``, but for ``own``, what the run itself had written by then; empty if none does.
+    """
+
+    keys: dict[str, str] = field(default_factory=dict)
+    all_by: str = ""
+    own: frozenset[str] = frozenset()
+    scope: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
     """One write in the context's history; ``deleted`` entries have no value."""
 
@@ -63,7 +78,9 @@ class Conflict:
     """
     A key that somebody else changed since the run's snapshot, to another value than the run's.
 
-    ``why`` says what kept the policy's rule for the key from combining both; empty where it has none that does.
+    ``read``: the run's own value is the one that it read, and ``our_writer`` the step that did. A value that is not
+    there is null, and ``missing`` tells whose. ``why`` says what kept the policy's rule for the key from combining
+    both; empty where it has none that does.
     """
 
     key: str
@@ -72,6 +89,9 @@ class Conflict:
     our_writer: str
     their_writer: str
     their_run_id: str | None
+    our_run_id: str | None = None
+    read: bool = False
+    missing: Literal["", "ours", "theirs"] = ""
     why: str = ""
 
 

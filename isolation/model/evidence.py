@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from isolation.model.changes import Changes
+from isolation.model.changes import Changes, Reads
 
 if TYPE_CHECKING:
     from isolation.model.run import Artifact, StepReport
@@ -40,5 +40,6 @@ class Evidence:
     answer_problem: str = ""
     steps: tuple[StepReport, ...] = ()
     changes: Changes = field(default_factory=Changes)
+    reads: Reads = field(default_factory=Reads)
     artifacts: tuple[Artifact, ...] = ()
     diagnostics: str = ""

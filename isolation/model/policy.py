@@ -151,11 +151,21 @@ class MergeRule(Strict):
     What happens when a key that the run changed was changed by somebody else since its snapshot.
 
     The first of ``rules`` that covers a key decides, and where none does, ``on_conflict``. ``rules.merge`` and
-    ``rules.combine`` say what each word means.
+    ``rules.combine`` say what each word means. ``strict``: also keys that the run only read, by the same rules, of
+    which ``fail`` and ``rerun`` mind.
     """
 
+    strict: bool = False
     on_conflict: OnConflict = "fail"
     rules: tuple[KeyRule, ...] = Field(default=(), strict=False)
+
+    @model_validator(mode="after")
+    def _check_strict(self) -> Self:
+        if self.strict and not {self.on_conflict, *(rule.on_conflict for rule in self.rules)} & {"fail", "rerun"}:
+            raise ValueError(
+                "`strict` minds what was read where the rule is `fail` or `rerun`, and no key has one of both"
+            )
+        return self
 
 
 class ContextScope(Strict):

@@ -32,6 +32,10 @@ class StepReport:
 
     ``cause`` is machine-readable (``exception``, ``timeout``, ``missing_keys``, ...), empty where all went well;
     ``reason`` tells people why a step did not run.
+
+    What it read and wrote of the context is its runner's word. ``read_all``: it counts as having read all that it may
+    see, beside the keys that it asked for by name. ``keys_combined`` are those written whose value comes from another
+    step's as well, that ran at once; ``keys_dropped`` those that it wrote in vain, since they keep the other's.
     """
 
     name: str
@@ -44,7 +48,10 @@ class StepReport:
     error: StepError | None = None
     outputs: JsonValue = None
     keys_read: tuple[str, ...] = ()
+    read_all: bool = False
     keys_written: tuple[str, ...] = ()
+    keys_combined: tuple[str, ...] = ()
+    keys_dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,6 +111,23 @@ class Engine:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ContextUse:
+    """
+    What the recipe declared of the context, against what the steps of the last attempt did.
+
+    ``reads`` and ``writes`` are its globs; None where it declares nothing. The unused ones are those under which no
+    step read or wrote anything. ``not_shown`` are keys that were asked for and are beyond what the run may see, so
+    that nothing was found there.
+    """
+
+    reads: tuple[str, ...] | None = None
+    writes: tuple[str, ...] | None = None
+    unused_reads: tuple[str, ...] = ()
+    unused_writes: tuple[str, ...] = ()
+    not_shown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
     """
     A finished run.
@@ -124,6 +148,7 @@ class Result:
     artifacts: tuple[Artifact, ...]
     digests: Digests
     engine: Engine | None
+    context: ContextUse = field(default_factory=ContextUse)
     replay_of: str = ""
 
     @property

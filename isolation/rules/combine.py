@@ -1,5 +1,8 @@
 """
-How two changes of one value, made from the same base, become one value: a rule for each kind of data.
+What becomes of two changes of one value that were made from the same base.
+
+By these rules runs are merged into the context, and steps that ran at once into their run: ``ours`` is what merges,
+``theirs`` what is there already. Those that make one value of both:
 
 ========== ================================= ===================================================
 rule       for                               the new value
@@ -13,23 +16,24 @@ rule       for                               the new value
 ========== ================================= ===================================================
 
 What a rule is not for clashes: another kind of value, or one that somebody deleted.
+
+Host and container share this file, as they share ``contract``. Standard library only, and imports stay cheap.
 """
 
 from __future__ import annotations
 
+import json
 from enum import Enum
-from fractions import Fraction
 from typing import TYPE_CHECKING, Final
-
-from isolation.model.package import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import TypeAlias
+    from typing import Literal, TypeAlias
 
     from pydantic import JsonValue
 
     Value: TypeAlias = "JsonValue | Absent"
+    Fate: TypeAlias = Literal["same", "combined", "ours", "theirs", "conflict"]
 
 
 class Absent(Enum):
@@ -43,6 +47,35 @@ ABSENT: Final = Absent.ABSENT
 
 class ClashError(Exception):
     """Two changes that a rule cannot combine; says why."""
+
+
+def settle(how: str, base: Value, theirs: Value, ours: Value, *, read: bool = False) -> tuple[Fate, Value]:
+    """
+    Decide what becomes of a key that both changed; returns how that was decided, and what the key holds then.
+
+    ``read``: ours comes from what was read there, so that it is in conflict also where both came to the same value.
+    Raises ClashError where ``how`` combines, and cannot.
+
+    >>> settle("fail", 5, 6, 6), settle("fail", 5, 6, 6, read=True), settle("add", 5, 6, 6, read=True)
+    (('same', 6), ('conflict', 6), ('combined', 7))
+    """
+    if how in COMBINING:
+        return "combined", combine(how, base, theirs, ours)
+    if same(theirs, ours) and not (read and stale(how, base, theirs)):
+        return "same", theirs
+    if how == "ours":
+        return "ours", ours
+    return ("theirs" if how == "theirs" else "conflict"), theirs
+
+
+def stale(how: str, base: Value, theirs: Value) -> bool:
+    """
+    Tell whether what was read is not so any more, and ``how`` minds: those that let both changes stand do not.
+
+    >>> stale("rerun", 5, 6), stale("rerun", 5, 5), stale("ours", 5, 6)
+    (True, False, False)
+    """
+    return how in MINDING and not same(base, theirs)
 
 
 def combine(rule: str, base: Value, theirs: Value, ours: Value) -> JsonValue:
@@ -66,7 +99,7 @@ def same(one: Value, another: Value) -> bool:
     """
     if one is ABSENT or another is ABSENT:
         return one is another
-    return canonical(one) == canonical(another)
+    return _said(one) == _said(another)
 
 
 def _add(base: Value, theirs: Value, ours: Value) -> JsonValue:
@@ -74,6 +107,8 @@ def _add(base: Value, theirs: Value, ours: Value) -> JsonValue:
     now, wanted = _number(theirs, "theirs is"), _number(ours, "ours is")
     if isinstance(before, int) and isinstance(now, int) and isinstance(wanted, int):
         return now + wanted - before
+    from fractions import Fraction  # noqa: PLC0415 - its import costs more than most steps do
+
     try:
         return float(Fraction(now) + Fraction(wanted) - Fraction(before))  # rounded once
     except OverflowError as error:
@@ -90,8 +125,8 @@ def _append(base: Value, theirs: Value, ours: Value) -> JsonValue:
 
 def _union(_base: Value, theirs: Value, ours: Value) -> JsonValue:
     now, wanted = _list(theirs, "theirs is"), _list(ours, "ours is")
-    there = {canonical(item) for item in now}
-    new = {canonical(item): item for item in wanted if canonical(item) not in there}
+    there = {_said(item) for item in now}
+    new = {_said(item): item for item in wanted if _said(item) not in there}
     return [*now, *new.values()]
 
 
@@ -132,6 +167,10 @@ def _inside(base: Value, theirs: Value, ours: Value, path: str) -> Value:
     raise ClashError(f"both changed {path!r} within it")
 
 
+def _said(value: object) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
 def _number(value: Value, whose: str) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ClashError(f"{whose} {_kind(value)}, not a number")
@@ -164,3 +203,5 @@ COMBINING: Final[dict[str, Callable[[Value, Value, Value], JsonValue]]] = {
     "min": _least,
     "deep": _deep,
 }
+MINDING: Final = frozenset({"fail", "rerun"})
+"""The rules under which it matters that somebody else changed a key."""

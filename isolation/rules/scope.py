@@ -47,6 +47,16 @@ def allows(key: str, declared: Iterable[str] | None, allowed: Iterable[str]) -> 
     return (declared is None or matches(key, declared)) and matches(key, allowed)
 
 
+def covers(scope: Iterable[Iterable[str]], key: str) -> bool:
+    """
+    Tell whether a key matches one glob of each list.
+
+    >>> covers([["*"], ["a.*"]], "a.b"), covers([["*"], []], "a.b")
+    (True, False)
+    """
+    return all(matches(key, globs) for globs in scope)
+
+
 def narrow(keys: Iterable[str], declared: Iterable[str] | None, allowed: Iterable[str]) -> tuple[str, ...]:
     """
     Pick the keys that a run may touch, in the order given.

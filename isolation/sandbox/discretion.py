@@ -30,18 +30,22 @@ def written_secret(frame: StepEndedFrame, redaction: Redaction) -> str:
 def refuse(frame: StepEndedFrame, why: str) -> StepEndedFrame:
     """Make it the end of a step that failed and changed nothing."""
     error = ErrorText(type="PermissionError", message=why, traceback="")
-    failed = {"outcome": "failed", "cause": SECRET_WRITTEN, "error": error}
-    return frame.model_copy(update=failed | {"set": {}, "deleted": [], "writers": {}, "outputs": None})
+    failed = {"outcome": "failed", "cause": SECRET_WRITTEN, "error": error, "outputs": None}
+    return frame.model_copy(update=failed | {"set": {}, "deleted": [], "writers": {}, "combined": [], "dropped": []})
 
 
 def redact(frame: StepEndedFrame, redaction: Redaction) -> StepEndedFrame:
-    """Put marks in the place of secrets in all that the step told of itself."""
+    """Put marks in the place of secrets in all that the step told of itself; a key that is hidden so stands for all."""
+    reads = [redaction.text(key) for key in frame.reads]
     return frame.model_copy(
         update={
             "cause": redaction.text(frame.cause, LONGEST["cause"]),
             "error": frame.error and _redact_error(frame.error, redaction),
             "outputs": redaction.value(frame.outputs),
-            "reads": [redaction.text(key) for key in frame.reads],
+            "reads": reads,
+            "read_all": frame.read_all or reads != frame.reads,
+            "combined": [redaction.text(key) for key in frame.combined],
+            "dropped": [redaction.text(key) for key in frame.dropped],
             "set": {redaction.text(key): value for key, value in frame.set.items()},
             "deleted": [redaction.text(key) for key in frame.deleted],
         }

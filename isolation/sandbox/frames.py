@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import AfterValidator, Field, JsonValue, ValidationError
 
-from isolation.contract import LOG_HEADER, Malformed, loads
+from isolation.contract import LOG_HEADER, MOST_READS, Malformed, is_context_key, loads
 from isolation.model.recipe import Strict
 
 _StepIndex = Field(ge=0, lt=10_000)
+_MOST_TRIES = 201
+"""A step has one, as many again as it asks for, and as many as conflicts may cost: a hundred of each at most."""
+
+
+def _context_key(key: str) -> str:
+    if not is_context_key(key):
+        raise ValueError("not a key of the context")
+    return key
+
+
+_Key = Annotated[str, AfterValidator(_context_key)]
 
 
 class CellView(Strict):
@@ -36,7 +47,7 @@ class StepStartedFrame(Strict):
     """A try of a step began."""
 
     step: int = _StepIndex
-    number: int = Field(alias="try", ge=1, le=101)
+    number: int = Field(alias="try", ge=1, le=_MOST_TRIES)
 
 
 class ErrorText(Strict):
@@ -52,7 +63,7 @@ class StepEndedFrame(Strict):
 
     step: int = _StepIndex
     outcome: Literal["succeeded", "failed", "timed_out", "no_answer", "bad_answer", "skipped", "disabled"]
-    tries: int = Field(ge=0, le=101)
+    tries: int = Field(ge=0, le=_MOST_TRIES)
     cause: str = Field(max_length=300)
     wall_s: float | None = Field(default=None, ge=0)
     cpu_s: float | None = Field(default=None, ge=0)
@@ -60,7 +71,10 @@ class StepEndedFrame(Strict):
     set: dict[str, JsonValue] = Field(default_factory=dict)
     deleted: list[str] = Field(default_factory=list)
     writers: dict[str, str] = Field(default_factory=dict)
-    reads: list[str] = Field(default_factory=list)
+    reads: list[_Key] = Field(default_factory=list, max_length=MOST_READS)
+    read_all: bool = False
+    combined: list[_Key] = Field(default_factory=list)
+    dropped: list[_Key] = Field(default_factory=list)
     outputs: dict[str, JsonValue] | None = None
 
 

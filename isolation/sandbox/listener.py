@@ -178,6 +178,7 @@ class Listener:
             answer_problem=self._redaction.text(self._problem),
             steps=self._transcript.reports(),
             changes=self._transcript.changes(),
+            reads=self._transcript.reads(),
             artifacts=self._artifacts.kept,
             diagnostics=self._redaction.text(self._cell.channel.diagnostics, DIAGNOSTIC_BYTES),
         )

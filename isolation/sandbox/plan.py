@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from isolation.contract import SECRET_HEADER
+from isolation.model.outcome import Outcome
+from isolation.rules.retry import rule_for
 from isolation.sandbox.egress.inside import way_out
 
 if TYPE_CHECKING:
@@ -40,14 +42,17 @@ def plan_document(recipe: Recipe, steps: Sequence[Step], policy: Policy) -> dict
     Write the plan as the runner takes it: ``steps`` in the order of the run.
 
     A step's time is the least of its own and the policy's. ``writes`` holds the recipe's globs and the policy's: a
-    key must match both.
+    key must match both. ``merge`` is the policy's rule for steps that run at once, and how often one that is to be run
+    again for a conflict is tried in all.
     """
     limits = policy.limits
+    tries = rule_for(Outcome.CONFLICT, policy, recipe, rerun=True).attempts
     return {
         "steps": [_step(step, limits.step_wall_s) for step in steps],
         "workers": min(_MOST_WORKERS, len(steps)) if recipe.execution.parallel_execution else 1,
         "config": recipe.config,
         "writes": write_scope(recipe, policy),
+        "merge": policy.merge.model_dump(mode="json") | {"attempts": tries},
         "limits": {"result_bytes": limits.result_bytes, "artifact_count": limits.artifact_count},
         "egress": way_out(policy.network),
     }
@@ -55,14 +60,22 @@ def plan_document(recipe: Recipe, steps: Sequence[Step], policy: Policy) -> dict
 
 def write_scope(recipe: Recipe, policy: Policy) -> list[list[str]]:
     """Return lists of globs; a key may be written if it matches one of each list."""
-    declared = [] if recipe.context.writes is None else [[*recipe.context.writes]]
-    return [[*policy.context.writes], *declared]
+    return _scope(recipe.context.writes, policy.context.writes)
+
+
+def read_scope(recipe: Recipe, policy: Policy) -> list[list[str]]:
+    """Return lists of globs; the run sees those keys of the shared context that match one of each list."""
+    return _scope(recipe.context.reads, policy.context.reads)
 
 
 def secrets_payload(secrets: Mapping[str, Secret]) -> bytes:
     """Write the secrets as the runner takes them, after the plan and apart from it: lengths and bytes, no text."""
     named = [(name.encode(), secret.reveal().encode()) for name, secret in secrets.items()]
     return b"".join(SECRET_HEADER.pack(len(name), len(value)) + name + value for name, value in named)
+
+
+def _scope(declared: Sequence[str] | None, allowed: Sequence[str]) -> list[list[str]]:
+    return [[*allowed], *([] if declared is None else [[*declared]])]
 
 
 def _step(step: Step, longest_s: float) -> dict[str, Any]:

@@ -6,17 +6,17 @@ What one container has said so far, frame by frame, checked against the order th
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol
 
 from isolation import contract
 from isolation.contract import CONTRACT_VERSION, Malformed
 from isolation.errors import ContextError, ImageError
-from isolation.model.changes import Changes
+from isolation.model.changes import Changes, Reads
 from isolation.model.event import StepEnded, StepStarted
 from isolation.model.outcome import StepOutcome
 from isolation.model.run import StepError, StepReport
 from isolation.rules.redaction import NOTHING, Redaction
+from isolation.rules.scope import covers
 from isolation.sandbox.discretion import redact, refuse, written_secret
 from isolation.sandbox.frames import (
     ArtifactFrame,
@@ -80,9 +80,11 @@ class Transcript:
         tell: Callable[[Event], None],
         check_entry: Callable[[str, JsonValue], object],
         redaction: Redaction = NOTHING,
+        read_scope: Sequence[Sequence[str]] = (),
     ) -> None:
         self._steps = steps
         self._scope = write_scope
+        self._read_scope = tuple(tuple(globs) for globs in read_scope)
         self._clock = clock
         self._logs = logs
         self._artifacts = artifacts
@@ -93,6 +95,13 @@ class Transcript:
         self._set: dict[str, JsonValue] = {}
         self._deleted: set[str] = set()
         self._writers: dict[str, str] = {}
+        self._wrote_at: dict[str, int] = {}
+        """By key: how many steps had written something when the run first wrote it."""
+        self._began_at: dict[int, int] = {}
+        """By step: how many steps had written something when its last try began; it saw what these wrote."""
+        self._writes = 0
+        self._reads: dict[str, str] = {}
+        self._read_all: tuple[int, str] | None = None
         self._tries: dict[int, int] = {}
         self.running: dict[int, float] = {}
         """Steps under way, with the moment (monotonic) at which their present try began."""
@@ -144,6 +153,14 @@ class Transcript:
         """Return what the steps that succeeded want to change; the last writer of a key counts."""
         return Changes(set=dict(self._set), deleted=tuple(sorted(self._deleted)), writers=dict(self._writers))
 
+    def reads(self) -> Reads:
+        """Return what the steps that succeeded read of the shared context; what the run wrote before is its own."""
+        if self._read_all is None:
+            return Reads(keys=dict(self._reads), scope=self._read_scope)
+        began, name = self._read_all
+        own = frozenset(key for key, at in self._wrote_at.items() if at <= began)
+        return Reads(keys=dict(self._reads), all_by=name, own=own, scope=self._read_scope)
+
     def _greet(self, kind: int, payload: bytes) -> None:
         if kind != contract.HELLO:
             raise Malformed("the first frame is no greeting")
@@ -164,6 +181,7 @@ class Transcript:
         if frame.number != self._tries.get(frame.step, 0) + 1:
             raise Malformed(f"try {frame.number} of the step {name!r} out of turn")
         self._tries[frame.step] = frame.number
+        self._began_at[frame.step] = self._writes
         self.running[frame.step] = self._clock.monotonic_s()
         if frame.number == 1:
             self._tell(StepStarted(step=name))
@@ -184,6 +202,7 @@ class Transcript:
         if frame.step in self._reports or ran == (frame.outcome in {"skipped", "disabled"}):
             raise Malformed(f"the step {name!r} ended out of turn")
         if frame.outcome == "succeeded":
+            self._note_reads(name, frame)
             self._adopt(name, frame)
         error = None
         if frame.error is not None:
@@ -201,10 +220,21 @@ class Transcript:
             error=error,
             outputs=frame.outputs,
             keys_read=tuple(sorted(frame.reads)),
+            read_all=frame.read_all,
             keys_written=tuple(sorted({*frame.set, *frame.deleted})),
+            keys_combined=tuple(sorted(frame.combined)),
+            keys_dropped=tuple(sorted(frame.dropped)),
         )
         self._reports[frame.step] = report
         self._tell(StepEnded(report=report))
+
+    def _note_reads(self, name: str, frame: StepEndedFrame) -> None:
+        began = self._began_at.get(frame.step, 0)
+        for key in frame.reads:
+            if self._wrote_at.get(key, began + 1) > began and covers(self._read_scope, key):
+                self._reads.setdefault(key, name)
+        if frame.read_all and (self._read_all is None or began < self._read_all[0]):
+            self._read_all = began, name
 
     def _adopt(self, name: str, frame: StepEndedFrame) -> None:
         for key in (*frame.set, *frame.deleted):
@@ -212,10 +242,12 @@ class Transcript:
                 self._check_entry(key, frame.set.get(key))
             except ContextError as error:
                 raise Malformed(f"the step {name!r} wrote what cannot be: {error}") from error
-            if not all(any(fnmatchcase(key, glob) for glob in globs) for globs in self._scope):
+            if not covers(self._scope, key):
                 raise Malformed(f"the step {name!r} wrote {key!r}, which it may not, and its runner let it")
             writer = frame.writers.get(key, name)
+            self._wrote_at.setdefault(key, self._writes + 1)
             self._writers[key] = name if writer == name else f"{name} as {writer[:200]}"
+        self._writes += 1
         self._set.update(frame.set)
         self._deleted.difference_update(frame.set)
         for key in frame.deleted:

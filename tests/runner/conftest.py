@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from tests.runner.plans import Json, document
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent.parent
-FOLDERS = ("isolation", "runner_image", "runner_image/library")
+FOLDERS = ("isolation", "isolation/rules", "runner_image", "runner_image/library")
 
 
 class Load(Protocol):
@@ -30,5 +32,15 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
     yield importlib.import_module
     for name in {*sys.modules} - before:
         found = getattr(sys.modules[name], "__file__", None) or ""
-        if "runner_image" in found or name == "contract":
+        if "runner_image" in found or name in {"contract", "combine"}:
             del sys.modules[name]
+
+
+@pytest.fixture
+def plan_of(load: Load, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401 - the class of another world
+    monkeypatch.setattr(load("plan"), "_TMPFS", ())  # the container's own
+
+    def make(*steps: Json, values: Json | None = None, **more: Any) -> Any:  # noqa: ANN401
+        return load("plan").Plan(document(*steps, **more), values if values is not None else {})
+
+    return make

@@ -89,8 +89,48 @@ def test_reads_are_what_was_asked_for(context: Any) -> None:  # noqa: ANN401
     context.get("a\0")
     assert "b" in context
     assert "\ud800" not in context
+    assert not context.delete("gone")
 
-    assert context.reads() == ["a", "b", "none"]
+    assert (context.reads(), context.read_all) == (["a", "b", "gone", "none"], False)
+
+
+def test_who_writes_blindly_reads_nothing_and_nobody_reads_what_he_wrote(context: Any) -> None:  # noqa: ANN401
+    """But whoever looks first has read, and the history of one's own writes tells what was there before."""
+    context.set("a", 1)
+    context.set("c", 1)
+    assert (context.get("a"), "a" in context, context.delete("c"), context.get("c")) == (1, True, True, None)
+    assert context.reads() == []
+
+    context.set("b", context.get("b"))
+    assert context.reads() == ["b"]
+    assert context.get_history("a")[0]["before"] == {"n": [1]}
+    assert context.reads() == ["a", "b"]
+
+
+@pytest.mark.parametrize("look", ["keys", "to_dict", "list_all"])
+def test_who_lists_has_read_everything(context: Any, look: str) -> None:  # noqa: ANN401
+    """What is there, and that nothing else is: a key that comes later would have been in the list."""
+    getattr(context, look)()
+
+    assert (context.reads(), context.read_all) == ([], True)
+
+
+def test_more_reads_than_can_be_named_are_all(context: Any) -> None:  # noqa: ANN401
+    """A list that was cut in silence would hide the others."""
+    for number in range(1000):
+        context.get(f"k{number}")
+    assert (len(context.reads()), context.read_all) == (1000, False)
+
+    context.get("one more")
+    assert (len(context.reads()), context.read_all) == (1000, True)
+
+
+@pytest.mark.parametrize(("strategy", "reads"), [("last_wins", []), ("first_wins", ["b", "c"]), ("error", ["b", "c"])])
+def test_merging_reads_what_it_compares(load: Load, context: Any, strategy: str, reads: list[str]) -> None:  # noqa: ANN401
+    """Where the other's value is taken in any case, nothing is."""
+    context.merge_from(load("orchestrator.context").Context({"b": 2, "c": 1}), strategy)
+
+    assert (context.reads(), context.read_all) == (reads, False)
 
 
 @pytest.mark.parametrize(("strategy", "b"), [("last_wins", 9), ("first_wins", 2)])

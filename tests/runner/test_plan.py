@@ -2,51 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from tests.runner.conftest import Load
-
-Json = dict[str, Any]
-
-
-def step(name: str, **more: object) -> Json:
-    plain = {"depends_on": [], "ctx_has_keys": [], "timeout_s": 5.0, "retry_count": 0, "enabled": True}
-    return {"name": name, "module": "m", "function": "f", "args": {}, **plain, **more}
-
-
-def document(*steps: Json, workers: int = 1, writes: object = (("*",),)) -> Json:
-    limits = {"result_bytes": 4096, "artifact_count": 4}
-    return {"steps": list(steps), "workers": workers, "config": {}, "writes": writes, "limits": limits}
-
-
-class Ended:
-    """A process that has ended, as the plan looks at it."""
-
-    def __init__(self, of: Json, *, status: int = 0, number: int = 1, **answer: object) -> None:
-        empty: Json = {"set": {}, "deleted": [], "writers": {}, "reads": [], "outputs": None, "problem": None}
-        self.step, self.number, self.status = of, number, status
-        self.answer: bytes | None = json.dumps({**empty, **answer}).encode()
-        self.timed_out = self.too_large = False
-        self.rubbish = ""
-        self.started_s = self.cpu_s = 0.0
-
-
-@pytest.fixture
-def plan_of(load: Load, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401 - the class of another world
-    monkeypatch.setattr(load("plan"), "_TMPFS", ())  # the container's own
-
-    def make(*steps: Json, values: Json | None = None, **more: Any) -> Any:  # noqa: ANN401
-        return load("plan").Plan(document(*steps, **more), values if values is not None else {})
-
-    return make
-
-
-def problem(cause: str = "exception") -> Json:
-    return {"cause": cause, "type": "E", "message": "m", "traceback": ""}
+from tests.runner.plans import Ended, Json, problem, step
 
 
 def settle(plan: Any, **answer: Any) -> Json:  # noqa: ANN401
@@ -180,10 +140,11 @@ def test_a_silent_end_is_told_by_its_status(plan_of: Any, status: int, outcome: 
     "answer",
     [
         b"", b"{}", b"[]", b"\xff", b"[" * 200, b'{"a":1,"a":1}', {"set": []}, {"deleted": [1]}, {"writers": {"k": 1}},
-        {"reads": "k"}, {"outputs": 3}, {"problem": {"cause": "x"}}, {"problem": {**problem(), "cause": "x" * 101}},
+        {"reads": "k"}, {"reads": [" k"]}, {"reads": ["k"] * 1001}, {"read_all": 1},
+        {"outputs": 3}, {"problem": {"cause": "x"}}, {"problem": {**problem(), "cause": "x" * 101}},
         {"problem": {**problem(), "more": ""}}, {"set": {"k": [0] * 99_990}},
     ],
-    ids=range(15),
+    ids=range(18),
 )  # fmt: skip
 def test_an_answer_that_is_none_fails_its_step_and_nothing_else(plan_of: Any, answer: bytes | Json) -> None:  # noqa: ANN401
     """A step writes what it likes on its pipe: what the host would choke on must stop here."""

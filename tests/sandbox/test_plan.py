@@ -41,6 +41,7 @@ def test_the_plan_holds_what_the_runner_needs_and_no_more() -> None:
         "workers": 1,
         "config": {"c": 1},
         "writes": [["sales.*"]],
+        "merge": {"strict": False, "on_conflict": "fail", "rules": [], "attempts": 5},
         "limits": {"result_bytes": 2**20, "artifact_count": 64},
         "egress": None,
     }  # fmt: skip

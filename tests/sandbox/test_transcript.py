@@ -12,7 +12,7 @@ from isolation.clock import SystemClock
 from isolation.context.value import check_entry
 from isolation.contract import Malformed
 from isolation.errors import ImageError
-from isolation.model.changes import Changes
+from isolation.model.changes import Changes, Reads
 from isolation.model.event import StepEnded, StepStarted
 from isolation.model.outcome import StepOutcome
 from isolation.sandbox.transcript import Transcript
@@ -64,6 +64,7 @@ def transcript(kept: Kept) -> Transcript:
         artifacts=kept,
         tell=kept.events.append,
         check_entry=check_entry,
+        read_scope=[["*"], ["sales.*", "total"]],
     )
 
 
@@ -130,7 +131,7 @@ REFUSED: dict[str, tuple[tuple[tuple[int, object], ...], str]] = {
         "size: Input should be greater than or equal to 0",
     ),
     "two readings": ((HELLO, *BOTH, READING, READING), "a frame of kind 8 out of turn"),
-    "tries without end": ((HELLO, *(started(0, number) for number in range(1, 103))), "try: Input should be less than"),
+    "tries without end": ((HELLO, *(started(0, number) for number in range(1, 203))), "try: Input should be less than"),
     "a frame that is not ours": ((HELLO, *BOTH, (contract.PLAN, b"")), "a frame of kind 16 out of turn"),
     "not JSON": ((HELLO, (contract.STEP_STARTED, b"{")), "not JSON"),
     "not an object": ((HELLO, (contract.STEP_STARTED, b"[]")), "StepStartedFrame"),
@@ -148,6 +149,18 @@ REFUSED: dict[str, tuple[tuple[tuple[int, object], ...], str]] = {
     "wrote what cannot be": (
         (HELLO, started(0), ended(0, set={"sales.\x1b": 1})),
         "the step 'load' wrote what cannot be",
+    ),
+    "a read of what cannot be a key": (
+        (HELLO, started(0), ended(0, reads=["sales.\x1b"])),
+        "reads.0: Value error, not a key of the context",
+    ),
+    "more reads than can be named": (
+        (HELLO, started(0), ended(0, reads=["total"] * 1001)),
+        "reads: List should have at most 1000 items",
+    ),
+    "a combined key that cannot be": (
+        (HELLO, started(0), ended(0, combined=[""])),
+        "combined.0: Value error, not a key of the context",
     ),
     "a negative time": ((HELLO, started(0), ended(0, wall_s=-1)), "wall_s: Input should be greater than"),
 }
@@ -198,6 +211,52 @@ def test_the_last_writer_of_a_key_counts(transcript: Transcript) -> None:
 
     assert (changes.set, changes.deleted) == ({"sales.a": 1, "sales.b": 2}, ("total",))
     assert changes.writers == {"total": "sum", "sales.a": "load", "sales.b": "sum as audit"}
+
+
+SCOPE = (("*",), ("sales.*", "total"))
+
+
+def test_reads_are_of_the_shared_context_and_of_what_may_be_seen_there(transcript: Transcript) -> None:
+    """Each by the first that did. What is beyond the scope nobody can have seen, whoever says so."""
+    say(transcript, HELLO, started(0), ended(0, reads=["total", "secret"], read_all=False))
+    say(transcript, started(1), ended(1, reads=["total", "sales.a"]))
+
+    assert transcript.reads() == Reads(keys={"total": "load", "sales.a": "sum"}, scope=SCOPE)
+    assert [report.keys_read for report in transcript.reports()] == [("secret", "total"), ("sales.a", "total")]
+
+
+def test_what_the_run_wrote_before_a_step_began_is_no_read_of_the_shared_context(transcript: Transcript) -> None:
+    """Two at once do not see each other; it counts when the last try began."""
+    say(transcript, HELLO, started(0), started(1), ended(0, set={"total": 1, "sales.a": 1}))
+    say(transcript, ended(1, reads=["total"], read_all=True))
+    assert transcript.reads() == Reads(keys={"total": "sum"}, all_by="sum", scope=SCOPE)
+
+
+def test_a_second_try_sees_what_was_written_meanwhile(transcript: Transcript) -> None:
+    """So what it read there was the run's own."""
+    say(transcript, HELLO, started(0), started(1), ended(0, set={"total": 1, "sales.a": 1}), started(1, 2))
+    say(transcript, ended(1, reads=["total", "sales.b"], read_all=True, set={"sales.c": 1}))
+
+    assert transcript.reads() == Reads(
+        keys={"sales.b": "sum"}, all_by="sum", own=frozenset({"total", "sales.a"}), scope=SCOPE
+    )
+
+
+def test_what_a_failed_step_read_does_not_count(transcript: Transcript) -> None:
+    """The run merges nothing; the record has it."""
+    error = {"type": "E", "message": "m", "traceback": ""}
+    say(transcript, HELLO, started(0), ended(0, "failed", reads=["total"], read_all=True, error=error))
+
+    assert transcript.reads() == Reads(scope=SCOPE)
+    assert (transcript.reports()[0].keys_read, transcript.reports()[0].read_all) == (("total",), True)
+
+
+def test_the_record_tells_which_writes_were_combined_and_which_dropped(transcript: Transcript) -> None:
+    """A change that gave way must not vanish without a word."""
+    say(transcript, HELLO, started(0), ended(0, set={"total": 1}, combined=["total"], dropped=["sales.a"]))
+    report = transcript.reports()[0]
+
+    assert (report.keys_written, report.keys_combined, report.keys_dropped) == (("total",), ("total",), ("sales.a",))
 
 
 def test_a_retried_step_is_announced_once(transcript: Transcript, kept: Kept) -> None:

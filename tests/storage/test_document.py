@@ -66,7 +66,7 @@ def test_the_document_has_the_fields_that_were_promised(result_of: Callable[...,
 
     assert set(document) == {
         "run_id", "recipe", "outcome", "attempts", "usage", "changes", "merge", "errors", "artifacts", "digests",
-        "engine", "replay_of",
+        "engine", "context", "replay_of",
     }  # fmt: skip
     attempt = document["attempts"][0]
     assert set(attempt) >= {"number", "outcome", "cause", "started_at", "phases_ms", "usage", "steps"}

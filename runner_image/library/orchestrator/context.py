@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from contract import MAX_VALUE_BYTES, check_artifact_name, dumps
+from contract import MAX_VALUE_BYTES, MOST_READS, check_artifact_name, dumps, is_context_key
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 ARTIFACTS = "/scratch/artifacts"
-_KEY_BYTES = 256
 
 
 class Context:
@@ -20,6 +19,8 @@ class Context:
 
     What ``get`` returns is a copy: changing it changes nothing until it is ``set``. Only keys that the recipe may
     read are here. Writes reach the shared context when, and only when, the whole run succeeds.
+
+    What a step finds out is a read, be it that a key is not there; what it wrote itself it does not read.
     """
 
     def __init__(self, values: dict | None = None, *, who: str = "unknown", secrets: dict | None = None) -> None:
@@ -27,13 +28,14 @@ class Context:
         self._who = who
         self._history: list[dict] = []
         self._changed: dict[str, str] = {}
-        self._read: set[object] = set()
+        self._read: set[str] = set()
+        self._read_all = False
         self._secrets: dict[str, str] = secrets or {}
         self.config: dict = {}
 
     def get(self, key: str, default: object = None) -> object:
         """Return the value of a key, or ``default`` where there is none."""
-        self._read.add(key)
+        self._saw(key)
         return _copy(self._values[key]) if key in self._values else default
 
     def set(self, key: str, value: object, who: str | None = None) -> None:
@@ -50,6 +52,7 @@ class Context:
 
     def delete(self, key: str, who: str | None = None) -> bool:
         """Delete a key; tells whether it was there."""
+        self._saw(key)
         if key not in self._values:
             return False
         self._record(key, None, who, deleted=True)
@@ -58,26 +61,29 @@ class Context:
 
     def keys(self) -> list[str]:
         """Return all keys, sorted."""
+        self.saw_all()
         return sorted(self._values)
 
     def __contains__(self, key: object) -> bool:
-        self._read.add(key)
+        self._saw(key)
         return key in self._values
 
     def to_dict(self) -> dict:
         """Return a copy of everything."""
-        self._read.update(self._values)
+        self.saw_all()
         return {key: _copy(value) for key, value in self._values.items()}
 
     list_all = to_dict
 
     def get_history(self, key: str | None = None, who: str | None = None) -> list[dict]:
         """Return this step's own writes, oldest first: key, before, after, who, timestamp."""
-        return [
+        found = [
             dict(entry)
             for entry in self._history
             if (key is None or entry["key"] == key) and (who is None or entry["who"] == who)
         ]
+        self._read.update(entry["key"] for entry in found)  # each tells what was there before
+        return found
 
     def merge_from(self, other: Context, conflict_strategy: str = "last_wins", prefix: str = "") -> None:
         """
@@ -90,11 +96,10 @@ class Context:
             raise ValueError(f"unknown conflict_strategy {conflict_strategy!r}: last_wins, first_wins or error")
         for name, value in other.to_dict().items():
             key = prefix + name
-            if key in self._values and self._values[key] != value:
+            if conflict_strategy != "last_wins" and key in self and self._values[key] != value:
                 if conflict_strategy == "error":
                     raise ValueError(f"both contexts have {key!r}, with different values")
-                if conflict_strategy == "first_wins":
-                    continue
+                continue
             self.set(key, value)
 
     def secret(self, name: str) -> str:
@@ -125,8 +130,21 @@ class Context:
         }
 
     def reads(self) -> list[str]:
-        """Return the keys that were asked for, sorted; not what could never be a key."""
-        return sorted(str(key) for key in self._read if _is_key(key))
+        """Return the keys that were asked for, sorted: not what could never be one, and not more than can be named."""
+        return sorted(self._read)[:MOST_READS]
+
+    @property
+    def read_all(self) -> bool:
+        """Tell whether everything that is here counts as read."""
+        return self._read_all or len(self._read) > MOST_READS
+
+    def saw_all(self) -> None:
+        """Count everything as read; also where a copy of this process may look, and could not tell what at."""
+        self._read_all = True
+
+    def _saw(self, key: object) -> None:
+        if is_context_key(key) and key not in self._changed:
+            self._read.add(key)
 
     def _record(self, key: str, after: object, who: str | None, *, deleted: bool) -> None:
         writer = who or self._who
@@ -137,12 +155,8 @@ class Context:
 
 
 def _check_key(key: object) -> None:
-    if not _is_key(key):
+    if not is_context_key(key):
         raise ValueError(f"{key!r} is not a context key: 1 to 256 printable bytes, no space at either end")
-
-
-def _is_key(key: object) -> bool:
-    return isinstance(key, str) and key == key.strip() != "" and key.isprintable() and len(key.encode()) <= _KEY_BYTES
 
 
 def _copy(value: object) -> object:
