@@ -105,7 +105,6 @@ class Plan:
     def settle_unstarted(self, step: dict, number: int, why: str) -> dict:
         """Report a step whose process the kernel refused."""
         self._state[step["name"]] = "failed"
-        self._shared.end(step["name"])
         error = {"type": "BlockingIOError", "message": why, "traceback": ""}
         return {"step": step["index"], "outcome": "failed", "tries": number, "cause": "not_started", "error": error}
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from tests.runner.plans import Ended, Json, step
+from tests.runner.plans import Ended, Json, problem, step
 
 ABSENT = object()
 
@@ -124,6 +124,27 @@ def test_a_step_that_is_to_be_run_again_sees_what_the_other_made(plan_of: Any) -
     assert (report["outcome"], report["tries"], again) == ("succeeded", 2, False)
 
 
+def test_a_try_that_a_conflict_cost_is_none_of_those_that_the_step_asked_for(plan_of: Any) -> None:  # noqa: ANN401
+    """It has failed once, and may once more."""
+    plan = plan_of(step("a"), step("b", retry_count=1), workers=2, merge={"on_conflict": "rerun"})
+    one, two = begin(plan, running=0), begin(plan, running=1)
+    plan.settle(Ended(one, set={"k": 1}))
+    assert plan.settle(Ended(two, set={"k": 2}))[1] is True
+
+    assert [plan.settle(Ended(two, number=number, problem=problem()))[1] for number in (2, 3)] == [True, False]
+
+
+def test_what_a_step_saw_is_what_was_there_when_it_began(plan_of: Any) -> None:  # noqa: ANN401
+    """Not what was there before the last of several changes."""
+    rule = rules(k="add")
+    plan = plan_of(step("a"), step("b"), step("c", depends_on=["a"]), workers=2, values={"k": 5}, merge=rule)
+    one, two = begin(plan, running=0), begin(plan, running=1)
+    plan.settle(Ended(one, set={"k": 6}))
+    plan.settle(Ended(begin(plan, running=1), set={"k": 8}))
+
+    assert plan.settle(Ended(two, set={"k": 9}))[0]["set"] == {"k": 12}
+
+
 def test_running_again_has_an_end(plan_of: Any) -> None:  # noqa: ANN401
     """As many tries as the policy gives to conflicts; then it is one."""
     rule = {"on_conflict": "rerun", "attempts": 2}
@@ -187,12 +208,11 @@ def test_a_step_that_began_after_the_others_end_saw_it(plan_of: Any, *, strict: 
 
 
 def test_what_changed_before_a_failed_try_is_no_news_to_the_next(plan_of: Any) -> None:  # noqa: ANN401
-    """Each try has a view of its own; a process that could not be started has none that stays."""
-    plan = plan_of(step("a"), step("b", retry_count=1), step("c"), workers=3)
-    one, two, three = (begin(plan, running=number) for number in range(3))
-    plan.settle_unstarted(three, 1, "no more processes")
+    """Each try has a view of its own."""
+    plan = plan_of(step("a"), step("b", retry_count=1), workers=2)
+    one, two = begin(plan, running=0), begin(plan, running=1)
     plan.settle(Ended(one, set={"k": 1}))
-    assert plan.settle(Ended(two, status=1, problem={"cause": "x", "type": "E", "message": "", "traceback": ""}))[1]
+    assert plan.settle(Ended(two, problem=problem()))[1]
     plan.view_for(two)
 
     report, _ = plan.settle(Ended(two, number=2, set={"k": 2}))
