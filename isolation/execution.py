@@ -21,6 +21,7 @@ from isolation.model.outcome import Outcome
 from isolation.model.run import Attempt, Engine, Result, StepError
 from isolation.packaging.requirements import Layers
 from isolation.packaging.tree import materialise
+from isolation.rules.observe import observe
 from isolation.rules.order import order
 from isolation.rules.redaction import Redaction
 from isolation.rules.retry import escalated, is_wanted, next_delay, rule_for
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from isolation.clock import Clock
     from isolation.keeper import Keeper
-    from isolation.model.changes import Changes
     from isolation.model.event import Event
     from isolation.model.evidence import Evidence
     from isolation.model.run import Digests
@@ -236,7 +236,7 @@ class Execution:
         with self._stores.ledger.settling(taken.run_id, taken.epoch) as settling:
             for attempt in made[:-1]:
                 settling.keep(attempt)
-            attempt, merge = self._merged(settling, made[-1], evidence.changes, at)
+            attempt, merge = self._merged(settling, made[-1], evidence, at)
             attempts = [*taken.attempts, *made[:-1], attempt]
             delay_s = self._delay(settling, attempts, merge)
             if delay_s is None:
@@ -254,7 +254,7 @@ class Execution:
             self._snapshot = None
         return ended
 
-    def _merged(self, settling: Settling, attempt: Attempt, changes: Changes, at: str) -> tuple[Attempt, Merge]:
+    def _merged(self, settling: Settling, attempt: Attempt, evidence: Evidence, at: str) -> tuple[Attempt, Merge]:
         if attempt.outcome is not Outcome.SUCCEEDED:
             return attempt, Merge()
         if settling.cancelled:
@@ -266,8 +266,9 @@ class Execution:
             merge = self._stores.contexts.merge(
                 settling.connection,
                 self._snapshot,
-                changes,
+                evidence.changes,
                 self._laid.policy.merge,
+                reads=evidence.reads,
                 who=self._laid.recipe.name,
                 run_id=self._taken.run_id,
                 at=at,
@@ -305,6 +306,7 @@ class Execution:
             artifacts=evidence.artifacts,
             digests=self._digests or self._wanted.record(self._stores)[0],
             engine=self._engine(),
+            context=observe(self._laid.recipe.context, self._laid.policy.context.reads, attempts[-1].steps),
             replay_of=self._wanted.replay_of,
         )
 

@@ -55,6 +55,12 @@ def current(space: Space, keys: Sequence[str]) -> dict[str, Entry]:
     return found
 
 
+def changed_since(space: Space, version: int) -> set[str]:
+    """Return the keys that were written since the store had this version; the cost grows with these writes alone."""
+    later = select(_columns.key).where(_in(space), _columns.version > version)
+    return {*space.connection.scalars(later)}  # DISTINCT would scan an index
+
+
 def at_version(space: Space, keys: Sequence[str], version: int) -> dict[str, Entry]:
     """Return what these keys held when the store had this version; the cost does not grow with the store."""
     found: dict[str, Entry] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from isolation.context import entries
@@ -11,12 +12,13 @@ from isolation.errors import ContextError
 from isolation.model.changes import Merge
 from isolation.rules.combine import ClashError
 from isolation.rules.merge import Since, merge
+from isolation.rules.scope import covers
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from isolation.context.entries import Space
-    from isolation.model.changes import Changes
+    from isolation.model.changes import Changes, Reads
     from isolation.model.policy import MergeRule
     from isolation.model.snapshot import Snapshot
 
@@ -27,6 +29,7 @@ def apply(
     changes: Changes,
     rule: MergeRule,
     *,
+    reads: Reads,
     who: str,
     run_id: str | None,
     at: str,
@@ -34,26 +37,39 @@ def apply(
     """
     Merge the changes into the context, or say with what they are in conflict; the caller commits.
 
-    Only the changed keys are read, so the cost does not grow with the store or its history. ContextError if a
-    key or a value cannot be kept.
+    Only the changed keys are looked up, and where the rule is strict those that the run read, so the cost does not
+    grow with the store or its history. ContextError if a key or a value cannot be kept.
     """
     if not changes:
         return Merge()
     for key in changes.keys():  # noqa: SIM118 - sorted, and not a dict
         check_value(check_key(key), changes.set.get(key))
-    plan = merge(snapshot, _since(space, snapshot, changes), changes, rule, check=_check_combined)
+    read = _seen(space, snapshot, reads) if rule.strict else {}
+    plan = merge(snapshot, _since(space, snapshot, changes, read), changes, rule, check=_check_combined)
     if plan.conflicts:
         version = entries.newest_version(space)
-        return Merge(status="conflict", version=version, conflicts=plan.conflicts, rerun=plan.rerun)
+        conflicts = tuple(replace(conflict, our_run_id=run_id) for conflict in plan.conflicts)
+        return Merge(status="conflict", version=version, conflicts=conflicts, rerun=plan.rerun)
     version = entries.append(space, plan.writes, who=who, run_id=run_id, at=at)
     return Merge(status="merged", version=version, dropped=plan.dropped, combined=plan.combined)
 
 
-def _since(space: Space, snapshot: Snapshot, changes: Changes) -> Since:
-    current = entries.current(space, changes.keys())
-    younger = [key for key, entry in current.items() if entry.version > snapshot.version]
+def _seen(space: Space, snapshot: Snapshot, reads: Reads) -> dict[str, str]:
+    """Return the keys that the run saw in the store, be it that they were not there, each with the step that did."""
+    given = snapshot.given()  # the store had no part in them
+    read = {key: step for key, step in reads.keys.items() if key not in given}
+    if reads.all_by:
+        for key in entries.changed_since(space, snapshot.version):
+            if key not in reads.own and key not in given and covers(reads.scope, key):
+                read.setdefault(key, reads.all_by)
+    return read
+
+
+def _since(space: Space, snapshot: Snapshot, changes: Changes, read: dict[str, str]) -> Since:
+    current = entries.current(space, sorted({*changes.keys(), *read}))
+    younger = [key for key in changes.keys() if key in current and current[key].version > snapshot.version]  # noqa: SIM118 - no dict
     hidden = [key for key in younger if key not in snapshot.values]
-    return Since(current=current, unseen=entries.at_version(space, hidden, snapshot.version))
+    return Since(current=current, read=read, unseen=entries.at_version(space, hidden, snapshot.version))
 
 
 def _check_combined(key: str, value: JsonValue) -> None:

@@ -10,7 +10,7 @@ from isolation.context.entries import Space
 from isolation.context.key import check_key
 from isolation.context.value import check_value
 from isolation.errors import ContextChangedError, ContextError, did_you_mean
-from isolation.model.changes import Changes, HistoryFilter
+from isolation.model.changes import Changes, HistoryFilter, Reads
 from isolation.model.snapshot import Snapshot
 from isolation.rules.merge import Write
 from isolation.rules.scope import allows
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from isolation.state.database import Database
 
 ALL = HistoryFilter()
+NOTHING_READ = Reads()
 
 
 class ContextStore:
@@ -141,6 +142,7 @@ class ContextStore:
         changes: Changes,
         rule: MergeRule,
         *,
+        reads: Reads = NOTHING_READ,
         who: str,
         run_id: str | None,
         at: str,
@@ -149,10 +151,10 @@ class ContextStore:
         Merge a run's changes inside the transaction that also ends the run (``Ledger.settling``), or not at all.
 
         On a conflict nothing is written and the status says so; whether the run then ends is the caller's decision.
+        ``reads`` count where the rule is strict.
         """
-        return merging.apply(
-            Space(transaction, self._namespace), snapshot, changes, rule, who=who, run_id=run_id, at=at
-        )
+        space = Space(transaction, self._namespace)
+        return merging.apply(space, snapshot, changes, rule, reads=reads, who=who, run_id=run_id, at=at)
 
     @contextmanager
     def _reading(self) -> Iterator[Space]:

@@ -10,12 +10,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from isolation.model.changes import Changes, Entry
-from isolation.model.policy import MergeRule
+from isolation.model.policy import KeyRule, MergeRule
 from isolation.model.snapshot import Snapshot
 from isolation.rules.merge import MergePlan, Since, merge
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from isolation.model.policy import OnConflict
 
 GONE = "(gone)"
 KEYS = ("a", "b", "c")
@@ -158,6 +160,15 @@ def test_a_value_given_for_this_run_only_is_no_conflict_with_an_old_entry() -> N
     assert [write.value for write in plan.writes] == [3]
 
 
+def test_a_value_given_for_this_run_only_was_not_read_in_an_old_entry() -> None:
+    """As above: nobody else changed it since."""
+    situation = Situation([("a", 1)], [], {"b": 3})
+    snapshot = Snapshot(version=situation.snapshot.version, values={"a": 2})
+    since = Since(current=situation.entries, read={"a": "reader"})
+
+    assert merge(snapshot, since, situation.changes, MergeRule(strict=True)).conflicts == ()
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_a_key_that_both_deleted_is_no_conflict(rule: Literal["fail", "ours", "theirs"]) -> None:
     """They agree."""
@@ -171,3 +182,102 @@ def test_two_runs_that_write_the_same_value_agree_even_if_each_meant_to_add_one(
     Values say what to hold, not what was meant. Whoever counts needs a rule that adds, or one that minds what was read.
     """
     assert Situation([("total", 5)], [("total", 6)], {"total": 6}).merge("fail") == MergePlan()
+
+
+def strictly(situation: Situation, how: OnConflict, *read: str) -> tuple[MergePlan, dict[str, str]]:
+    """Plan a merge that minds what was read; returns what the context holds afterwards, too."""
+    since = Since(current=situation.entries, read=dict.fromkeys(read, "reader"))
+    rule = MergeRule(strict=True, rules=(KeyRule(keys=("*",), on_conflict=how),))
+    plan = merge(situation.snapshot, since, situation.changes, rule)
+    return plan, situation.after(plan)
+
+
+@pytest.mark.parametrize(("before", "since"), [(1, 2), (1, GONE), (GONE, 2), (GONE, None), (1, True)])
+def test_what_was_only_read_and_is_another_now_is_a_conflict(before: object, since: object) -> None:
+    """What the run wrote elsewhere may come from it; that a key was not there is something to have read."""
+    situation = Situation([("a", before)], [("a", since)], {"b": 3})
+
+    plan, after = strictly(situation, "fail", "a")
+
+    (conflict,) = plan.conflicts
+    assert (conflict.key, conflict.read, conflict.our_writer, conflict.their_writer) == ("a", True, "reader", "since")
+    assert conflict.ours == (None if before == GONE else before)
+    assert conflict.theirs == (None if since == GONE else since)
+    assert conflict.missing == ("ours" if before == GONE else "theirs" if since == GONE else "")
+    assert after == situation.now()
+
+
+@pytest.mark.parametrize(
+    ("before", "since"), [([("a", 1)], []), ([("a", 1)], [("a", 2), ("a", 1)]), ([], [("a", 1), ("a", GONE)])]
+)
+def test_what_was_read_and_is_so_still_is_no_conflict(
+    before: list[tuple[str, Any]], since: list[tuple[str, Any]]
+) -> None:
+    """However often it was something else in between: the run would see the same, and do the same."""
+    plan, after = strictly(Situation(before, since, {"b": 3}), "fail", "a")
+
+    assert plan.conflicts == ()
+    assert after["b"] == "3"
+
+
+def test_two_that_count_to_the_same_are_in_conflict_if_they_looked() -> None:
+    """The limit above, lifted: the second would have counted on."""
+    situation = Situation([("total", 5)], [("total", 6)], {"total": 6})
+
+    ((conflict,), (blind, _)) = strictly(situation, "fail", "total")[0].conflicts, strictly(situation, "fail")
+
+    assert (conflict.read, conflict.ours, conflict.theirs) == (True, 5, 6)
+    assert blind == MergePlan()
+
+
+def test_a_conflict_of_a_write_stays_one_where_the_key_was_read_too() -> None:
+    """What both wanted says more than what one of both saw."""
+    situation = Situation([("a", 1)], [("a", 2)], {"a": 3})
+
+    (conflict,) = strictly(situation, "fail", "a")[0].conflicts
+
+    assert (conflict.read, conflict.ours, conflict.theirs) == (False, 3, 2)
+
+
+@pytest.mark.parametrize(("how", "after"), [("ours", "3"), ("theirs", "2"), ("add", "4"), ("max", "3")])
+def test_rules_that_let_both_stand_do_not_mind_what_was_read(how: OnConflict, after: str) -> None:
+    """Neither of a key that the run changed, nor of one that it only read."""
+    situation = Situation([("a", 1), ("b", 1)], [("a", 2), ("b", 2)], {"a": 3})
+
+    plan, content = strictly(situation, how, "a", "b")
+
+    assert (plan.conflicts, content) == ((), {"a": after, "b": "2"})
+
+
+def test_what_was_read_is_run_again_where_the_rule_says_so() -> None:
+    """With the other words, it is as with any conflict."""
+    situation = Situation([("a", 1)], [("a", 2)], {"b": 3})
+
+    assert strictly(situation, "rerun", "a")[0].rerun
+    assert not strictly(situation, "fail", "a")[0].rerun
+
+
+@given(WRITES, WRITES, CHANGES, st.sets(st.sampled_from(KEYS)), st.sampled_from(RULES))
+def test_strict_adds_conflicts_of_what_was_read_and_changes_nothing_else(
+    before: list[tuple[str, Any]], since: list[tuple[str, Any]], ours: dict[str, Any], read: set[str], how: OnConflict
+) -> None:
+    """Whatever the rule: where nothing that was read has another value now, both come to the same."""
+    situation = Situation(before, since, ours)
+    seen = {key: said(value) for key, value in situation.snapshot.values.items()}
+    stale = {key for key in read if how == "fail" and situation.now().get(key) != seen.get(key)}
+    plain = merge(situation.snapshot, Since(current=situation.entries), situation.changes, MergeRule(on_conflict=how))
+
+    plan, _ = strictly(situation, how, *read)
+
+    assert {conflict.key for conflict in plan.conflicts} == {one.key for one in plain.conflicts} | stale
+    if not stale:
+        assert plan == plain
+
+
+@pytest.mark.parametrize("how", ["ours", "theirs", "add", "append", "union", "max", "min", "deep"])
+def test_a_strict_policy_that_minds_nothing_is_refused(how: OnConflict) -> None:
+    """Whoever writes it believes to be safe."""
+    with pytest.raises(ValueError, match="no key has one of both"):
+        MergeRule(strict=True, on_conflict=how)
+
+    assert MergeRule(strict=True, on_conflict=how, rules=(KeyRule(keys=("a",), on_conflict="rerun"),)).strict
