@@ -60,8 +60,10 @@ def _fate(result: Result) -> str:
 def _conflict(conflict: Conflict) -> list[str]:
     run = f", run {escape(conflict.their_run_id)}" if conflict.their_run_id else ""
     why = f"  ({escape(conflict.why)})" if conflict.why else ""
+    ours = "nothing" if conflict.missing == "ours" else shorten(conflict.ours)
+    theirs = "nothing" if conflict.missing == "theirs" else shorten(conflict.theirs)
     return [
         f"  {clip(conflict.key, _KEY_CHARS)}{why}",
-        f"    ours    {shorten(conflict.ours)}  ({clip(conflict.our_writer, _KEY_CHARS)})",
-        f"    theirs  {shorten(conflict.theirs)}  ({clip(conflict.their_writer, _KEY_CHARS)}{run})",
+        f"    {'read' if conflict.read else 'ours'}    {ours}  ({clip(conflict.our_writer, _KEY_CHARS)})",
+        f"    theirs  {theirs}  ({clip(conflict.their_writer, _KEY_CHARS)}{run})",
     ]

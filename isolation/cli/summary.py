@@ -18,6 +18,7 @@ from isolation.cli.effects import artifact_lines, change_lines, conflict_lines
 from isolation.cli.escape import escape
 from isolation.cli.gauge import usage_lines
 from isolation.cli.marks import MARKS, STYLES
+from isolation.cli.observed import observed_lines
 from isolation.cli.paint import Paint
 from isolation.cli.table import table
 from isolation.cli.traffic import network_lines
@@ -51,6 +52,7 @@ def summary(
         ["usage", *usage_lines(result.usage, limits_on_host(policy) if policy else None)],
         network_lines(result.attempts[-1].network, paint) if result.attempts else [],
         _attestation_lines(result),
+        observed_lines(result, paint),
         change_lines(result, paint),
         conflict_lines(result),
         _error_lines(result, paint),
