@@ -77,13 +77,14 @@ class ExpectedError(Strict):
 
 
 class ExpectedConflict(Strict):
-    """A key that two wrote."""
+    """A key that two wrote, or one only ``read``."""
 
     key: str
     ours: JsonValue
     theirs: JsonValue
     our_writer: str
     their_writer: str
+    read: bool = False
 
 
 class Expected(Strict):
@@ -270,6 +271,7 @@ def found_in(result: Result, expected: Expected) -> Expected:
                 theirs=conflict.theirs,
                 our_writer=conflict.our_writer,
                 their_writer=conflict.their_writer,
+                read=conflict.read,
             )
             for conflict in result.merge.conflicts
         ],
