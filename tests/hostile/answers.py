@@ -15,6 +15,7 @@ ANSWER: dict[str, Any] = {
     "deleted": [],
     "writers": {},
     "reads": [],
+    "read_all": False,
     "outputs": None,
     "problem": None,
 }
