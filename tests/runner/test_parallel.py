@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
 
 from tests.runner.plans import Ended, Json, problem, step
 
@@ -228,3 +231,53 @@ def test_a_key_that_must_be_there_counts_as_read_unless_the_run_made_it(plan_of:
     plan.settle(Ended(begin(plan, running=0), set={"made": 1}))
 
     assert plan.settle(Ended(begin(plan, running=0), set={"mine": 1}))[0]["reads"] == ["old"]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A step whose writes come from what it reads, and from nothing else; it ``lists`` all, or reads some keys."""
+
+    reads: frozenset[str]
+    lists: bool
+    writes: frozenset[str]
+
+    def act(self, values: dict[str, int]) -> Json:
+        """Answer, when the context is this."""
+        seen = [value for key, value in values.items() if self.lists or key in self.reads]
+        count = sum(seen) + 10 * len(seen)
+        changes: Json = (
+            {"deleted": sorted(self.writes)} if count % 3 == 0 else {"set": dict.fromkeys(self.writes, count)}
+        )
+        return {**changes, "reads": sorted(self.reads), "read_all": self.lists}
+
+
+SOME = some.frozensets(some.sampled_from("abc"), min_size=1, max_size=2)
+PROGRAMS = some.lists(some.builds(Program, reads=SOME, lists=some.booleans(), writes=SOME), min_size=4, max_size=4)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(programs=PROGRAMS, order=some.permutations([*range(4), *range(4)]))
+def test_in_strict_mode_steps_at_once_do_what_one_after_the_other_would(
+    plan_of: Any,  # noqa: ANN401 - the class of another world
+    programs: list[Program],
+    order: list[int],
+) -> None:
+    """In the order of their ends; one that met a conflict has done it again on what was there."""
+    steps = [step(str(number)) for number in range(4)]
+    plan = plan_of(*steps, workers=4, values={"a": 1, "b": 2}, merge={"strict": True, "on_conflict": "rerun"})
+    taken = {number: plan.take_ready(number) for number in range(4)}
+    serial, under_way = {"a": 1, "b": 2}, dict[int, Ended]()
+    for number in order:
+        process = under_way.pop(number, None)
+        if process is None:
+            under_way[number] = Ended(taken[number], **programs[number].act(plan.view_for(taken[number])))
+            continue
+        if plan.settle(process)[1]:
+            seen = programs[number].act(plan.view_for(taken[number]))
+            assert plan.settle(Ended(taken[number], number=2, **seen))[0]["outcome"] == "succeeded"
+        changes = programs[number].act(serial)
+        serial = {key: value for key, value in serial.items() if key not in changes.get("deleted", ())}
+        serial |= changes.get("set", {})
+
+    assert plan.succeeded
+    assert plan.view_for(taken[0]) == serial
