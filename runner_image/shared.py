@@ -94,12 +94,11 @@ class Shared:
         """Decide what becomes of one key, and what it holds then; of a conflict, why it is one."""
         from combine import ABSENT, ClashError, same, settle, stale
 
-        how, writer, theirs = self._on_conflict(key), self.writer[key], self.values.get(key, ABSENT)
+        how, theirs = self._on_conflict(key), self.values.get(key, ABSENT)
         read = self._rule["strict"] and (answer["read_all"] or key in answer["reads"])
-        other = f"{writer!r}, at the same time, made it {_show(theirs)}"
-        was_read = f"{name!r} read {key!r} as {_show(base)}; {other}"
         if key not in answer["set"] and key not in answer["deleted"]:
-            return ("conflict", was_read) if read and stale(how, base, theirs) else ("same", theirs)
+            met = read and stale(how, base, theirs)
+            return ("conflict", self._say(key, f"{name!r} read {key!r} as", base)) if met else ("same", theirs)
         ours, why = ABSENT if key in answer["deleted"] else answer["set"][key], ""
         try:
             fate, value = settle(how, base, theirs, ours, read=read)
@@ -109,9 +108,15 @@ class Shared:
             fate, value, why = "conflict", theirs, f" ({how}: {clash})"
         if fate != "conflict":
             return fate, value
-        return fate, was_read if same(
-            ours, theirs
-        ) and not why else f"{name!r} made {key!r} {_show(ours)}; {other}{why}"
+        if same(ours, theirs) and not why:
+            return fate, self._say(key, f"{name!r} read {key!r} as", base)
+        return fate, self._say(key, f"{name!r} made {key!r}", ours) + why
+
+    def _say(self, key: str, what: str, value: object) -> str:
+        from combine import ABSENT
+
+        now = _show(self.values.get(key, ABSENT))
+        return f"{what} {_show(value)}; {self.writer[key]!r}, at the same time, made it {now}"
 
     def _on_conflict(self, key: str) -> str:
         covering = (one for one in self._rule["rules"] if any(fnmatchcase(key, glob) for glob in one["keys"]))

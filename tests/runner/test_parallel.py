@@ -137,6 +137,16 @@ def test_a_try_that_a_conflict_cost_is_none_of_those_that_the_step_asked_for(pla
     assert [plan.settle(Ended(two, number=number, problem=problem()))[1] for number in (2, 3)] == [True, False]
 
 
+def test_a_conflict_is_a_failure_like_any_other_for_a_step_that_asks_for_more_tries(plan_of: Any) -> None:  # noqa: ANN401
+    """Where the policy says `fail`; the next try sees what is there."""
+    plan = plan_of(step("a"), step("b", retry_count=1), workers=2)
+    one, two = begin(plan, running=0), begin(plan, running=1)
+    plan.settle(Ended(one, set={"k": 1}))
+
+    assert plan.settle(Ended(two, set={"k": 2}))[1] is True
+    assert plan.view_for(two) == {"k": 1}
+
+
 def test_what_a_step_saw_is_what_was_there_when_it_began(plan_of: Any) -> None:  # noqa: ANN401
     """Not what was there before the last of several changes."""
     rule = rules(k="add")
