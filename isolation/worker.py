@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from isolation.controller import Controller
     from isolation.storage.queue import Claim
 
-_LOOK_S = 0.5
+_LOOK_S = 0.1
 _REAP_S = 10.0
 
 

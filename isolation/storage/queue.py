@@ -90,6 +90,9 @@ class Queue:
 
     def claim(self, now: str) -> Claim | None:
         """Take the run whose turn it is, for this process; None if none is due. ``now`` is the wall clock's."""
+        with self._database.reading() as connection:  # who looks often must hold up nobody
+            if connection.scalar(select(runs.c.number).where(_waiting, _due(now)).limit(1)) is None:
+                return None
         with self._database.writing() as connection:
             namespace = _next_namespace(connection, now)
             if namespace is None:

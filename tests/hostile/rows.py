@@ -21,9 +21,6 @@ ROWS = {
 NOT_TESTED: dict[int, str] = {
     138: "what a power cut takes needs a machine of its own to be cut; row 137 holds what a kill takes, at every write",
     140: "one process merges and answers: without a queue or a service no reply can be lost on its way yet",
-    145: "there is no queue yet: a recipe that ended its controller would end the one that was started for it",
     150: "nobody listens to the engine's events: each run waits for the end of its own container",
-    162: "there is no queue yet that would hold back a burst of three hundred starts; fifty at once are row 53's",
-    163: "there is no queue and no service yet that could be flooded",
 }
 """Each reason is a sentence, true of this product and of the machines that it is tested on."""
