@@ -89,4 +89,4 @@ COPY --from=runner /opt/runner/ /opt/runner/
 
 ENV PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
 USER 65534:65534
-ENTRYPOINT ["/usr/bin/python3", "-I", "-B", "-S", "/opt/runner/run.py"]
+ENTRYPOINT ["/usr/bin/python3", "-s", "-P", "-B", "-S", "/opt/runner/run.py"]

@@ -23,7 +23,7 @@ import math
 import re
 import struct
 
-CONTRACT_VERSION = 4
+CONTRACT_VERSION = 5
 
 HELLO = 1
 STEP_STARTED = 2

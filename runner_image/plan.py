@@ -33,7 +33,10 @@ class Plan:
     def __init__(self, document: dict, values: dict) -> None:
         self.config: dict = document["config"]
         self.answer_bytes: int = document["limits"]["result_bytes"]
-        self._steps: list[dict] = [step | {"index": index} for index, step in enumerate(document["steps"])]
+        held = document["determinism"]
+        self._steps: list[dict] = [
+            step | {"index": index, "determinism": held} for index, step in enumerate(document["steps"])
+        ]
         self._workers: int = document["workers"]
         self._writes: list[list[str]] = document["writes"]
         self._shared = Shared(values, document["merge"])

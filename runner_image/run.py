@@ -1,5 +1,5 @@
 """
-What the container starts: ``python3 -I -B -S /opt/runner/run.py``.
+What the container starts: ``python3 -s -P -B -S /opt/runner/run.py``.
 
 Everything here is the standard library's. After the first step has started, nothing in this container is believed.
 """

@@ -61,7 +61,14 @@ def look() -> dict:
         "environment": dict(os.environ),
         "rlimits": {name: [_limit(value) for value in resource.getrlimit(number)] for name, number in _RLIMITS.items()},
         "calls": _try_calls(),
+        "time_zone": _time_zone(),
     }
+
+
+def _time_zone() -> str:
+    """Name the time zone, or nothing where the system does not know it: times would silently be UTC then, tzset(3)."""
+    name = os.environ.get("TZ", "")
+    return name if os.path.isfile(f"/usr/share/zoneinfo/{name}") else ""
 
 
 def _limit(value: int) -> str:

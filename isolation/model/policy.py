@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo, field_validator, model_validator
 
+from isolation.model.determinism import Determinism
 from isolation.model.network import NO_NETWORK, Network
 from isolation.model.outcome import Outcome
 from isolation.model.package import canonical
@@ -187,6 +188,7 @@ class Policy(Strict):
     require_attestation: bool = False
     merge: MergeRule = MergeRule()
     context: ContextScope = ContextScope()
+    determinism: Determinism = Determinism()
     secrets: tuple[SecretGlob, ...] = Field(default=(), strict=False)
 
     @field_validator("retry")

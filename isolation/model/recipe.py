@@ -75,6 +75,18 @@ class Scope(Strict):
     writes: tuple[str, ...] | None = Field(default=None, strict=False)
 
 
+class Leeway(Strict):
+    """
+    What does not count when two runs are compared.
+
+    ``volatile`` are globs over keys of the context, over names of artifacts, and over outputs as ``step.path``;
+    ``tolerance`` is the share of the larger by which two numbers may differ.
+    """
+
+    volatile: tuple[str, ...] = Field(default=(), strict=False)
+    tolerance: float = Field(default=0.0, ge=0, lt=1, strict=False)
+
+
 class Recipe(Strict):
     """
     A whole recipe, whatever dialect its file was written in.
@@ -94,5 +106,6 @@ class Recipe(Strict):
     execution: Execution = Execution()
     config: dict[str, JsonValue] = Field(default_factory=dict)
     context: Scope = Scope()
+    determinism: Leeway = Leeway()
     secrets: tuple[SecretName, ...] = Field(default=(), max_length=MOST_SECRETS, strict=False)
     steps: tuple[Step, ...] = Field(min_length=1, max_length=10_000, strict=False)

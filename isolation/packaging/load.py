@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, JsonValue
 
 from isolation.errors import RecipeError, did_you_mean
-from isolation.model.recipe import MOST_SECRETS, Execution, Name, Recipe, Scope, SecretName, Step, Strict
+from isolation.model.recipe import MOST_SECRETS, Execution, Leeway, Name, Recipe, Scope, SecretName, Step, Strict
 from isolation.packaging.files import read_regular
 from isolation.packaging.shape import shape
 from isolation.packaging.text import LARGEST_TEXT_BYTES, Document, read
@@ -49,6 +49,7 @@ class _File(Strict):
     execution: Execution = Execution()
     config: dict[str, JsonValue] = Field(default_factory=dict)
     context: Scope = Scope()
+    determinism: Leeway = Leeway()
     secrets: tuple[SecretName, ...] = Field(default=(), max_length=MOST_SECRETS, strict=False)
     files: tuple[str, ...] = Field(default=(), strict=False)
     steps: tuple[Step, ...] = Field(min_length=1, max_length=10_000, strict=False)
@@ -101,6 +102,7 @@ def load_recipe(path: Path) -> LoadedRecipe:
         execution=written.execution,
         config=written.config,
         context=written.context,
+        determinism=written.determinism,
         secrets=written.secrets,
         files=written.files,
         steps=written.steps,

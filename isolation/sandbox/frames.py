@@ -33,6 +33,7 @@ class CellView(Strict):
     environment: dict[str, str] = Field(max_length=64)
     rlimits: dict[str, list[str]] = Field(max_length=32)
     calls: dict[str, str] = Field(max_length=64)
+    time_zone: str = Field(max_length=100)
 
 
 class Hello(Strict):

@@ -16,17 +16,17 @@ from isolation.sandbox.seccomp import profile_text
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from isolation.model.determinism import Determinism
     from isolation.model.policy import Limits, Policy
 
-ENTRYPOINT = ("/usr/bin/python3", "-I", "-B", "-S", "/opt/runner/run.py")
-ENVIRONMENT = (
+ENTRYPOINT = ("/usr/bin/python3", "-s", "-P", "-B", "-S", "/opt/runner/run.py")
+"""Isolated but for the environment (``-I`` is ``-s -P -E``): the hash seed comes by it, and all of it is ours."""
+_ENVIRONMENT = (
     "PATH=/usr/local/bin:/usr/bin:/bin",
     "HOME=/tmp",
     "TMPDIR=/tmp",
     "LANG=C.UTF-8",
-    "TZ=UTC",
     "PYTHONDONTWRITEBYTECODE=1",
-    "PYTHONHASHSEED=0",
 )
 MASKED_PATHS = (
     "/proc/acpi", "/proc/asound", "/proc/cmdline", "/proc/config.gz", "/proc/diskstats", "/proc/interrupts",
@@ -52,6 +52,11 @@ class Mounts:
     egress: Path | None = None
 
 
+def environment(determinism: Determinism) -> tuple[str, ...]:
+    """Return every variable that a cell gets, as ``NAME=value``."""
+    return (*_ENVIRONMENT, f"PYTHONHASHSEED={determinism.hash_seed}", f"TZ={determinism.time_zone}")
+
+
 def create_body(
     policy: Policy,
     *,
@@ -74,14 +79,14 @@ def create_body(
     host_config["SecurityOpt"] = ["no-new-privileges:true", f"seccomp={profile_text(policy.runtime)}"]
     if cgroup_parent is not None:
         host_config["CgroupParent"] = cgroup_parent
-    return _PROCESS | {"Image": image_id, "User": f"{uid}:{uid}", "Labels": labels, "HostConfig": host_config}
+    own = {"Image": image_id, "User": f"{uid}:{uid}", "Labels": labels, "Env": [*environment(policy.determinism)]}
+    return _PROCESS | own | {"HostConfig": host_config}
 
 
 _PROCESS: dict[str, Any] = {
     "WorkingDir": "/scratch",
     "Entrypoint": [*ENTRYPOINT],
     "Cmd": [],
-    "Env": [*ENVIRONMENT],
     "Tty": False,
     "OpenStdin": True,
     "StdinOnce": True,

@@ -55,6 +55,16 @@ def plan_document(recipe: Recipe, steps: Sequence[Step], policy: Policy) -> dict
         "merge": policy.merge.model_dump(mode="json") | {"attempts": tries},
         "limits": {"result_bytes": limits.result_bytes, "artifact_count": limits.artifact_count},
         "egress": way_out(policy.network),
+        "determinism": _determinism(policy),
+    }
+
+
+def _determinism(policy: Policy) -> dict[str, Any]:
+    held = policy.determinism
+    return {
+        "seed": None if held.seed == "random" else held.seed,
+        "directory_order": held.directory_order,
+        "cpu_count": held.cpus_told(policy.limits.cpus),
     }
 
 

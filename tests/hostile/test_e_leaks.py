@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from isolation.sandbox.hardening import ENTRYPOINT, ENVIRONMENT
+from isolation.model.determinism import Determinism
+from isolation.sandbox.hardening import ENTRYPOINT, environment
 from tests.hostile.kit import outputs_of
 from tests.hostile.on_gvisor import differs
 
@@ -82,7 +83,7 @@ def seen(arena: Arena, names: list[str]) -> Json:
 
 def test_row_071_the_environment_is_the_list_and_nothing_else(seen: Json) -> None:
     """Not the controller's, not the engine's, and no proxy of either."""
-    assert seen["environment"] == dict(line.split("=", 1) for line in ENVIRONMENT) | {"HOSTNAME": "cell"}
+    assert seen["environment"] == dict(line.split("=", 1) for line in environment(Determinism())) | {"HOSTNAME": "cell"}
 
 
 def test_row_073_there_is_nobody_but_the_runner_and_its_steps(seen: Json) -> None:
@@ -92,7 +93,7 @@ def test_row_073_there_is_nobody_but_the_runner_and_its_steps(seen: Json) -> Non
 
     assert {name.split("/")[0] for name in seen["texts"]} == {"1", str(seen["own"])}
     assert commands == {"\n".join(ENTRYPOINT)}
-    assert all(set(text.split("\n")) <= {*ENVIRONMENT, "HOSTNAME=cell", ""} for text in environments)
+    assert all(set(text.split("\n")) <= {*environment(Determinism()), "HOSTNAME=cell", ""} for text in environments)
 
 
 def golden(arena: Arena) -> tuple[list[str], list[str]]:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from isolation.sandbox.hardening import ENVIRONMENT
+from isolation.model.determinism import Determinism
+from isolation.sandbox.hardening import environment
 from isolation.sandbox.leases import Leases, leases_folder
 from isolation.settings import Settings
 from tests.hostile.kit import outputs_of
@@ -39,7 +40,7 @@ def test_row_076_neither_the_images_history_nor_its_layers_hold_a_secret(arena: 
     config = arena.client.inspect_image(image)["Config"]  # type: ignore[no-untyped-call]
 
     assert not [one["CreatedBy"] for one in history if SECRETIVE.search(one["CreatedBy"].encode())]
-    assert {*config["Env"]} <= {*ENVIRONMENT}
+    assert {*config["Env"]} <= {*environment(Determinism())}
     assert {*config["Labels"]} == {"isolation.inputs"}
     with tarfile.open(fileobj=io.BytesIO(b"".join(arena.client.get_image(image)))) as whole:
         files = [file for name in whole.getnames() if name.endswith(".tar") for file in files_of(whole, name)]

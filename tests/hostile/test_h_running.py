@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from isolation.errors import PackageError
+from isolation.model.determinism import Determinism
 from isolation.model.outcome import Outcome
 from isolation.model.package import canonical, digest_of
 from isolation.packaging.requirements import Layers
-from isolation.sandbox.hardening import ENVIRONMENT
+from isolation.sandbox.hardening import environment
 from isolation.settings import Settings
 from isolation.wiring import open_controller
 from tests.hostile.kit import outputs_of
@@ -59,7 +60,9 @@ def test_row_131_nothing_of_our_environment_goes_in(
     with open_controller(Settings(state=arena.state)) as controller:
         found = outputs_of(attack(LOOK, by=controller))
 
-    assert found["environment"] == dict(line.split("=", 1) for line in ENVIRONMENT) | {"HOSTNAME": "cell"}
+    assert found["environment"] == dict(line.split("=", 1) for line in environment(Determinism())) | {
+        "HOSTNAME": "cell"
+    }
 
 
 def test_row_131_nor_does_what_steers_python_and_the_loader(arena: Arena) -> None:

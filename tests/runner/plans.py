@@ -17,7 +17,7 @@ def document(*steps: Json, workers: int = 1, writes: object = (("*",),), merge: 
     limits = {"result_bytes": 4096, "artifact_count": 4}
     rule = {"strict": False, "on_conflict": "fail", "rules": [], "attempts": 5, **(merge or {})}
     plain = {"steps": list(steps), "workers": workers, "config": {}, "writes": writes, "limits": limits}
-    return plain | {"merge": rule}
+    return plain | {"merge": rule, "determinism": {}}
 
 
 class Ended:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import docker
 import pytest
 
+from isolation.model.determinism import Determinism
 from isolation.model.outcome import Outcome
 from isolation.model.policy import Limits, Policy
 from isolation.owner import this_process
 from isolation.sandbox.cells import Cells
 from isolation.sandbox.docker_engine import DockerEngine
 from isolation.sandbox.engine import engine_address
-from isolation.sandbox.hardening import ENVIRONMENT
+from isolation.sandbox.hardening import environment
 from isolation.sandbox.leases import FIRST_UID, UIDS, Leases
 from isolation.settings import Settings
 from isolation.wiring import open_controller
@@ -138,7 +139,7 @@ def test_everything_else_is_mounted_read_only(seen: Json, folder: str) -> None:
 
 def test_a_step_sees_exactly_our_environment(seen: Json) -> None:
     """E 71: nothing of the controller's own, and no surprise from the image."""
-    expected = dict(line.split("=", 1) for line in ENVIRONMENT)
+    expected = dict(line.split("=", 1) for line in environment(Determinism()))
 
     assert {key: value for key, value in seen["environment"].items() if key != "HOSTNAME"} == expected
     assert seen["environment"].get("HOSTNAME", "cell") == "cell"

@@ -44,6 +44,7 @@ def test_the_plan_holds_what_the_runner_needs_and_no_more() -> None:
         "merge": {"strict": False, "on_conflict": "fail", "rules": [], "attempts": 5},
         "limits": {"result_bytes": 2**20, "artifact_count": 64},
         "egress": None,
+        "determinism": {"seed": 0, "directory_order": "sorted", "cpu_count": 1},
     }  # fmt: skip
 
 

@@ -123,6 +123,7 @@ def _cell_view(cell: Standing, expected: Expected, local: bool, proc: Path) -> d
         told = mounting.names_of_the_host(mounting.read_mounts(process.texts["mountinfo"]))
         described["names of the host"] = told
     described["own cgroup"] = " ".join(sorted({line.split(":", 2)[-1] for line in _lines(process, "cgroup")}))
+    described["time zone"] = view.time_zone or "unknown"
     return described | {f"call {name}": answer for name, answer in view.calls.items()}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from isolation.sandbox.attestation import mounts
 from isolation.sandbox.attestation.process import NAMESPACES, environment_text, rlimits_text
 from isolation.sandbox.groups.group import limits_wanted
-from isolation.sandbox.hardening import ENTRYPOINT, ENVIRONMENT, ulimits
+from isolation.sandbox.hardening import ENTRYPOINT, environment, ulimits
 from isolation.sandbox.runtimes import CRUN, GVISOR, limits_on_host
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _of_linux(policy: Policy, uid: int, engine: EngineFacts, group: str, own: It
     return Expected(
         host=both | from_outside,
         in_force=limits_wanted(limits_on_host(policy)),
-        cell=both | _from_inside() | {"own cgroup": "/"},
+        cell=both | _from_inside(policy) | {"own cgroup": "/"},
         mounts=mounts.rules(policy.limits, uid, own),
         covered=True,
     )
@@ -94,7 +94,7 @@ def _of_gvisor(policy: Policy, uid: int, _engine: EngineFacts, group: str, own: 
         "root of the sandbox": "empty and read-only",
         "cgroup": group,
     }
-    inside = _everywhere(policy, uid) | _from_inside()
+    inside = _everywhere(policy, uid) | _from_inside(policy)
     inside |= {name: "EPERM" for name in inside if name.startswith("call socket")}
     return Expected(
         host=sandbox,
@@ -119,10 +119,10 @@ def _everywhere(policy: Policy, uid: int) -> dict[str, str]:
         "devices": " ".join(sorted({*_DEVICES, *_OF_THE_KERNEL[policy.runtime], *shared})),
         "interfaces": "lo",
         "limits of a process": rlimits_text(hard),
-        "environment": environment_text(dict(line.split("=", 1) for line in ENVIRONMENT)),
+        "environment": environment_text(dict(line.split("=", 1) for line in environment(policy.determinism))),
     }
 
 
-def _from_inside() -> dict[str, str]:
-    seen = {"descriptors": "0 1 2", "names of the host": "none"}
+def _from_inside(policy: Policy) -> dict[str, str]:
+    seen = {"descriptors": "0 1 2", "names of the host": "none", "time zone": policy.determinism.time_zone}
     return seen | {f"call {name}": answer for name, answer in _REFUSED_CALLS.items()}
