@@ -18,7 +18,7 @@ from isolation.errors import DatabaseLostError, EngineError, InterruptedRunError
 from isolation.model.changes import Merge
 from isolation.model.event import Retrying, RunStarted
 from isolation.model.outcome import Outcome
-from isolation.model.run import Attempt, Engine, Result, StepError
+from isolation.model.run import Attempt, Result, StepError
 from isolation.packaging.requirements import Layers
 from isolation.packaging.tree import materialise
 from isolation.rules.observe import observe
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from isolation.keeper import Keeper
     from isolation.model.event import Event
     from isolation.model.evidence import Evidence
-    from isolation.model.run import Digests
+    from isolation.model.run import Digests, Engine
     from isolation.model.secret import Secret
     from isolation.model.snapshot import Snapshot
     from isolation.order import Order
@@ -312,15 +312,9 @@ class Execution:
 
     def _engine(self) -> Engine | None:
         try:
-            facts = self._means.engine.facts()
+            return self._means.cells.whereabouts(self._laid.policy.runtime)
         except EngineError:  # it never answered, which the attempts say
             return None
-        return Engine(
-            name=facts.name,
-            version=facts.version,
-            runtime=self._laid.policy.runtime,
-            cgroup_version=facts.cgroup_version,
-        )
 
 
 def _errors(evidence: Evidence) -> tuple[StepError, ...]:

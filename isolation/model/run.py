@@ -102,12 +102,20 @@ class Digests:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Engine:
-    """The engine that ran it."""
+    """
+    The engine that ran it, and on what; an empty text, and None, where that was not to be had.
+
+    ``kernel`` is the host's version, ``processor`` its model, and ``cpus`` how many there are.
+    """
 
     name: str
     version: str
     runtime: str
     cgroup_version: int
+    kernel: str = ""
+    architecture: str = ""
+    processor: str = ""
+    cpus: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,10 +6,13 @@ import contextlib
 import os
 import platform
 import queue
+import re
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isolation.errors import EngineError, UnenforceableError
+from isolation.model.run import Engine as Ran
 from isolation.sandbox.cell import Cell
 from isolation.sandbox.engine_counters import EngineGroup
 from isolation.sandbox.groups.make import cap_all, cpus_for_runs, make_group
@@ -137,6 +140,20 @@ class Cells:
         """Look from all sides at what confines a cell. Raises EngineError where the engine does not answer."""
         return cell.attest(self._as_held(policy), view, local=self._is_here())
 
+    def whereabouts(self, runtime: str) -> Ran:
+        """Say by what and on what a run of that runtime runs, to explain what differs elsewhere."""
+        facts = self._engine.facts()
+        return Ran(
+            name=facts.name,
+            version=facts.version,
+            runtime=runtime,
+            cgroup_version=facts.cgroup_version,
+            kernel=facts.kernel,
+            architecture=facts.architecture,
+            processor=_processor() if self._is_here() else "",
+            cpus=facts.cpus,
+        )
+
     def _as_held(self, policy: Policy) -> Policy:
         """Return the policy as it holds here: on cgroup v1 no group may have more than the one around it."""
         if not (self._use_groups and self._is_here() and os.geteuid() == 0):
@@ -161,6 +178,13 @@ class Cells:
             self._cap_all(facts)
             group = make_group(name, limits, version=facts.cgroup_version, driver=facts.cgroup_driver, local=local)
         return group or EngineGroup(self._engine)
+
+
+@cache
+def _processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the model of this host's processors; empty where the kernel does not name it, as on arm64."""
+    named = re.search(r"^model name\s*: (.+)$", cpuinfo.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    return named.group(1).strip() if named else ""
 
 
 def is_local(address: str) -> bool:

@@ -225,5 +225,6 @@ def _facts(info: dict[str, Any]) -> EngineFacts:
             for name, runtime in (info.get("Runtimes") or {}).items()
             if isinstance(runtime, dict) and runtime.get("path")
         },
+        architecture=str(info.get("Architecture", "")),
         live_restore=bool(info.get("LiveRestoreEnabled")),
     )

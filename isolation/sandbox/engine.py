@@ -38,6 +38,7 @@ class EngineFacts:
     warnings: tuple[str, ...] = ()
     programs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """What each runtime's name starts, with its arguments; without those that the engine brings itself."""
+    architecture: str = ""
     live_restore: bool = False
     """Whether containers go on when the engine ends."""
 
