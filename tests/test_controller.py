@@ -12,6 +12,7 @@ from isolation.cli.run import exit_code
 from isolation.errors import UnenforceableError
 from isolation.model.outcome import Outcome
 from isolation.model.policy import Policy
+from isolation.model.recipe import Leeway
 from isolation.model.snapshot import Snapshot
 from isolation.rules.compare import Comparing
 
@@ -131,7 +132,7 @@ def test_a_recipe_that_throws_dice_diverges_unless_that_is_declared(
 
     found = Comparing().compare(recorded, again)
     assert (found.verdict, [one.what for one in found.differences if one.counts]) == ("diverged", ["dice"])
-    assert Comparing(volatile=["dice"]).compare(recorded, again).verdict == "equivalent"
+    assert Comparing(Leeway(volatile=("dice",))).compare(recorded, again).verdict == "equivalent"
 
 
 def test_a_conflict_is_tried_again_on_a_fresh_snapshot(controller: Controller, recipe: Callable[..., Path]) -> None:

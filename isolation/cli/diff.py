@@ -16,7 +16,6 @@ from isolation.cli.run import stoppable
 from isolation.cli.session import print_json, say, settings_of, takes_json, takes_run
 from isolation.cli.table import table
 from isolation.cli.values import clip, shorten
-from isolation.rules.compare import Comparing
 from isolation.wiring import engine_beside, open_controller, open_stores
 
 if TYPE_CHECKING:
@@ -24,7 +23,9 @@ if TYPE_CHECKING:
 
     from isolation.cli.parser import Parser
     from isolation.model.difference import Comparison, Difference
+    from isolation.model.recipe import Leeway
     from isolation.model.run import Result
+    from isolation.stores import Stores
 
 _SAYS = {
     "identical": "identical: both came out the same",
@@ -41,7 +42,7 @@ def register(parser: Parser) -> None:
     added = parser.add(
         "diff",
         diff,
-        "Compare two recorded runs: origin, outcome, steps, outputs, changes, artifacts, usage.",
+        "Compare two recorded runs: origin, outcome, steps, outputs, changes, artifacts, logs, usage.",
         examples=(
             "isolation diff 20260131-1 last",
             "isolation diff 20260131-1 last --volatile 'report.at' --volatile 'load.seconds' --tolerance 0.01",
@@ -50,7 +51,7 @@ def register(parser: Parser) -> None:
     )
     added.add_argument("left", metavar="RUN", help="its id, the beginning of it, or 'last'")
     added.add_argument("right", metavar="RUN", help="the other")
-    _takes_comparison(added)
+    takes_leeway(added)
     added = parser.add(
         "replay",
         replay,
@@ -61,15 +62,23 @@ def register(parser: Parser) -> None:
     takes_run(added)
     added.add_argument("--secrets", metavar="FILE", help="take the secrets' values from here (TOML, chmod 600)")
     added.add_argument("--quiet", "-q", action="store_true", help="show no progress, only what came of it")
-    _takes_comparison(added)
+    takes_leeway(added)
 
 
-def _takes_comparison(added: Parser) -> None:
+def leeway_asked(given: Namespace) -> Leeway:
+    """Read what the command line lets pass."""
+    from isolation.model.recipe import Leeway  # noqa: PLC0415 - slow to import
+
+    return Leeway(volatile=names(given.volatile), tolerance=given.tolerance)
+
+
+def takes_leeway(added: Parser) -> None:
+    """Let a command take what does not count."""
     added.add_argument(
         "--volatile",
         action="append",
         metavar="GLOB",
-        help="what does not count: keys, names of artifacts, outputs as STEP.PATH",
+        help="what does not count, beside what recipe and policy say: keys, names of artifacts, outputs as STEP.PATH",
     )
     added.add_argument(
         "--tolerance", type=_share, default=0.0, metavar="R", help="numbers may differ by this share of the larger (0)"
@@ -80,8 +89,7 @@ def _takes_comparison(added: Parser) -> None:
 def diff(given: Namespace) -> int:
     """Compare two runs."""
     with open_stores(settings_of(given)) as stores:
-        left, right = stores.ledger.get(given.left), stores.ledger.get(given.right)
-    return _tell(given, left, right)
+        return _tell(given, stores, stores.ledger.get(given.left), stores.ledger.get(given.right))
 
 
 def replay(given: Namespace) -> int:
@@ -91,11 +99,13 @@ def replay(given: Namespace) -> int:
         recorded = controller.stores.ledger.get(given.run_id)
         with watching(as_json=given.json, quiet=given.quiet) as watcher:
             result = controller.replay(recorded.run_id, watcher=watcher)
-    return _tell(given, recorded, result)
+        return _tell(given, controller.stores, recorded, result)
 
 
-def _tell(given: Namespace, left: Result, right: Result) -> int:
-    found = Comparing(volatile=names(given.volatile), tolerance=given.tolerance).compare(left, right)
+def _tell(given: Namespace, stores: Stores, left: Result, right: Result) -> int:
+    from isolation.comparison import compare  # noqa: PLC0415 - slow to import
+
+    found = compare(stores, left, right, leeway_asked(given))
     if given.json:
         print_json(asdict(found))
     else:

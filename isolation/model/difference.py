@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-Area = Literal["origin", "environment", "outcome", "step", "output", "change", "artifact", "usage"]
+Area = Literal["origin", "environment", "outcome", "step", "output", "change", "artifact", "log", "usage"]
 Verdict = Literal["identical", "equivalent", "diverged"]
 
 

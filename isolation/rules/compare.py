@@ -1,8 +1,8 @@
 """
 Compare two runs: what they came from, what became of them, and what they used.
 
-What came out counts: outcome, steps and their outputs, changes, artifacts. Where they ran, what they were made from and
-what they used explains a difference, and is none by itself.
+What came out counts: outcome, steps and their outputs, changes, artifacts. What they logged came out too, and does not
+count. Where they ran, what they were made from and what they used explains a difference, and is none by itself.
 """
 
 from __future__ import annotations
@@ -12,18 +12,21 @@ from typing import TYPE_CHECKING
 
 from isolation.model.difference import Comparison, Difference
 from isolation.rules.combine import ABSENT, same
+from isolation.rules.compare_logs import log_differences
 from isolation.rules.scope import matches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pydantic import JsonValue
 
     from isolation.model.difference import Area, Verdict
+    from isolation.model.event import LogLine
+    from isolation.model.recipe import Leeway
     from isolation.model.run import Result, StepReport
     from isolation.rules.combine import Value
 
-_OUT = {"outcome", "step", "output", "change", "artifact"}
+_OUT = {"outcome", "step", "output", "change", "artifact", "log"}
 _NOISE = {
     "wall_s": (1.5, 0.25),
     "cpu_s": (1.5, 0.1),
@@ -34,18 +37,16 @@ _NOISE = {
 
 
 class Comparing:
-    """
-    Compares with ``volatile`` keys left out of what counts, and numbers within a relative ``tolerance`` of each other.
+    """Compares with some leeway: what may differ without being another result."""
 
-    ``volatile`` are globs over keys of the context, over names of artifacts, and over outputs as ``step.path``.
-    """
+    def __init__(self, leeway: Leeway | None = None) -> None:
+        self._volatile = leeway.volatile if leeway else ()
+        self._tolerance = leeway.tolerance if leeway else 0.0
 
-    def __init__(self, *, volatile: Sequence[str] = (), tolerance: float = 0.0) -> None:
-        self._volatile = tuple(volatile)
-        self._tolerance = tolerance
-
-    def compare(self, left: Result, right: Result) -> Comparison:
-        """Compare two finished runs."""
+    def compare(
+        self, left: Result, right: Result, *, logs: tuple[Iterable[LogLine], Iterable[LogLine]] = ((), ())
+    ) -> Comparison:
+        """Compare two finished runs, and what each of them logged."""
         found = [
             *self._plain("origin", asdict(left.digests), asdict(right.digests)),
             *self._plain("environment", _engine(left), _engine(right)),
@@ -54,6 +55,7 @@ class Comparing:
             *self._keyed("change", left.changes.set, right.changes.set),
             *self._deleted(left.changes.deleted, right.changes.deleted),
             *self._keyed("artifact", _artifacts(left), _artifacts(right)),
+            *log_differences(*logs),
             *_usage(left, right),
         ]
         counting = [one for one in found if one.counts]

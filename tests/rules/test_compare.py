@@ -12,6 +12,7 @@ from hypothesis import strategies as some
 
 from isolation.model.changes import Changes
 from isolation.model.outcome import Outcome, StepOutcome
+from isolation.model.recipe import Leeway
 from isolation.model.run import Artifact
 from isolation.rules.combine import ABSENT
 from isolation.rules.compare import Comparing, differing
@@ -105,9 +106,9 @@ def test_what_is_volatile_or_near_does_not_count(result_of: ResultOf) -> None:
     volatile = ("sum.at", "run.*")
 
     assert Comparing().compare(left, right).verdict == "diverged"
-    assert Comparing(volatile=volatile).compare(left, right).verdict == "diverged"
-    assert Comparing(volatile=volatile, tolerance=0.01).compare(left, right).verdict == "equivalent"
-    assert Comparing(volatile=volatile, tolerance=0.0001).compare(left, right).verdict == "diverged"
+    assert Comparing(Leeway(volatile=volatile)).compare(left, right).verdict == "diverged"
+    assert Comparing(Leeway(volatile=volatile, tolerance=0.01)).compare(left, right).verdict == "equivalent"
+    assert Comparing(Leeway(volatile=volatile, tolerance=0.0001)).compare(left, right).verdict == "diverged"
 
 
 def test_a_figure_within_its_noise_is_no_difference(result_of: ResultOf) -> None:
