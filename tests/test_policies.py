@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from isolation.errors import PolicyError
 from isolation.model.outcome import Outcome
 from isolation.model.policy import Limits, Policy, RetryRule
 from isolation.packaging.policy import load_policy, policy_names
@@ -61,3 +62,37 @@ def test_strict_allows_less_and_generous_more() -> None:
     for field in Limits.model_fields:
         assert getattr(strict, field) <= getattr(default, field) <= getattr(generous, field)
     assert strict.memory_bytes < default.memory_bytes < generous.memory_bytes
+
+
+REFUSED = {
+    "a clock beside shared memory": (
+        "limits: {shm: 1MiB}\ndeterminism: {clock: frozen}",
+        "'determinism': what sets the clock would share memory with the steps\nSet limits.shm to 0.",
+    ),
+    "a moment without a zone": (
+        "determinism: {clock: set, clock_at: 2000-01-01T00:00:00}",
+        "'clock_at' in 'determinism': '2000-01-01T00:00:00' is no moment\nWrite one from 1970 to 2099, such as 2000",
+    ),
+    "a way out of the zones": (
+        "determinism: {time_zone: ../../etc/passwd}",
+        "are not allowed here, or too many: '../../etc/passwd'\nWrite a name such as UTC or Europe/Paris.",
+    ),
+    "no processor": (
+        "determinism: {cpu_count: 0}",
+        "'cpu_count' in 'determinism': 0 is none of limit, host, and no number from 1 to 1024",
+    ),
+    "no word for a seed": ("determinism: {seed: dice}", "'dice' is none of random, and no number from 0 to"),
+    "all of a number": ("determinism: {tolerance: 1}", "'tolerance' in 'determinism' must be less than 1, not 1"),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_held_still_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    """Before anything runs, and with the cure."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"name: mine\n{text}\n")
+
+    with pytest.raises(PolicyError) as caught:
+        load_policy(file)
+
+    assert said in f"{caught.value}\n{caught.value.hint}"

@@ -208,6 +208,14 @@ class Policy(Strict):
                 raise ValueError(f"up_to of {outcome.value} is below limits.{named}; raise it")
         return retry
 
+    @field_validator("determinism")
+    @classmethod
+    def _check_clock(cls, determinism: Determinism, info: ValidationInfo) -> Determinism:
+        limits: Limits | None = info.data.get("limits")
+        if determinism.clock != "real" and limits is not None and limits.shm_bytes:
+            raise ValueError("what sets the clock would share memory with the steps; set limits.shm to 0")
+        return determinism
+
     def content(self) -> bytes:
         """Write the policy as it is recorded; its digest names it."""
         return canonical(self.model_dump(mode="json", by_alias=True))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from isolation.errors import FileError, RecipeError, did_you_mean
+from isolation.model.determinism import ZONE
 from isolation.model.recipe import DOTTED, NAME, SECRET_GLOB, SECRET_NAME
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ _CURES = {
 _ALLOWED = {
     NAME: "Use at most 100 letters, digits, dots, dashes, underscores and spaces; begin with a letter or a digit.",
     DOTTED: "Write it as Python would, such as `load` or `lib.load`.",
+    ZONE: "Write a name such as UTC or Europe/Paris.",
     SECRET_NAME: "Use at most 64 capital letters, digits and underscores, such as API_TOKEN; begin with no digit.",
     SECRET_GLOB: "Write a name such as API_TOKEN, or a glob such as MAIL_*.",
 }

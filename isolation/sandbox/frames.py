@@ -34,6 +34,7 @@ class CellView(Strict):
     rlimits: dict[str, list[str]] = Field(max_length=32)
     calls: dict[str, str] = Field(max_length=64)
     time_zone: str = Field(max_length=100)
+    clock: list[float] = Field(min_length=2, max_length=2)
 
 
 class Hello(Strict):

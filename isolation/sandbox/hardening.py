@@ -28,6 +28,8 @@ _ENVIRONMENT = (
     "LANG=C.UTF-8",
     "PYTHONDONTWRITEBYTECODE=1",
 )
+_LIBFAKETIME = "/opt/libfaketime.so"
+"""Where the image has it."""
 MASKED_PATHS = (
     "/proc/acpi", "/proc/asound", "/proc/cmdline", "/proc/config.gz", "/proc/diskstats", "/proc/interrupts",
     "/proc/kcore", "/proc/key-users", "/proc/keys", "/proc/latency_stats", "/proc/locks", "/proc/pressure",
@@ -54,7 +56,25 @@ class Mounts:
 
 def environment(determinism: Determinism) -> tuple[str, ...]:
     """Return every variable that a cell gets, as ``NAME=value``."""
-    return (*_ENVIRONMENT, f"PYTHONHASHSEED={determinism.hash_seed}", f"TZ={determinism.time_zone}")
+    return (
+        *_ENVIRONMENT,
+        f"PYTHONHASHSEED={determinism.hash_seed}",
+        f"TZ={determinism.time_zone}",
+        *_clock(determinism),
+    )
+
+
+def _clock(determinism: Determinism) -> tuple[str, ...]:
+    """Have libfaketime(1) tell another time, but for the monotonic clock, by which the runner holds its deadlines."""
+    if determinism.clock == "real":
+        return ()
+    goes_on = "@" if determinism.clock == "set" else ""
+    return (
+        f"LD_PRELOAD={_LIBFAKETIME}",
+        f"FAKETIME={goes_on}{determinism.clock_at_s}",
+        "FAKETIME_FMT=%s",
+        "FAKETIME_DONT_FAKE_MONOTONIC=1",
+    )
 
 
 def create_body(

@@ -39,6 +39,7 @@ _NO_GROUP = "its cgroup cannot be read from here"
 _NOT_TOLD = "the runner did not tell"
 
 
+_LONGEST_START_S = 60
 _WHY = {
     "own namespaces": _ELSEWHERE,
     "program": "the program of this runtime does not tell its name here",
@@ -123,8 +124,17 @@ def _cell_view(cell: Standing, expected: Expected, local: bool, proc: Path) -> d
         told = mounting.names_of_the_host(mounting.read_mounts(process.texts["mountinfo"]))
         described["names of the host"] = told
     described["own cgroup"] = " ".join(sorted({line.split(":", 2)[-1] for line in _lines(process, "cgroup")}))
+    described["clock"] = _clock(view.clock, cell.policy.determinism.clock_at_s)
     described["time zone"] = view.time_zone or "unknown"
     return described | {f"call {name}": answer for name, answer in view.calls.items()}
+
+
+def _clock(readings: Sequence[float], wanted_s: int) -> str:
+    """Describe a clock by two readings, one after the other, not long after the cell was started."""
+    first, second = readings
+    if first == second:
+        return f"frozen at {first:.0f}"
+    return f"set at {wanted_s}" if wanted_s <= first < wanted_s + _LONGEST_START_S else f"going, at {first:.0f}"
 
 
 def _mounts(process: Process, expected: Expected) -> dict[str, str]:

@@ -124,5 +124,7 @@ def _everywhere(policy: Policy, uid: int) -> dict[str, str]:
 
 
 def _from_inside(policy: Policy) -> dict[str, str]:
-    seen = {"descriptors": "0 1 2", "names of the host": "none", "time zone": policy.determinism.time_zone}
+    held = policy.determinism
+    clock = {} if held.clock == "real" else {"clock": f"{held.clock} at {held.clock_at_s}"}
+    seen = clock | {"descriptors": "0 1 2", "names of the host": "none", "time zone": policy.determinism.time_zone}
     return seen | {f"call {name}": answer for name, answer in _REFUSED_CALLS.items()}
