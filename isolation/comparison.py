@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 def compare(stores: Stores, left: Result, right: Result, asked: Leeway) -> Comparison:
     """Compare two finished runs, with what is ``asked`` to be let pass beside what each of them declares."""
-    declared = [leeway for result in (left, right) for leeway in _declared(stores, result)]
-    rule = Comparing(leeway_of(asked, *declared))
+    recorded = [leeway for result in (left, right) for leeway in declared(stores, result)]
+    rule = Comparing(leeway_of(asked, *recorded))
     logs = [[*stores.logs.read(result.run_id)] for result in (left, right)]
     return rule.compare(left, right, logs=(logs[0], logs[1]))
 
@@ -31,7 +31,7 @@ def leeway_of(*several: Leeway) -> Leeway:
     return Leeway(volatile=tuple(volatile), tolerance=max(leeway.tolerance for leeway in several))
 
 
-def _declared(stores: Stores, result: Result) -> Iterator[Leeway]:
+def declared(stores: Stores, result: Result) -> Iterator[Leeway]:
     """Yield what a run's policy and recipe declare, of those that are still kept."""
     if stores.blobs.has(result.digests.policy):
         yield Policy.read(stores.blobs.get(result.digests.policy)).determinism

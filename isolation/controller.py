@@ -85,6 +85,7 @@ class Controller:
         paths: Sequence[Path] = (),
         watcher: Watcher | None = None,
         cancel: threading.Event | None = None,
+        merges: bool = True,
     ) -> Result:
         """
         Run a recipe: a file, or a folder with ``recipe.yaml``.
@@ -106,7 +107,7 @@ class Controller:
         with watch.phase("pack"):
             order = wanted.order(self.stores, lambda recipe, policy: checked.append(self._check(recipe, policy)))
         ((secrets, image_id),) = checked
-        return self._execute(replace(order, image_id=image_id), secrets, watch, watcher, cancel)
+        return self._execute(replace(order, image_id=image_id, merges=merges), secrets, watch, watcher, cancel)
 
     def rerun(
         self,
@@ -128,16 +129,24 @@ class Controller:
         order = afresh(order) if fresh_context else replace(order, replay_of="")
         return self._execute(order, secrets, watch, watcher, cancel)
 
-    def replay(self, run: str, *, watcher: Watcher | None = None, cancel: threading.Event | None = None) -> Result:
+    def replay(
+        self,
+        run: str,
+        *,
+        policy: Policy | None = None,
+        watcher: Watcher | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Result:
         """
-        Run a finished run again from the record, and merge nothing: for ``rules.compare``.
+        Run a finished run again from the record, with another policy if one is given, and merge nothing.
 
         Raises InputError where the run has no result to be compared with.
         """
         watch = Stopwatch(self.clock)
         with watch.phase("pack"):
             order, secrets = self._recorded(run)
-            order = replace(order, replay_of=self.stores.ledger.get(run).run_id)
+            again = self.stores.ledger.get(run).run_id
+            order = replace(order, policy=policy or order.policy, replay_of=again)
         return self._execute(order, secrets, watch, watcher, cancel)
 
     def carry_on(

@@ -259,7 +259,7 @@ class Execution:
             return attempt, Merge()
         if settling.cancelled:
             return replace(attempt, outcome=Outcome.CANCELLED, cause="cancelled"), Merge()
-        if self._wanted.replay_of:
+        if self._wanted.replay_of or not self._wanted.merges:
             return attempt, Merge()
         assert self._snapshot is not None, "an attempt without a snapshot"  # noqa: S101 - prepare() came first
         with self._watch.phase("merge"):

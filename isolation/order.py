@@ -38,7 +38,7 @@ class Order:
     Everything that a run is made of, but for secrets, which nothing records.
 
     ``snapshot`` None: a fresh one is taken. ``image_id`` empty: the image of that name as it is when the run begins.
-    ``replay_of`` is the run that is repeated without a merge; empty for a run of its own.
+    ``replay_of`` is the run that is repeated without a merge; empty for a run of its own, which may not merge either.
     """
 
     package: Package
@@ -47,6 +47,7 @@ class Order:
     image_id: str = ""
     snapshot: Snapshot | None = None
     replay_of: str = ""
+    merges: bool = True
 
     def record(self, stores: Stores) -> tuple[Digests, str]:
         """Keep everything by content; returns the digests, and that of the inputs."""

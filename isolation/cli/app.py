@@ -12,6 +12,7 @@ _BRINGS = {
     "runs": ("runs", "show", "logs"),
     "queue": ("submit", "worker", "wait", "cancel"),
     "diff": ("diff", "replay"),
+    "verify": ("verify",),
     "context": ("context",),
     "policy": ("policy",),
     "package": ("package",),

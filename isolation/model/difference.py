@@ -17,8 +17,10 @@ class Difference:
     """
     One thing that is not the same in both runs; ``missing`` says which of both has it not at all, and not as null.
 
-    ``what`` names it, such as ``step load: outputs.total``. ``counts``: it speaks against the runs having come out the
-    same; what a recipe declares to be volatile, numbers within a tolerance, and where and on what they ran do not.
+    ``what`` names it, such as ``step load: outputs.total``; ``name`` is what globs go by: the key, ``load.total``, the
+    artifact, the step; ``step`` is the one that it is about, if it is about one. ``counts``: it speaks against the runs
+    having come out the same; what is declared to be volatile, numbers within a tolerance, what was logged, and where
+    and on what they ran do not.
     """
 
     area: Area
@@ -27,6 +29,8 @@ class Difference:
     right: JsonValue
     counts: bool
     missing: Literal["", "left", "right"] = ""
+    name: str = ""
+    step: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

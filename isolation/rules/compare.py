@@ -59,7 +59,7 @@ class Comparing:
             *_usage(left, right),
         ]
         counting = [one for one in found if one.counts]
-        steps = [one.what.removeprefix("step ").partition(":")[0] for one in counting if one.area in {"step", "output"}]
+        steps = [one.step for one in counting if one.area in {"step", "output"}]
         names = [step.name for step in _steps(left).values()]
         return Comparison(
             left=left.run_id,
@@ -72,23 +72,27 @@ class Comparing:
     def _plain(self, area: Area, left: Mapping[str, JsonValue], right: Mapping[str, JsonValue]) -> Iterator[Difference]:
         for name in left:
             if left[name] != right[name]:
-                yield Difference(area=area, what=name, left=left[name], right=right[name], counts=area in _OUT)
+                counts = area in _OUT
+                yield Difference(area=area, what=name, left=left[name], right=right[name], counts=counts, name=name)
 
     def _steps(self, left: Mapping[str, StepReport], right: Mapping[str, StepReport]) -> Iterator[Difference]:
         for name in [*left, *(name for name in right if name not in left)]:
             one, another = left.get(name), right.get(name)
             if one is None or another is None:
                 there = [None if step is None else step.outcome.value for step in (one, another)]
-                yield Difference(area="step", what=f"step {name}", left=there[0], right=there[1], counts=True)
+                yield self._of_step(name, "", there[0], there[1])
                 continue
             was_said, is_said = _said(one), _said(another)
             for field in was_said:
                 if was_said[field] != is_said[field]:
-                    what, counts = f"step {name}: {field}", field != "tries"
-                    yield Difference(area="step", what=what, left=was_said[field], right=is_said[field], counts=counts)
+                    yield self._of_step(name, field, was_said[field], is_said[field])
             for path, was, now in differing(one.outputs, another.outputs):
                 what = f"step {name}: outputs{f'.{path}' if path else ''}"
-                yield self._difference("output", what, f"{name}.{path}" if path else name, was, now)
+                yield self._difference("output", what, f"{name}.{path}" if path else name, was, now, step=name)
+
+    def _of_step(self, step: str, field: str, left: JsonValue, right: JsonValue) -> Difference:
+        what, counts = f"step {step}: {field}" if field else f"step {step}", field != "tries"
+        return Difference(area="step", what=what, left=left, right=right, counts=counts, name=step, step=step)
 
     def _keyed(self, area: Area, left: Mapping[str, JsonValue], right: Mapping[str, JsonValue]) -> Iterator[Difference]:
         for key in sorted({*left, *right}):
@@ -99,7 +103,7 @@ class Comparing:
         for key in sorted({*left} ^ {*right}):
             yield self._difference("change", f"{key}: deleted", key, key in left, key in right)
 
-    def _difference(self, area: Area, what: str, name: str, left: Value, right: Value) -> Difference:
+    def _difference(self, area: Area, what: str, name: str, left: Value, right: Value, *, step: str = "") -> Difference:
         return Difference(
             area=area,
             what=what,
@@ -107,6 +111,8 @@ class Comparing:
             right=None if right is ABSENT else right,
             counts=not (matches(name, self._volatile) or _near(left, right, self._tolerance)),
             missing="left" if left is ABSENT else "right" if right is ABSENT else "",
+            name=name,
+            step=step,
         )
 
 
