@@ -56,6 +56,22 @@ def test_every_command_of_the_readme_does_what_it_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.engine
+def test_every_command_of_the_page_on_replays_does_what_it_says(tmp_path: Path) -> None:
+    """With the exit code that stands behind it, and the lines that the page shows of the last one."""
+    page = (ROOT / "docs/replay.md").read_text(encoding="utf-8")
+    (commands,), (shown,) = blocks(page, "bash"), blocks(page, "text")
+
+    said = ""
+    for line in commands.splitlines():
+        command, _, code = line.partition("  # exit code ")
+        done = call(command, tmp_path / "state")
+        assert done.returncode == int(code or 0), f"{command}\n{done.stdout}\n{done.stderr}"
+        said = done.stdout
+
+    assert [line for line in shown.splitlines() if line not in said] == []
+
+
+@pytest.mark.engine
 def test_a_second_demo_does_no_set_up_work(tmp_path: Path) -> None:
     """Set-up stages speak only when they have something to do; whatever was missing, the first call has done."""
     call("scripts/demo", tmp_path)
@@ -79,7 +95,8 @@ def test_every_policy_that_a_document_shows_is_in_order(text: str, tmp_path: Pat
     """Whole ones, and parts of one."""
     (tmp_path / "policy.yaml").write_text(text)
 
-    assert load_policy(tmp_path / "policy.yaml").name in {"shown", "counting", "careful", "patient", "walled"}
+    known = {"shown", "counting", "careful", "patient", "walled", "held-still"}
+    assert load_policy(tmp_path / "policy.yaml").name in known
 
 
 def test_the_recipe_that_the_readme_explains_is_the_real_one() -> None:
