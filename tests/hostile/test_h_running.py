@@ -44,7 +44,7 @@ import os, sys
 def run(context, params):
     flags = {name: getattr(sys.flags, name) for name in FLAGS}
     return {"environment": dict(os.environ), "path": sys.path, "flags": flags}
-FLAGS = ("isolated", "no_site", "ignore_environment", "dont_write_bytecode", "safe_path")
+FLAGS = ("no_user_site", "no_site", "dont_write_bytecode", "safe_path")
 """
 
 
@@ -90,8 +90,12 @@ with open_controller(Settings(state=Path(sys.argv[1]))) as controller:
     assert {*names}.isdisjoint(json.loads(done.stdout)["environment"])
 
 
-def test_row_131_the_runner_takes_no_word_from_its_environment_or_folder(attack: Attack) -> None:
-    """Isolated, without site: neither the environment nor the folder where it stands has a say (python -I -S)."""
+def test_row_131_the_runner_takes_no_word_from_its_folder_or_another_user(attack: Attack) -> None:
+    """
+    Without site and with a safe path: the folder where it stands has no say (python -s -P -S).
+
+    Its environment has one, the seed of hashes; it is ours alone, and a cell with another is refused.
+    """
     found = outputs_of(attack(LOOK))
 
     assert {name for name, value in found["flags"].items() if value} == {*found["flags"]}

@@ -80,6 +80,8 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "root": (host(ReadonlyRootfs=False), "mounts"),
     "limits": (host(Ulimits=[]), "limits of a process"),
     "a network": (on_the_hosts_network, "interfaces"),
+    "a word to Python": (lambda body: body["Env"].append("PYTHONPATH=/package"), "environment"),
+    "a library to load": (lambda body: body["Env"].append("LD_PRELOAD=/package/evil.so"), "environment"),
     "another's processes": (host(PidMode="host"), "own namespaces"),
 }
 
