@@ -160,9 +160,9 @@ def _teller(given: Namespace) -> Callable[[int, Varied, Result | None], None]:
         if quiet:
             return
         if result is None:
-            sys.stderr.write(f"run {number} of {given.times}, {said(varied)} ... ")
+            sys.stderr.write(f"run {number} of {given.times}, {said(varied)}\n")
         else:
-            sys.stderr.write(f"{result.outcome.value} in {format_seconds(result.usage.wall_s)}\n")
+            sys.stderr.write(f"  {result.outcome.value} in {format_seconds(result.usage.wall_s)}\n")
         sys.stderr.flush()
 
     return tell
