@@ -92,7 +92,7 @@ class Controller:
 
         ``context`` holds values for this run only, over those of the shared context. Returns when the run has ended,
         however it ended: a recipe's failure is a result. Raises IsolationError for ours, before anything runs where
-        that is possible.
+        that is possible. Without ``merges``, what it would change is recorded, and goes nowhere.
         """
         watch = Stopwatch(self.clock)
         wanted = Wanted(

@@ -53,7 +53,8 @@ architecture, and what they are given.
 
 
 def look() -> dict:
-    """Look around: everything that a process can tell of its own confinement."""
+    """Look around: everything that a process can tell of its own confinement; its clock before and after."""
+    began = time.time()
     return {
         "texts": {name: text for name in _TEXTS if (text := _read(f"/proc/self/{name}")) is not None},
         "namespaces": _links("/proc/self/ns", _NAMESPACES),
@@ -63,7 +64,7 @@ def look() -> dict:
         "rlimits": {name: [_limit(value) for value in resource.getrlimit(number)] for name, number in _RLIMITS.items()},
         "calls": _try_calls(),
         "time_zone": _time_zone(),
-        "clock": [time.time(), time.time()],
+        "clock": [began, time.time()],
     }
 
 

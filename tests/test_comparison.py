@@ -75,6 +75,7 @@ def test_what_is_asked_is_let_pass_beside_what_was_declared(controller: Controll
 def test_a_result_says_on_what_it_ran(controller: Controller, tmp_path: Path) -> None:
     """What explains a difference a year later is not there to be asked any more."""
     ran = twice(controller, tmp_path / "recipe")[0].engine
+    assert ran is not None
 
     assert ran.kernel == platform.release()
     assert ran.architecture == platform.machine()

@@ -130,7 +130,7 @@ def _cell_view(cell: Standing, expected: Expected, local: bool, proc: Path) -> d
 
 
 def _clock(readings: Sequence[float], wanted_s: int) -> str:
-    """Describe a clock by two readings, one after the other, not long after the cell was started."""
+    """Describe a clock by two readings, some system calls apart, not long after the cell was started."""
     first, second = readings
     if first == second:
         return f"frozen at {first:.0f}"
