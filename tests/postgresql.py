@@ -6,12 +6,12 @@ import itertools
 import os
 import pwd
 import shutil
-import signal
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 
 _ELSEWHERE = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
@@ -30,6 +30,7 @@ class Server:
             os.chown(self._folder, account.pw_uid, account.pw_gid)
             self._as = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
         self._numbers = itertools.count()
+        self._killed: list[psutil.Process] = []
         self._run("initdb", "--username", _SUPERUSER, "--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8")
         with (self._folder / "data" / "postgresql.conf").open("a") as conf:
             conf.write(f"listen_addresses = ''\nunix_socket_directories = '{self._folder}'\nmax_connections = 200\n")
@@ -37,13 +38,20 @@ class Server:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
+        if self._killed:  # where nobody waits for dead processes, it would take its own predecessor for alive
+            for lock in (self._folder / "data" / "postmaster.pid", self._folder / ".s.PGSQL.5432.lock"):
+                lock.unlink()
         self._run("pg_ctl", "--wait", "--log", str(self._folder / "log"), "start")
 
     def kill(self) -> None:
         """End it and all its processes at once, without any last word."""
         pid = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
-        os.kill(pid, signal.SIGKILL)
-        # Its processes end by themselves when they miss it; a server starts again only after them.
+        self._killed = [psutil.Process(pid), *psutil.Process(pid).children()]
+        self._killed[0].kill()
+
+    def is_gone(self) -> bool:
+        """Tell whether all processes of a killed server have ended: they do when they miss it."""
+        return not any(process.is_running() and process.status() != "zombie" for process in self._killed)
 
     def stop(self) -> None:
         """End it, and take its folder away."""

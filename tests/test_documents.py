@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +17,9 @@ from isolation.packaging.pack import pack
 from isolation.packaging.policy import load_policy
 from isolation.storage.blobs import BlobStore
 from tests.hostile.rows import NOT_TESTED, ROWS
+
+if TYPE_CHECKING:
+    from tests.postgresql import Server
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -69,6 +73,25 @@ def test_every_command_of_the_page_on_replays_does_what_it_says(tmp_path: Path) 
         said = done.stdout
 
     assert [line for line in shown.splitlines() if line not in said] == []
+
+
+PAGES = {"queue": [], "storage": ["postgresql://isolation@db/isolation"]}
+
+
+@pytest.mark.engine
+@pytest.mark.postgresql
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_a_page_does_what_it_says(page: str, tmp_path: Path, postgresql: Server) -> None:
+    """In their order, with the exit code that stands behind it; a database of ours is in the place of the shown one."""
+    text = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
+    for shown in PAGES[page]:
+        assert shown in text
+        text = text.replace(shown, postgresql.url())
+
+    for line in "".join(blocks(text, "bash")).splitlines():
+        command, _, code = line.partition("  # exit code ")
+        done = call(command, tmp_path / "state")
+        assert done.returncode == int(code or 0), f"{command}\n{done.stdout}\n{done.stderr}"
 
 
 @pytest.mark.engine

@@ -12,15 +12,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 import isolation
+from isolation import wiring
 from isolation.errors import TooLateError
 from isolation.model.outcome import Outcome
+from isolation.settings import load_settings
 from isolation.storage import presence
 from isolation.stores import Stores
-from tests.site import COUNT, ISOLATION, WAIT_FOR_A_KEY, WRITE, Site, containers_of, count, policy
+from tests.postgresql import Server
+from tests.site import COUNT, ISOLATION, WAIT_FOR_A_KEY, WRITE, Site, containers_of, count, policy, until
+from tests.storage.pg_proxy import LosesACommit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from isolation.worker import Told
 
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine"), pytest.mark.xdist_group("workers")]
@@ -146,6 +152,53 @@ def test_what_a_host_cannot_hold_is_refused_for_good(site: Site) -> None:
     assert result.outcome is Outcome.REFUSED
     assert "900 TiB" in result.errors[0].message
     assert site.wait(other).outcome is Outcome.SUCCEEDED
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_commit_whose_answer_is_lost_is_found_to_be_kept(site: Site, url: str, tmp_path: Path) -> None:
+    """Nobody can say whether it was: so the database is asked again, and first whether it has it."""
+    folder = tmp_path / "way"
+    folder.mkdir()
+    way = LosesACommit(url, folder)
+    run_id = site.submit(COUNT)
+
+    settings = load_settings(state=site.state, database=way.url)
+    told: list[Told] = []
+    with wiring.open_controller(settings) as controller:
+        wiring.open_worker(controller, slots=1, tell=told.append).run(until_empty=True)
+    way.close()
+
+    assert way.lost == 1
+    assert [(one.what, one.detail) for one in told] == [("taken", ""), ("ended", "succeeded")]
+    assert site.stores.ledger.get(run_id).outcome is Outcome.SUCCEEDED
+    assert [entry.value for entry in site.stores.contexts.history("count")] == [1]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server()
+    yield made
+    made.stop()
+
+
+@pytest.mark.postgresql
+def test_a_database_that_is_killed_under_a_run_is_waited_for(server: Server, tmp_path: Path) -> None:
+    """The run goes on meanwhile; what it changed is merged once the server is back, and once."""
+    crashing = Site(tmp_path, server.url())
+    run_id = crashing.submit(WAIT_FOR_A_KEY, context={"seconds": 2})
+    with crashing.working() as told:
+        crashing.until_under_way(run_id)
+        server.kill()
+        until(lambda: "trouble" in [one.what for one in told])
+        until(server.is_gone)
+        server.start()
+        until(lambda: "ended" in [one.what for one in told])
+    result = crashing.wait(run_id)
+    counted = [entry.value for entry in crashing.stores.contexts.history("count")]
+    crashing.stores.close()
+
+    assert (result.outcome, len(result.attempts)) == (Outcome.SUCCEEDED, 1)
+    assert counted == [1]
 
 
 CANCELS = 200
