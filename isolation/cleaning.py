@@ -39,6 +39,11 @@ def clean(stores: Stores, engine: Engine, leases: Leases, clock: Clock, *, dry_r
 
     The order is that of a cell's own end: containers first, uids when they are proven gone, the record last.
     """
+    with leases.alone():
+        return _clean(stores, engine, leases, clock, dry_run=dry_run)
+
+
+def _clean(stores: Stores, engine: Engine, leases: Leases, clock: Clock, *, dry_run: bool) -> Cleaned:
     groups, stages = leftover_groups(), [*staged(leases.stages)]  # before the leases: each cell has its lease first
     held, gone = leases.held(), stores.presence.gone()
     stale = [lease for lease in held if lease.owner is None or is_gone(lease.owner)]

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from isolation.errors import EngineError, EngineUnreachableError, InputError
-from isolation.execution import Execution, Means, Taken
+from isolation.execution import Execution, Hindrance, Means, Taken
 from isolation.keeper import Keeper
 from isolation.model.evidence import Evidence
 from isolation.model.outcome import Outcome
@@ -173,25 +173,21 @@ class Controller:
             cancel=cancel,
             released=released,
         )
-        order, watch = recorded(stores, record), Stopwatch(self.clock)
-
-        def execution(order: Order, secrets: Mapping[str, Secret]) -> Execution:
-            return Execution(self._means(stores), order, taken, secrets=secrets, watch=watch, tell=_teller(watcher))
-
-        if claim.lost:
-            died = Evidence(lost="whoever ran it died, or was paused for too long")
-            return execution(order, {}).end_without_a_cell(Outcome.LOST, "controller", died, claim.lost)
-        try:
-            secrets, image_id = self._check(order.package.recipe, order.policy)
-        except EngineUnreachableError as error:
-            lost = Evidence(lost=str(error))
-            return execution(order, {}).end_without_a_cell(Outcome.LOST, "engine", lost)
-        except (EngineError, InputError) as error:
-            refused = Evidence(refused=f"{error.sentence} {error.hint}".strip())
-            return execution(order, {}).end_without_a_cell(Outcome.REFUSED, type(error).__name__, refused)
-        order = replace(order, image_id=order.image_id or image_id)
+        order = recorded(stores, record)
+        able = self._able(order, claim.lost)
+        secrets, image_id = ({}, "") if isinstance(able, Hindrance) else able
+        execution = Execution(
+            self._means(stores),
+            replace(order, image_id=order.image_id or image_id),
+            taken,
+            secrets=secrets,
+            watch=Stopwatch(self.clock),
+            tell=_teller(watcher),
+        )
+        if isinstance(able, Hindrance):
+            return execution.end_without_a_cell(able)
         with self._keeper.watching(taken.run_id, cancel):
-            return execution(order, secrets).attempt()
+            return execution.attempt()
 
     def give_back(self, claim: Claim) -> None:
         """Put a run back into the queue that cannot be gone on with here: its attempt counts as lost."""
@@ -215,6 +211,19 @@ class Controller:
         secrets = self._vault.take(secrets_of(recipe, policy))
         self.cells.check(widest(policy))
         return secrets, self.engine.image_id(self._image)
+
+    def _able(self, order: Order, lost: int) -> tuple[Mapping[str, Secret], str] | Hindrance:
+        """Return the secrets and the image for a run of the queue, or what keeps it from a cell of ours."""
+        if lost:
+            died = Evidence(lost="whoever ran it died, or was paused for too long")
+            return Hindrance(outcome=Outcome.LOST, cause="controller", evidence=died, times=lost)
+        try:
+            return self._check(order.package.recipe, order.policy)
+        except EngineUnreachableError as error:
+            return Hindrance(outcome=Outcome.LOST, cause="engine", evidence=Evidence(lost=str(error)))
+        except (EngineError, InputError) as error:
+            why = Evidence(refused=f"{error.sentence} {error.hint}".strip())
+            return Hindrance(outcome=Outcome.REFUSED, cause=type(error).__name__, evidence=why)
 
     def _recorded(self, run: str) -> tuple[Order, Mapping[str, Secret]]:
         order = recorded(self.stores, self.stores.ledger.record(run))

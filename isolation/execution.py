@@ -75,6 +75,16 @@ class Taken:
     released: threading.Event | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Hindrance:
+    """Why a run never came to a cell of ours: it is refused, or ``times`` attempts died with whoever made them."""
+
+    outcome: Outcome
+    cause: str
+    evidence: Evidence
+    times: int = 1
+
+
 class Execution:
     """Carries out one run."""
 
@@ -183,19 +193,15 @@ class Execution:
                 self._stores.ledger.begin(self._taken.run_id, self._taken.epoch, self._digests)
         return self._snapshot
 
-    def end_without_a_cell(self, outcome: Outcome, cause: str, evidence: Evidence, times: int = 1) -> Result | float:
-        """
-        Settle what never came to a cell of ours: a run that is refused, or attempts of one who died over them.
-
-        Returns as ``attempt`` does.
-        """
+    def end_without_a_cell(self, hindrance: Hindrance) -> Result | float:
+        """Settle what never came to a cell of ours; returns as ``attempt`` does."""
         first = len(self._taken.attempts) + 1
         at = timestamp(self._clock.now())
         made = [
-            Attempt(number=number, outcome=outcome, cause=cause, started_at=at)
-            for number in range(first, first + times)
+            Attempt(number=number, outcome=hindrance.outcome, cause=hindrance.cause, started_at=at)
+            for number in range(first, first + hindrance.times)
         ]
-        return self._settled(made, evidence)
+        return self._settled(made, hindrance.evidence)
 
     def _settled(self, made: Sequence[Attempt], evidence: Evidence) -> Result | float:
         """

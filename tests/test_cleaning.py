@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,20 @@ def test_what_a_killed_controller_left_is_taken_away(state: Path, recipe: Path) 
     assert not uids & {*staged(Leases(leases_folder()).stages)}
     assert isolation_command(state, "runs")[0]["state"] == "abandoned"
     assert isolation_command(state, "clean")["runs"] == []
+
+
+@pytest.mark.engine
+@pytest.mark.xdist_group("clean")  # it looks at the whole host
+def test_several_who_clean_at_once_do_not_meet(state: Path, recipe: Path) -> None:
+    """As the workers of a host do, each every few seconds: one finds what is left, and the others nothing of it."""
+    end(start(state, recipe), signal.SIGKILL)
+    (run,) = isolation_command(state, "runs")
+
+    with ThreadPoolExecutor(4) as pool:
+        cleaned = [*pool.map(lambda _: isolation_command(state, "clean"), range(4))]
+
+    assert sorted(run["run_id"] in one["runs"] for one in cleaned) == [False, False, False, True]
+    assert not any(left_of(run["run_id"]).values())
 
 
 @pytest.mark.engine

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from isolation.worker import Told
 
 
-pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine"), pytest.mark.xdist_group("workers")]
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine"), pytest.mark.xdist_group("clean")]
 
 FAIL = """
 def run(context, params):

@@ -58,6 +58,10 @@ def register(parser: Parser) -> None:
     added.add_argument("--until-empty", action="store_true", help="leave when nothing waits and nothing runs any more")
     added.add_argument("--secrets", metavar="FILE", help="take the secrets' values from here (TOML, chmod 600)")
     takes_json(added)
+    _register_for_one(parser)
+
+
+def _register_for_one(parser: Parser) -> None:
     added = parser.add(
         "wait",
         wait,

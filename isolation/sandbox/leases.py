@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 from dataclasses import dataclass
@@ -73,6 +74,14 @@ class Leases:
     def held(self) -> tuple[Lease, ...]:
         """List the leases that are held."""
         return tuple(self._held()) if self._folder.is_dir() else ()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait for whoever cleans up on this host, and hold up others: two would take from each other's hands."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._folder.with_name("cleaning.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _write_down(self, uid: int, text: str) -> bool:
         """Write a lease, whole or not at all; tells whether the uid was free."""

@@ -56,7 +56,7 @@ def run(channel, plan):
     channel.wait_for_bye()
 """
 AROUND = {
-    "a step": ('{"set":', ',"deleted":[],"writers":{},"reads":[],"outputs":null,"problem":null}'),
+    "a step": ('{"set":', ',"deleted":[],"writers":{},"reads":[],"read_all":false,"outputs":null,"problem":null}'),
     "the runner": ('{"step":0,"outcome":"succeeded","tries":1,"cause":"","set":', "}"),
 }
 

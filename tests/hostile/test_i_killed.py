@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.hostile.kit import Arena
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("clean")]  # nobody else may clean up meanwhile
 
 PROGRAM = """
 import os, signal, sys

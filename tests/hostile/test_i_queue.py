@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from isolation.model.run import Digests
     from isolation.state.database import Database
 
+pytestmark = pytest.mark.xdist_group("clean")  # workers clean up what others kill
 engine = pytest.mark.usefixtures("engine")
 BURST = 300
 SLOTS = 8
