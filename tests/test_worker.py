@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -34,6 +35,37 @@ pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine"), pytest.mark
 FAIL = """
 def run(context, params):
     raise TimeoutError("not today")
+"""
+
+MOMENTS = (
+    "taken",
+    "freeze",
+    "claim",
+    "attest",
+    "deliver",
+    "run",
+    "StepStarted",
+    "StepEnded",
+    "collect",
+    "remove",
+    "merge",
+    "the end",
+)
+DIES = """
+import os, signal, sys, threading
+from isolation import wiring
+from isolation.settings import load_settings
+
+class Dies:
+    def on_event(self, event):
+        if getattr(event, "phase", type(event).__name__) == sys.argv[1]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+with wiring.open_controller(load_settings()) as controller:
+    claim = controller.stores.queue.claim("2026-01-01T00:00:00.000Z")
+    if sys.argv[1] != "taken":
+        controller.carry_on(claim, cancel=threading.Event(), released=threading.Event(), watcher=Dies())
+    os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
@@ -71,6 +103,25 @@ def test_a_retry_waits_in_the_queue_and_holds_no_slot(site: Site) -> None:
 
     assert [attempt.outcome for attempt in result.attempts] == [Outcome.FAILED] * 2
     assert result.attempts == site.stores.ledger.attempts(failing)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_worker_that_dies_at_any_moment_costs_an_attempt_and_no_more(site: Site, moment: str) -> None:
+    """Another makes the next, unless the first had recorded the end; either way there is one end, and one merge."""
+    run_id = site.submit(COUNT, policy=policy(retry={"lost": {"attempts": 2}}))
+    died = subprocess.run(
+        [sys.executable, "-c", DIES, moment], env=site.environment, capture_output=True, text=True, check=False
+    )
+    assert (died.returncode, died.stderr) == (-signal.SIGKILL, "")
+
+    site.work()
+
+    result = site.wait(run_id)
+    outcomes = [attempt.outcome for attempt in result.attempts]
+    assert outcomes == ([] if moment == "the end" else [Outcome.LOST]) + [Outcome.SUCCEEDED]
+    assert result.attempts == site.stores.ledger.attempts(run_id)
+    assert [entry.run_id for entry in site.stores.contexts.history("count")] == [run_id]
+    assert containers_of(run_id) == []
 
 
 def test_a_worker_that_was_paused_past_its_lease_merges_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
