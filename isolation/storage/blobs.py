@@ -133,8 +133,9 @@ class BlobStore:
         try:
             yield BlobWriter(self, descriptor, temporary)
         finally:
-            os.close(descriptor)
-            temporary.unlink(missing_ok=True)
+            with storage_faults(self.folder):
+                os.close(descriptor)
+                temporary.unlink(missing_ok=True)
 
     def _size(self, digest: str) -> int | None:
         with storage_faults(self.folder):
