@@ -44,10 +44,11 @@ def _make(path: Path, create: Callable[[Connection], None]) -> None:
     os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     try:
         engine = _engine(aside)
-        with engine.connect() as connection:
-            connection.connection.cursor().execute("PRAGMA journal_mode=WAL")
         with engine.begin() as connection:
             create(connection)
+        # Only now: what a log holds is put into the file when it is closed, which says nothing when that fails.
+        with engine.connect() as connection:
+            connection.connection.cursor().execute("PRAGMA journal_mode=WAL")
         engine.dispose()
         with suppress(FileExistsError):
             os.link(aside, path)
