@@ -1,14 +1,9 @@
-"""Rows 137, 152, 157 and 164: what is kept, when its writer is killed, its disk is full, or many come at once."""
+"""Rows 152, 157 and 164: what is kept, when its disk is full, or many come at once."""
 
 from __future__ import annotations
 
 import os
-import re
-import shutil
-import signal
 import subprocess
-import sys
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -16,7 +11,6 @@ import pytest
 
 from isolation.errors import StorageError
 from isolation.model.changes import Changes
-from isolation.model.document import to_json
 from isolation.model.outcome import Outcome
 from isolation.model.policy import MergeRule
 from isolation.settings import Settings
@@ -36,79 +30,6 @@ if TYPE_CHECKING:
     from tests.hostile.kit import Arena
 
 pytestmark = pytest.mark.engine
-
-MERGE = """
-import sys
-from pathlib import Path
-from isolation.model.changes import Changes
-from isolation.model.document import from_json
-from isolation.model.policy import MergeRule
-from isolation.stores import Stores
-
-with Stores(Path(sys.argv[1])) as stores:
-    result = from_json(sys.argv[2])
-    stores.ledger.start(result.run_id, "r", "default", result.digests, "t")
-    snapshot = stores.contexts.freeze(None, ["*"])
-    with stores.ledger.settling(result.run_id) as settling:
-        stores.contexts.merge(
-            settling.connection, snapshot, Changes(set={"a": 1, "b": 2}), MergeRule(), who="r", run_id="r", at="t"
-        )
-        settling.finish(result, "t")
-"""
-WRITES = "fsync,fdatasync,pwrite64,write,ftruncate,unlink,unlinkat,rename,renameat2"
-
-
-def merge_under(state: Path, document: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Have a process of its own merge and end a run, under strace."""
-    command = ["strace", "-f", "-qq", *options, sys.executable, "-c", MERGE, str(state), document]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-
-
-@pytest.mark.slow
-def test_row_137_a_kill_at_any_write_of_a_merge_leaves_all_of_it_or_nothing(
-    tmp_path: Path, result_of: ResultOf
-) -> None:
-    """Every call that writes, one after another, is the last that the process makes; then another merges as usual."""
-    if shutil.which("strace") is None:
-        pytest.skip("row 137: strace is not installed")
-    document = to_json(result_of("r"))
-    none, whole = {"before": 1}, {"before": 1, "a": 1, "b": 2}
-    with Stores(tmp_path / "empty") as stores:
-        stores.contexts.set("before", 1, "w", "t")
-    shutil.copytree(tmp_path / "empty", tmp_path / "whole")
-    traced = merge_under(tmp_path / "whole", document, "-o", str(tmp_path / "calls"), "-e", f"trace={WRITES}")
-    assert traced.returncode == 0, traced.stderr
-    made = Counter(re.findall(r"^\d+ +(\w+)\(", (tmp_path / "calls").read_text(), re.MULTILINE))
-
-    def kill_at(moment: tuple[str, int]) -> tuple[str | None, dict[str, object]]:
-        call, number = moment
-        state = tmp_path / f"killed-{call}-{number}"
-        shutil.copytree(tmp_path / "empty", state)
-        inject = f"inject={call}:signal=KILL:when={number}"
-        killed = merge_under(state, document, "-o", os.devnull, "-e", f"trace={call}", "-e", inject)
-        end = look_at(state)
-        # The last call of a kind is not made every time; then nobody was killed, and all must be there.
-        assert killed.returncode == -signal.SIGKILL or end == ("finished", whole), killed.stderr
-        return end
-
-    with ThreadPoolExecutor(2) as pool:
-        moments = [(call, number + 1) for call, count in made.items() for number in range(count)]
-        ends = [*pool.map(kill_at, moments)]
-
-    assert [end for end in ends if end not in [(None, none), ("abandoned", none), ("finished", whole)]] == []
-    assert {state for state, _ in ends} == {None, "abandoned", "finished"}
-
-
-def look_at(state: Path) -> tuple[str | None, dict[str, object]]:
-    """Clean up after the dead process, and say what is recorded of its run, and what the context holds."""
-    with Stores(state) as stores:
-        for dead in stores.presence.gone():
-            stores.presence.bury(dead, "t")
-        states = [summary.state for summary in stores.ledger.list(10)]
-        values: dict[str, object] = {entry.key: entry.value for entry in stores.contexts.list()}
-        stores.contexts.set("after", 1, "w", "t")
-    return (states[0] if states else None), values
-
 
 MOMENTS = [
     *("RunStarted", "freeze", "claim", "attest", "deliver"),

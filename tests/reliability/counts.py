@@ -1,0 +1,6 @@
+"""How often each fault is made: the tests use these figures, and docs/reliability.md shows them."""
+
+from __future__ import annotations
+
+AT_ONCE = 64
+"""Merges that meet."""

@@ -1,0 +1,86 @@
+"""
+One run on the real stores, from its first blob to its merge, as a program: what the faults here are put into.
+
+``python -m tests.reliability.one_run STATE RUN ...`` makes the runs one after another, as the controller does but for
+the container, and prints for each how it was told to end: ``acknowledged RUN`` or ``failed RUN SENTENCE``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from isolation.errors import StorageError
+from isolation.model.changes import Changes, Merge
+from isolation.model.outcome import Outcome
+from isolation.model.policy import MergeRule
+from isolation.model.run import Attempt, Digests, Engine, Result
+from isolation.model.usage import Usage
+from isolation.stores import Stores
+
+AT = "2025-01-02T03:04:05.678Z"
+
+
+def wanted(run_id: str) -> dict[str, str]:
+    """Tell what the run writes: keys of its own, in which it can be seen whether all of it is there."""
+    return {f"{run_id}.{name}": run_id for name in "ab"}
+
+
+def result_of(run_id: str, digests: Digests, changes: Changes, merge: Merge) -> Result:
+    """Make the result of a run whose one attempt succeeded, unless its merge found a conflict."""
+    outcome = Outcome.CONFLICT if merge.status == "conflict" else Outcome.SUCCEEDED
+    attempt = Attempt(number=1, outcome=outcome, cause="", started_at=AT)
+    return Result(
+        run_id=run_id,
+        recipe="r",
+        outcome=outcome,
+        attempts=(attempt,),
+        usage=Usage(),
+        changes=changes,
+        merge=merge,
+        errors=(),
+        artifacts=(),
+        digests=digests,
+        engine=Engine(name="", version="", runtime="", cgroup_version=1),
+    )
+
+
+def run(stores: Stores, run_id: str, set_to: dict[str, str], rule: MergeRule | None = None) -> Merge:
+    """Take a run from its beginning to its end. Raises StorageError, after which the run is abandoned."""
+    digests = Digests(package=stores.blobs.put(run_id.encode()), snapshot="s", policy="p", image="i")
+    stores.ledger.start(run_id, "r", "default", digests, AT)
+    try:
+        snapshot = stores.contexts.freeze(None, ["*"])
+        stores.blobs.put(snapshot.content())
+        changes = Changes(set={**set_to})
+        with stores.ledger.settling(run_id) as settling:
+            merge = stores.contexts.merge(
+                settling.connection, snapshot, changes, rule or MergeRule(), who="r", run_id=run_id, at=AT
+            )
+            settling.finish(result_of(run_id, digests, changes, merge), AT)
+    except StorageError:
+        stores.ledger.abandon(run_id, AT, "error:StorageError")
+        raise
+    return merge
+
+
+def say(line: str) -> None:
+    """Write a line by a call that no fault is put into: what is told is not what is kept."""
+    os.writev(1, [f"{line}\n".encode()])
+
+
+def main(state: str, *run_ids: str) -> None:
+    """Make the runs, and say how each was told to end."""
+    with Stores(Path(state)) as stores:
+        for run_id in run_ids:
+            try:
+                run(stores, run_id, wanted(run_id))
+            except StorageError as error:
+                say(f"failed {run_id} {error}")
+            else:
+                say(f"acknowledged {run_id}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
