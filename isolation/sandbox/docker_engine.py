@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,15 @@ from isolation.errors import EngineError, EngineUnreachableError, ImageError
 from isolation.sandbox.engine import LABEL, OWNER_LABEL, Ended, EngineFacts, Leftover, engine_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _OLDEST_API = "1.41"
 _API_TIMEOUT_S = 60
 _REMOVED_WITHIN_S = 20.0
+_MADE_WITHIN_S = 20.0
+_LOOK_EVERY_S = 0.01
+_BROKEN = (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError)
+"""How the end of a connection before that of an answer shows; what the engine itself says is another's matter."""
 
 
 class DockerEngine:
@@ -65,7 +70,7 @@ class DockerEngine:
         """Create a container from a raw create body; returns its id."""
         with self._errors("create a container"):
             try:
-                return str(self._client.create_container_from_config(body, name)["Id"])
+                return self._make(name, body)
             except ImageNotFound as error:
                 sentence = f"the image {body['Image']} is not on the engine at {self.address}"
                 raise ImageError(sentence, hint="It was removed since; build one with scripts/image.") from error
@@ -84,14 +89,14 @@ class DockerEngine:
     def inspect(self, container_id: str) -> dict[str, Any]:
         """Return the engine's own record of a container, as its API gives it."""
         with self._errors("inspect a container"):
-            record: dict[str, Any] = self._client.inspect_container(container_id)
+            record: dict[str, Any] = _ask(lambda: self._client.inspect_container(container_id))
             return record
 
     def kill(self, container_id: str) -> None:
         """Send SIGKILL to its init; a container that is not running any more is no error."""
         with self._errors("kill a container"):
             try:
-                self._client.kill(container_id, signal="KILL")
+                _ask(lambda: self._client.kill(container_id, signal="KILL"))
             except APIError as error:
                 if error.status_code not in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
                     raise
@@ -100,12 +105,12 @@ class DockerEngine:
         """Wait until it has stopped; None if it has not within the time, or nobody knows it any more."""
         with self._errors("wait for a container"):
             try:
-                code = int(self._client.wait(container_id, timeout=timeout_s)["StatusCode"])
-                state = self._client.inspect_container(container_id)["State"]
-            except (NotFound, requests.exceptions.ReadTimeout):
+                code = int(_ask(lambda: self._client.wait(container_id, timeout=timeout_s))["StatusCode"])
+                state = _ask(lambda: self._client.inspect_container(container_id))["State"]
+            except NotFound:
                 return None
-            except requests.exceptions.ConnectionError as error:
-                if "timed out" in str(error).lower():
+            except (requests.exceptions.Timeout, *_BROKEN) as error:
+                if _is_timeout(error):
                     return None
                 raise
             return Ended(exit_code=code, oom_killed=bool(state.get("OOMKilled")))
@@ -114,7 +119,7 @@ class DockerEngine:
         """Remove it by force; one that is gone already is no error."""
         with self._errors("remove a container"), contextlib.suppress(NotFound):
             try:
-                self._client.remove_container(container_id, force=True, v=True)
+                _ask(lambda: self._client.remove_container(container_id, force=True, v=True))
             except APIError as error:
                 if "already in progress" not in str(error):
                     raise
@@ -140,6 +145,24 @@ class DockerEngine:
         with self._errors("read a container's counters"):
             answer: dict[str, Any] = self._client.stats(container_id, stream=False, one_shot=True)
             return answer
+
+    def _make(self, name: str, body: dict[str, Any]) -> str:
+        """Create it. If the connection breaks, its name, which nobody else uses, tells what became of it."""
+        try:
+            return str(self._client.create_container_from_config(body, name)["Id"])
+        except _BROKEN as error:
+            if _is_timeout(error):
+                raise
+        until_s = time.monotonic() + _MADE_WITHIN_S
+        while True:
+            with contextlib.suppress(NotFound):
+                return str(self._client.inspect_container(name)["Id"])
+            try:
+                return str(self._client.create_container_from_config(body, name)["Id"])
+            except APIError as error:  # the name is taken, and has no container: it is still being made
+                if error.status_code != HTTPStatus.CONFLICT or time.monotonic() >= until_s:
+                    raise
+            time.sleep(_LOOK_EVERY_S)
 
     def _connect(self, version: str) -> Any:  # noqa: ANN401 - the published stubs of docker are wrong in places
         with self._errors("answer"):
@@ -178,6 +201,21 @@ class DockerEngine:
             f"the Docker Engine at {self.address} does not answer",
             hint="Start it, or name another with --engine; `isolation doctor` shows what is missing.",
         )
+
+
+def _ask(ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - the published stubs of docker are wrong in places
+    """Ask once more if the connection broke before the answer came: only what may be done twice (RFC 9110, 9.2.2)."""
+    try:
+        return ask()
+    except _BROKEN as error:
+        if _is_timeout(error):
+            raise
+        return ask()
+
+
+def _is_timeout(error: requests.exceptions.RequestException) -> bool:
+    # While a body is read, a timeout comes as a connection's error.
+    return isinstance(error, requests.exceptions.Timeout) or "timed out" in str(error).lower()
 
 
 def _is_caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:

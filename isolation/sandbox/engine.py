@@ -62,7 +62,12 @@ class Leftover:
 
 
 class Engine(Protocol):
-    """What we need of a container engine. Every method raises EngineError; none retries."""
+    """
+    What we need of a container engine. Every method raises EngineError.
+
+    Where the connection breaks before an answer, ``inspect``, ``kill``, ``wait`` and ``remove`` may ask once more,
+    since doing those twice is as doing them once; and ``create`` may find what it made by the name that is only its.
+    """
 
     def facts(self) -> EngineFacts:
         """Describe the engine; asked once."""
