@@ -20,7 +20,5 @@ ROWS = {
 
 NOT_TESTED: dict[int, str] = {
     138: "what a power cut takes needs a machine of its own to be cut; row 137 holds what a kill takes, at every write",
-    140: "one process merges and answers: without a queue or a service no reply can be lost on its way yet",
-    150: "nobody listens to the engine's events: each run waits for the end of its own container",
 }
 """Each reason is a sentence, true of this product and of the machines that it is tested on."""

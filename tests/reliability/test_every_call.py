@@ -31,10 +31,9 @@ SAID = {"ENOSPC": ("is full", "reports errors"), "EIO": ("reports errors",)}
 
 
 @pytest.fixture(params=["a new folder", "a folder in use"])
-def state(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+def state(request: pytest.FixtureRequest, strace: str, tmp_path: Path) -> Path:
     """Give a state folder that is to be made, or one with something in it; each fault is put into a copy of it."""
-    if shutil.which("strace") is None:
-        pytest.skip("row 137: strace is not installed; scripts/test installs it on Debian and Ubuntu")
+    assert strace
     folder = tmp_path / "before"
     if request.param == "a new folder":
         folder.mkdir(mode=0o700)
