@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 import shutil
+from typing import TYPE_CHECKING
 
 import pytest
+
+from isolation.stores import Stores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Iterator[Stores]:
+    """Open the stores of an empty state folder."""
+    with Stores(tmp_path / "state") as stores:
+        yield stores
 
 
 @pytest.fixture

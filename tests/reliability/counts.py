@@ -4,3 +4,7 @@ from __future__ import annotations
 
 AT_ONCE = 64
 """Merges that meet."""
+RUNS_EACH = 2
+"""How many runs each of them makes."""
+DELIVERIES = 10
+"""How often the same result comes, at most."""

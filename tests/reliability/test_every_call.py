@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from isolation.stores import Stores
-from tests.reliability.one_run import run, wanted
+from tests.reliability.one_run import own_keys, run, wanted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,7 @@ def state(request: pytest.FixtureRequest, strace: str, tmp_path: Path) -> Path:
         folder.mkdir(mode=0o700)
     else:
         with Stores(folder) as stores:
-            run(stores, "before", wanted("before"))
+            run(stores, "before", own_keys("before"))
     return folder
 
 
@@ -84,7 +84,7 @@ def check(state: Path) -> dict[str, str]:
     with Stores(state) as stores:
         content = {entry.key: entry.value for entry in stores.contexts.list()}
         history = stores.contexts.history(limit=100)
-        run(stores, "after", wanted("after"))
+        run(stores, "after", own_keys("after"))
         with stores.database.reading() as connection:
             assert connection.exec_driver_sql("PRAGMA integrity_check").scalars().all() == ["ok"]
     finished = [run_id for run_id, end in recorded.items() if end == "finished"]
