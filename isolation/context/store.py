@@ -97,7 +97,8 @@ class ContextStore:
                     for key in changes.keys()  # noqa: SIM118 - as above
                 ]
                 entries.append(space, writes, who=who, run_id=run_id, at=at)
-                return tuple(entries.current(space, changes.keys())[write.key] for write in writes)
+                written = entries.current(space, changes.keys())
+                return tuple(written[write.key] for write in writes)
         hint = did_you_mean(missing, (entry.key for entry in self.list())) or "`isolation context list` shows all."
         raise ContextError(f"the context has no key {missing!r}", hint=hint)
 
