@@ -1,10 +1,10 @@
 """
 What one merge costs as the store grows: ``.venv/bin/python benchmarks/merges.py [--merges N] [--most KEYS]``.
 
-Each row is a store of so many keys, each written so many times before. A run that changes ten of them, drawn at random,
-is ended and merged in one transaction; its floor, in turn with it, is a transaction that writes as many rows of the same
-size into a table of its own, in the same file. ``growth`` compares a row's median with the first row's. Means have what
-SQLite does now and then, for all that was written since: it takes the log into the file.
+Each row is a store of so many keys, each written so many times before. A run that changes ten of them, drawn at
+random, is ended and merged in one transaction; its floor, in turn with it, is a transaction that writes as many rows of
+the same size into a table of its own, in the same file. ``growth`` compares a row's median with the first row's. Means
+have what SQLite does now and then, for all that was written since: it takes the log into the file.
 """
 
 from __future__ import annotations
@@ -57,10 +57,9 @@ def main() -> None:
         ours, floor = measure(keys, times, given.merges)
         median, below = statistics.median(ours), statistics.median(floor)
         first = first or median
-        print(
-            f"{keys:8} {times:7}x {median:9.2f} {statistics.mean(ours):6.2f} {below:9.2f} {statistics.mean(floor):6.2f} "
-            f"{median / below:6.2f} {median / first:7.2f}"
-        )
+        merge_ms = f"{median:9.2f} {statistics.mean(ours):6.2f}"
+        floor_ms = f"{below:9.2f} {statistics.mean(floor):6.2f}"
+        print(f"{keys:8} {times:7}x {merge_ms} {floor_ms} {median / below:6.2f} {median / first:7.2f}")
 
 
 def measure(keys: int, times: int, merges: int) -> tuple[list[float], list[float]]:

@@ -8,3 +8,7 @@ RUNS_EACH = 2
 """How many runs each of them makes."""
 DELIVERIES = 10
 """How often the same result comes, at most."""
+RUNS = 10_000
+"""Runs that are merged one after another into one store."""
+KEYS_EACH = 10
+"""Keys that each of them changes."""
