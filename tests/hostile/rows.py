@@ -18,7 +18,5 @@ ROWS = {
 }
 """Privilege, resources, output, network, leaks, files read back, contents, what comes in, faults of the host."""
 
-NOT_TESTED: dict[int, str] = {
-    138: "what a power cut takes needs a machine of its own to be cut; row 137 holds what a kill takes, at every write",
-}
+NOT_TESTED: dict[int, str] = {}
 """Each reason is a sentence, true of this product and of the machines that it is tested on."""

@@ -12,3 +12,5 @@ RUNS = 10_000
 """Runs that are merged one after another into one store."""
 KEYS_EACH = 10
 """Keys that each of them changes."""
+POWER_CUTS = 10
+"""How often a machine loses its power while it merges."""
