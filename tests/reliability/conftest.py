@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def stores(tmp_path: Path) -> Iterator[Stores]:
-    """Open the stores of an empty state folder."""
-    with Stores(tmp_path / "state") as stores:
+def stores(tmp_path: Path, url: str | None) -> Iterator[Stores]:
+    """Open the stores of an empty state folder, with each kind of database."""
+    with Stores(tmp_path / "state", url) as stores:
         yield stores
 
 

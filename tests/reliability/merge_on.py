@@ -13,15 +13,14 @@ from itertools import count
 from pathlib import Path
 
 from isolation.stores import Stores
-from tests.reliability.one_run import AT, own_keys, run
+from tests.reliability.one_run import bury_the_dead, own_keys, run, say
 
 MOST = 100_000
 
 
 def found(stores: Stores) -> dict[str, object]:
     """Do what `isolation clean` does after a power cut, and tell all that is there."""
-    for run_id in stores.ledger.orphans():
-        stores.ledger.abandon(run_id, AT)
+    bury_the_dead(stores)
     with stores.database.reading() as connection:
         damage = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
     return {
@@ -35,12 +34,12 @@ def found(stores: Stores) -> dict[str, object]:
 def main(state: str) -> None:
     """Tell what is there, then merge, and tell each merge when it is acknowledged."""
     with Stores(Path(state)) as stores:
-        print(json.dumps(found(stores)), flush=True)
+        say(json.dumps(found(stores)))
         life = secrets.token_hex(4)
         for number in count(1):
             run_id = f"{life}-{number}"
             run(stores, run_id, own_keys(run_id))
-            print(run_id, flush=True)
+            say(run_id)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def settle(stores: Stores, run_id: str, digests: Digests, wants: Wants, rule: Me
         merge = stores.contexts.merge(settling.connection, snapshot, changes, rule, who="r", run_id=run_id, at=AT)
         result = result_of(run_id, digests, changes, merge, number)
         if merge.rerun:
-            settling.go_on(result.attempts[0])
+            settling.go_on(result.attempts[0], AT, due_at=AT)
         else:
             settling.finish(result, AT)
     return merge
@@ -96,9 +96,17 @@ def result_of(run_id: str, digests: Digests, changes: Changes, merge: Merge, num
     )
 
 
+def bury_the_dead(stores: Stores) -> None:
+    """Do with the record what `isolation clean` does when a process has died."""
+    for dead in stores.presence.gone():
+        stores.presence.bury(dead, AT)
+
+
 def say(line: str) -> None:
     """Write a line by a call that no fault is put into: what is told is not what is kept."""
-    os.writev(1, [f"{line}\n".encode()])
+    rest = memoryview(f"{line}\n".encode())
+    while rest:
+        rest = rest[os.writev(1, [rest]) :]
 
 
 def main(state: str, *run_ids: str) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from isolation.stores import Stores
-from tests.reliability.one_run import own_keys, run, wanted
+from tests.reliability.one_run import bury_the_dead, own_keys, run, wanted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,8 +73,7 @@ def under(state: Path, fault: str, moment: tuple[str, int]) -> tuple[Path, subpr
 def ends(state: Path) -> dict[str, str]:
     """Do what `isolation clean` does after a process that died, and say how each run is recorded to have ended."""
     with Stores(state) as stores:
-        for run_id in stores.ledger.orphans():
-            stores.ledger.abandon(run_id, "t")
+        bury_the_dead(stores)
         return {summary.run_id: summary.state for summary in stores.ledger.list(10)}
 
 

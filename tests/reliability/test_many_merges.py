@@ -9,15 +9,16 @@ import pytest
 
 from isolation.model.changes import Changes
 from isolation.model.policy import MergeRule
+from isolation.stores import Stores
 from tests.reliability.counts import KEYS_EACH, RUNS
 from tests.reliability.one_run import AT, result_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from isolation.model.run import Digests
     from isolation.model.snapshot import Snapshot
-    from isolation.stores import Stores
 
 pytestmark = pytest.mark.slow
 UNDER_WAY = 5
@@ -60,6 +61,13 @@ def test_row_157_ten_thousand_runs_of_ten_keys_lose_nothing(stores: Stores, dige
     assert len({run.run_id for run in summaries}) == RUNS
 
 
+@pytest.fixture
+def on_sqlite(tmp_path: Path) -> Iterator[Stores]:
+    """Open the stores of an empty state folder, whose database counts its steps."""
+    with Stores(tmp_path / "state") as stores:
+        yield stores
+
+
 def steps_of(stores: Stores, action: Callable[[], object]) -> int:
     """Count what the database does for it, in steps of SQLite's own machine: no clock, and so no noise."""
     done = [0]
@@ -88,21 +96,21 @@ def steps_of_a_merge(stores: Stores, number: int, digests: Digests) -> int:
     return steps_of(stores, lambda: end(stores, *begun, digests))
 
 
-def test_a_merge_costs_no_more_in_a_large_store_with_a_long_history(stores: Stores, digests: Digests) -> None:
+def test_a_merge_costs_no_more_in_a_large_store_with_a_long_history(on_sqlite: Stores, digests: Digests) -> None:
     """A store of one key, and one of a hundred thousand, ten thousand of which were written ten times."""
-    steps_of_a_merge(stores, 200_000, digests)  # what is prepared once is prepared now
-    small = steps_of_a_merge(stores, 200_001, digests)
-    fill(stores, 100_000)
+    steps_of_a_merge(on_sqlite, 200_000, digests)  # what is prepared once is prepared now
+    small = steps_of_a_merge(on_sqlite, 200_001, digests)
+    fill(on_sqlite, 100_000)
     for _ in range(9):
-        fill(stores, 10_000)
+        fill(on_sqlite, 10_000)
 
-    assert steps_of_a_merge(stores, 200_002, digests) <= small * 1.05
-    assert steps_of_a_merge(stores, 5, digests) <= small * 1.5  # whose keys are there
+    assert steps_of_a_merge(on_sqlite, 200_002, digests) <= small * 1.05
+    assert steps_of_a_merge(on_sqlite, 5, digests) <= small * 1.5  # whose keys are there
 
 
-def test_writing_twice_as_many_keys_costs_twice_as_much(stores: Stores) -> None:
+def test_writing_twice_as_many_keys_costs_twice_as_much(on_sqlite: Stores) -> None:
     """And not four times."""
-    few = steps_of(stores, lambda: fill(stores, 1_000))
-    many = steps_of(stores, lambda: fill(stores, 2_000))
+    few = steps_of(on_sqlite, lambda: fill(on_sqlite, 1_000))
+    many = steps_of(on_sqlite, lambda: fill(on_sqlite, 2_000))
 
     assert many <= few * 2.5

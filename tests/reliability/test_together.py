@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 
-def by_threads(stores: Stores, on_conflict: str) -> None:
+def by_threads(stores: Stores, _: str | None, on_conflict: str) -> None:
     rule = MergeRule.model_validate({"on_conflict": on_conflict})
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for _ in pool.map(lambda number: add_up(stores, f"p{number}", RUNS_EACH, rule), range(AT_ONCE)):
             pass
 
 
-def by_processes(stores: Stores, on_conflict: str) -> None:
-    words = [str(stores.folder), str(AT_ONCE), str(RUNS_EACH), on_conflict]
+def by_processes(stores: Stores, url: str | None, on_conflict: str) -> None:
+    words = [str(stores.folder), url or "", str(AT_ONCE), str(RUNS_EACH), on_conflict]
     command = [sys.executable, "-m", "tests.reliability.together", *words]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
@@ -46,10 +46,10 @@ def by_processes(stores: Stores, on_conflict: str) -> None:
 @pytest.mark.parametrize("on_conflict", ["add", "rerun"])
 @pytest.mark.parametrize("at_once", [by_threads, by_processes])
 def test_row_157_merges_that_meet_add_up(
-    stores: Stores, at_once: Callable[[Stores, str], None], on_conflict: str
+    stores: Stores, url: str | None, at_once: Callable[[Stores, str | None, str], None], on_conflict: str
 ) -> None:
     """On one key and on a key each: nothing is lost, nothing is counted twice, and no wait becomes an error."""
-    at_once(stores, on_conflict)
+    at_once(stores, url, on_conflict)
 
     history = [entry.value for entry in stores.contexts.history("count", 10_000)]
     own = {entry.key: entry.value for entry in stores.contexts.list("own.*")}

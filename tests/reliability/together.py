@@ -1,7 +1,7 @@
 """
 Processes that merge at the same time, as a program.
 
-``python -m tests.reliability.together STATE PROCESSES RUNS ON_CONFLICT`` forks them, lets all go when the last one
+``python -m tests.reliability.together STATE URL PROCESSES RUNS ON_CONFLICT`` forks them, lets all go when the last one
 stands ready, and has each make so many runs, which all add one to ``count`` and write a key of their process's own.
 """
 
@@ -53,7 +53,7 @@ def with_a_name(name: str, number: int, run_id: str) -> Wants:
     return wants
 
 
-def main(state: str, processes: str, runs: str, on_conflict: str) -> None:
+def main(state: str, url: str, processes: str, runs: str, on_conflict: str) -> None:
     """Fork, let go, and wait for all. Exits 1 where one of them failed."""
     rule = MergeRule.model_validate({"on_conflict": on_conflict})
     ready, stand = os.pipe()
@@ -61,7 +61,7 @@ def main(state: str, processes: str, runs: str, on_conflict: str) -> None:
     for number in range(int(processes)):
         if os.fork() == 0:
             os.close(go)
-            with Stores(Path(state)) as stores:
+            with Stores(Path(state), url or None) as stores:
                 stores.contexts.version()  # it is open now
                 os.write(stand, b".")
                 os.read(gate, 1)  # until whoever holds the other end has closed it
