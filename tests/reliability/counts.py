@@ -4,7 +4,7 @@ from __future__ import annotations
 
 AT_ONCE = 64
 """Merges that meet."""
-RUNS_EACH = 2
+RUNS_EACH = 1
 """How many runs each of them makes."""
 DELIVERIES = 10
 """How often the same result comes, at most."""
@@ -14,3 +14,5 @@ KEYS_EACH = 10
 """Keys that each of them changes."""
 POWER_CUTS = 10
 """How often a machine loses its power while it merges."""
+JUMPS = {"+1h": 3600, "-1h": -3600, "+1d": 86400}
+"""How far the time of day is set, as libfaketime has it, and in seconds."""
