@@ -47,6 +47,7 @@ LOST = {
     "remove": ("remove", 0, 1),
 }
 """The call, how many pieces of its answer come through, and how many attempts a run then takes to succeed."""
+EARLY = ("create", "attach", "start", "inspect", "remove")
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def test_row_150_without_another_attempt_the_run_is_lost_and_nothing_is_left(des
     assert (desk.proxy.lost, result.outcome, desk.merged()) == (1, Outcome.LOST, [])
 
 
-@pytest.mark.parametrize("call", ["create", "attach", "start", "inspect", "remove"])
+@pytest.mark.parametrize("call", EARLY)
 def test_row_150_a_connection_that_breaks_before_the_engine_is_done_leaves_nothing(desk: Desk, call: str) -> None:
     """It goes on with what it was asked while we take back what it has not made yet."""
     desk.proxy.lose(call, early=True)

@@ -1,0 +1,41 @@
+"""The figures of docs/reliability.md are those that the tests use, and each row's test is where it says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.hostile import test_i_killed, test_i_state
+from tests.reliability import test_lost_replies
+from tests.reliability.counts import AT_ONCE, DELIVERIES, JUMPS, POWER_CUTS, RUNS
+
+ROOT = Path(__file__).parents[2]
+ROW = re.compile(
+    r"^\| [^|]+ \| (?P<often>[^|]+) \| [^|]+ \| \[(?P<test>test_\w+)\]\(\.\./(?P<file>[\w/.]+)\) \|$", re.MULTILINE
+)
+ROWS = {found["test"]: found for found in ROW.finditer((ROOT / "docs" / "reliability.md").read_text("utf-8"))}
+FIGURES = {
+    "test_row_136_a_killed_controller_leaves_one_end_and_nothing_else": len(test_i_killed.MOMENTS),
+    "test_row_138_acknowledged_merges_survive_power_cuts": POWER_CUTS,
+    "test_row_150_a_lost_reply_of_the_engine_is_healed": len(test_lost_replies.LOST),
+    "test_row_150_a_connection_that_breaks_before_the_engine_is_done_leaves_nothing": len(test_lost_replies.EARLY),
+    "test_row_152_a_disk_that_fills_up_at_any_moment_tears_no_record": len(test_i_state.MOMENTS),
+    "test_row_157_merges_that_meet_add_up": AT_ONCE,
+    "test_row_157_ten_thousand_runs_of_ten_keys_lose_nothing": RUNS,
+    "test_row_158_results_that_come_again_late_or_shuffled_are_taken_once": DELIVERIES,
+    "test_row_160_a_clock_that_is_set_neither_ends_a_run_nor_keeps_it": len(JUMPS),
+}
+
+
+@pytest.mark.parametrize("test", ROWS)
+def test_a_row_names_a_test_that_is_there(test: str) -> None:
+    """Whoever doubts a row opens its test."""
+    assert f"\ndef {test}(" in (ROOT / ROWS[test]["file"]).read_text("utf-8")
+
+
+@pytest.mark.parametrize("test", FIGURES)
+def test_a_figure_is_the_tests_own(test: str) -> None:
+    """A figure that nobody compares is soon another's."""
+    assert ROWS[test]["often"].split()[0] == str(FIGURES[test])
