@@ -1,19 +1,27 @@
-"""Who runs a run: the process, named so that it can be told from any other that ever was on this machine."""
+"""
+Who runs a run: the process, named so that it can be told from any other that ever was, on this machine or another.
+
+Machines may share a database, or an engine: of another machine's process nobody here can say that it has ended.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 _PROC = Path("/proc")
+_MACHINE_ID = Path("/etc/machine-id")
+_MACHINE_SIGNS = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Owner:
     """
-    A process. ``boot`` names the kernel's boot and the pid namespace, ``started`` the process's start in clock ticks.
+    A process. ``boot`` names the kernel's boot, the pid namespace and the machine, with a space between; ``started`` is
+    the process's start in clock ticks.
 
     Numbers of processes are given out again; with the other two they are unique. Both are empty where the system
     does not tell.
@@ -48,14 +56,14 @@ def this_process() -> Owner:
 
 def is_gone(owner: Owner) -> bool:
     """
-    Tell whether the process has surely ended: the machine was started anew, or it is not there any more.
+    Tell whether the process has surely ended: this machine was started anew, or it is not there any more.
 
-    False where that cannot be known, as for a process in another container.
+    False where that cannot be known, as for a process on another machine or in another container.
     """
-    boot, _, namespace = owner.boot.partition(" ")
-    our_boot, _, our_namespace = _boot().partition(" ")
+    boot, namespace, machine = _parts(owner.boot)
+    our_boot, our_namespace, our_machine = _parts(_boot())
     if boot != our_boot:
-        return True
+        return machine in {"", our_machine}  # without a machine it is an earlier release's, which knew only one
     return namespace == our_namespace and not _is_running(owner)
 
 
@@ -75,9 +83,28 @@ def _is_running(owner: Owner) -> bool:
 def _boot() -> str:
     try:
         boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {(_PROC / 'self/ns/pid').readlink()}"
+        return f"{boot} {(_PROC / 'self/ns/pid').readlink()} {_machine()}"
     except OSError:
         return ""
+
+
+def _parts(boot: str) -> tuple[str, str, str]:
+    boot, _, rest = boot.partition(" ")
+    namespace, _, machine = rest.partition(" ")
+    return boot, namespace, machine
+
+
+def _machine() -> str:
+    """
+    Name the machine by its id and its name: a copied disk has the same id, and two hosts may have the same name.
+
+    Hashed, since the id itself is nobody else's business (machine-id(5)).
+    """
+    try:
+        machine_id = _MACHINE_ID.read_text().strip()
+    except OSError:
+        machine_id = ""
+    return hashlib.sha256(f"isolation {machine_id} {os.uname().nodename}".encode()).hexdigest()[:_MACHINE_SIGNS]
 
 
 def _started(pid: int) -> str | None:

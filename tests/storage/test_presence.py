@@ -47,11 +47,14 @@ def submit(process: Process, run_id: str, digests: Digests) -> None:
 def test_one_is_gone_only_if_its_process_has_surely_ended(database: Database, digests: Digests) -> None:
     """To call a living run abandoned would throw its work away."""
     us = this_process()
+    boot, namespace, _machine = us.boot.split(" ")
     changes: dict[str, dict[str, str | int]] = {
         "living": {},
-        "rebooted": {"owner_boot": "another boot"},
+        "rebooted": {"owner_boot": us.boot.replace(boot, "another-boot")},
+        "rebooted, of the first release": {"owner_boot": f"another-boot {namespace}"},
+        "on another machine": {"owner_boot": f"another-boot {namespace} another-machine"},
         "reused": {"owner_started": "1"},
-        "elsewhere": {"owner_boot": us.boot.split(" ")[0] + " pid:[1]", "owner_pid": 2**22 + 1},
+        "elsewhere": {"owner_boot": f"{boot} pid:[1]", "owner_pid": 2**22 + 1},
     }
     for name, values in changes.items():
         Process(database, name).ledger.start(name, "etl", "default", digests, "t1")
@@ -62,7 +65,11 @@ def test_one_is_gone_only_if_its_process_has_surely_ended(database: Database, di
                 else update(controllers).where(controllers.c.controller_id == name).values(**values)
             )
 
-    assert {other.controller_id for other in Presence(database).gone()} == {"rebooted", "reused"}
+    assert {other.controller_id for other in Presence(database).gone()} == {
+        "rebooted",
+        "rebooted, of the first release",
+        "reused",
+    }
 
 
 def test_whose_beat_stands_still_for_a_lease_is_gone(ours: Process, theirs: Process, digests: Digests) -> None:
