@@ -13,7 +13,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
-from isolation.errors import EngineError, EngineUnreachableError, InputError
+from isolation.errors import DatabaseLostError, EngineError, EngineUnreachableError, InputError
 from isolation.execution import Execution, Hindrance, Means, Taken
 from isolation.keeper import Keeper
 from isolation.model.evidence import Evidence
@@ -250,9 +250,9 @@ class Controller:
                 )
                 return execution.to_its_end()
             except BaseException as error:
-                if taken.epoch:
+                if taken.epoch or isinstance(error, DatabaseLostError):  # which may have kept that the run began
                     ledger, cause = self.stores.ledger, f"error:{type(error).__name__}"
-                    self._keeper.give_up(lambda at: ledger.abandon(taken.run_id, at, cause, taken.epoch))
+                    self._keeper.give_up(lambda at: ledger.abandon(taken.run_id, at, cause))
                 raise
 
 

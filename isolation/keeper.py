@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from isolation.clock import timestamp
-from isolation.errors import IsolationError, RunEndedError, StorageError
+from isolation.errors import IsolationError, RunEndedError, RunNotFoundError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ class Keeper:
         self._stores = stores
         self._clock = clock
         self._lock = threading.Lock()
-        self._cancels: dict[str, threading.Event] = {}
+        self._watched: list[tuple[str, threading.Event]] = []  # one run twice, if it was taken from us and came back
         self._owed: list[Callable[[str], object]] = []
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
@@ -39,7 +39,7 @@ class Keeper:
     def watching(self, run_id: str, cancel: threading.Event) -> Iterator[None]:
         """Set ``cancel`` once somebody wants the run ended, or it was taken from this process."""
         with self._lock:
-            self._cancels[run_id] = cancel
+            self._watched.append((run_id, cancel))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._keep, name="isolation-keeper", daemon=True)
                 self._thread.start()
@@ -47,7 +47,7 @@ class Keeper:
             yield
         finally:
             with self._lock:
-                del self._cancels[run_id]
+                self._watched.remove((run_id, cancel))
 
     def give_up(self, record: Callable[[str], object]) -> None:
         """Have it recorded that nobody goes on with a run: now, or as soon as it can be. ``record`` takes the time."""
@@ -72,20 +72,26 @@ class Keeper:
         beat_at_s = self._clock.monotonic_s() + BEAT_S
         while not self._over.wait(_LOOK_S):
             try:
+                if self._clock.monotonic_s() >= beat_at_s:
+                    self._beat()
+                    beat_at_s = self._clock.monotonic_s() + BEAT_S
                 self._end(self._stores.presence.cancelled())
                 self._pay()
-                if self._clock.monotonic_s() >= beat_at_s:
-                    beat_at_s = self._clock.monotonic_s() + BEAT_S
-                    if not self._stores.presence.beat():
-                        self._end(tuple(self._cancels))
             except StorageError:  # whoever settles a run meets the same, and tells it
                 continue
 
+    def _beat(self) -> None:
+        with self._lock:
+            watched = [*self._watched]  # what is taken after the beat is ours
+        if not self._stores.presence.beat():
+            for _, cancel in watched:
+                cancel.set()
+
     def _end(self, run_ids: tuple[str, ...]) -> None:
         with self._lock:
-            for run_id in run_ids:
-                if run_id in self._cancels:
-                    self._cancels[run_id].set()
+            for run_id, cancel in self._watched:
+                if run_id in run_ids:
+                    cancel.set()
 
     def _pay(self) -> None:
         with self._lock:
@@ -97,7 +103,7 @@ class Keeper:
     def _recorded(self, record: Callable[[str], object]) -> bool:
         try:
             record(timestamp(self._clock.now()))
-        except RunEndedError:  # by another hand: nothing is owed any more
+        except (RunEndedError, RunNotFoundError):  # by another hand, or never begun: nothing is owed any more
             return True
         except IsolationError:
             return False

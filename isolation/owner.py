@@ -20,8 +20,7 @@ _MACHINE_SIGNS = 16
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Owner:
     """
-    A process. ``boot`` names the kernel's boot, the pid namespace and the machine, with a space between; ``started`` is
-    the process's start in clock ticks.
+    A process. ``started`` is its start in clock ticks; ``boot`` names kernel's boot, pid namespace and machine.
 
     Numbers of processes are given out again; with the other two they are unique. Both are empty where the system
     does not tell.

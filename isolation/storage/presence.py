@@ -50,6 +50,7 @@ class Presence:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.controller_id = uuid4().hex
+        self._entered = False
 
     def enter(self, connection: Connection, at: str) -> None:
         """Be present from this transaction on, if it was not before: called with every run that is taken."""
@@ -66,12 +67,17 @@ class Presence:
                     beat=0,
                 )
             )
+        self._entered = True
 
     def beat(self) -> bool:
-        """Tell the others that this process lives; False where it was taken for dead, or was never present."""
+        """Tell the others that this process lives; False, once, where it was taken for dead since it entered."""
         ours = controllers.c.controller_id == self.controller_id
+        if not self._entered:
+            return True
         with self._database.writing() as connection:
-            return connection.execute(update(controllers).where(ours).values(beat=controllers.c.beat + 1)).rowcount == 1
+            counted = connection.execute(update(controllers).where(ours).values(beat=controllers.c.beat + 1))
+        self._entered = counted.rowcount == 1
+        return self._entered
 
     def cancelled(self) -> tuple[str, ...]:
         """Name the runs of this process that somebody wants to end."""

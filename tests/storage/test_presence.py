@@ -86,6 +86,16 @@ def test_whose_beat_stands_still_for_a_lease_is_gone(ours: Process, theirs: Proc
     assert stale.controller_id == "theirs"
 
 
+def test_who_has_no_run_yet_was_not_taken_for_dead(ours: Process, theirs: Process, digests: Digests) -> None:
+    """A first run's requirements may take longer to install than a beat; it would be cancelled, and by nobody."""
+    assert theirs.presence.beat()
+    theirs.ledger.start("r1", "etl", "default", digests, "t1")
+    (seen,) = ours.presence.others()
+    ours.presence.bury(seen, "t2")
+
+    assert [theirs.presence.beat() for _ in range(2)] == [False, True]
+
+
 def test_one_that_beat_again_is_not_buried(ours: Process, theirs: Process, digests: Digests) -> None:
     """Between the look and the deed it came back."""
     theirs.ledger.start("r1", "etl", "default", digests, "t1")
