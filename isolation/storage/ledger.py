@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, insert, select, update
 
 from isolation.errors import InputError, RunNotFoundError, TooLateError
-from isolation.model.changes import Changes, Merge
-from isolation.model.document import attempt_from_json, from_json
+from isolation.model.document import from_json
 from isolation.model.outcome import Outcome
-from isolation.model.run import Attempt, Digests, Result, RunState, RunSummary
-from isolation.model.usage import Usage
+from isolation.model.run import Attempt, Digests, Result, RunState, RunSummary, StepError
 from isolation.settings import DEFAULT_NAMESPACE
-from isolation.state.schema import attempts, runs
+from isolation.state.schema import runs
+from isolation.storage.endings import cancelled, digests_of, ended, past_attempts, requeue, summary_columns
 from isolation.storage.moves import Settling, check_running, finish, move
 from isolation.storage.presence import Presence
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 _NEWEST = ("last", "latest")
 _AFTER_ANY_CHARACTER = "\U0010ffff"
 _MOST_NAMED = 5
-_summary_columns = [column for column in runs.c if column.name != "result"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,8 +104,8 @@ class Ledger:
         exception, everything is undone and the run goes on.
         """
         with self._database.writing() as connection:
-            cancelled = check_running(connection, run_id, epoch)
-            settling = Settling(run_id=run_id, connection=connection, cancelled=cancelled)
+            wanted = check_running(connection, run_id, epoch)
+            settling = Settling(run_id=run_id, connection=connection, cancelled=wanted)
             yield settling
             if not settling._settled:  # noqa: SLF001  (ours)
                 connection.rollback()
@@ -118,11 +116,26 @@ class Ledger:
             check_running(connection, run_id, epoch)
             move(connection, run_id, "abandoned", cause=cause, finished_at=at, controller_id=None)
 
-    def give_back(self, run_id: str, epoch: int, at: str) -> None:
-        """Put a run that was taken from the queue back there; its attempt counts as begun, and lost."""
+    def give_back(self, run_id: str, epoch: int, at: str, *, begun: bool = True) -> None:
+        """
+        Put a run that was taken from the queue back there, or end it if it was cancelled meanwhile.
+
+        Its attempt counts as begun, and lost; without ``begun`` nothing of it was, and it does not count.
+        """
         with self._database.writing() as connection:
             check_running(connection, run_id, epoch)
-            move(connection, run_id, "queued", controller_id=None, parked_at=at, due_at=None)
+            requeue(connection, run_id, at, begun=begun)
+
+    def refuse(self, run_id: str, epoch: int, error: StepError, at: str) -> Result:
+        """End a run, of which not even what it is made of can be had here; returns its result."""
+        with self.settling(run_id, epoch) as settling:
+            connection = settling.connection
+            row = connection.execute(select(*summary_columns).where(runs.c.run_id == run_id)).one()
+            outcome = Outcome.CANCELLED if settling.cancelled else Outcome.REFUSED
+            attempt = Attempt(number=row.attempts + 1, outcome=outcome, cause="record", started_at=at)
+            result = ended(row, [*past_attempts(connection, run_id), attempt], outcome, [error])
+            settling.finish(result, at)
+        return result
 
     def cancel(self, run: str, at: str) -> bool:
         """
@@ -132,9 +145,9 @@ class Ledger:
         """
         with self._database.writing() as connection:
             run_id = _resolve(connection, run, self._here())
-            row = connection.execute(select(*_summary_columns).where(runs.c.run_id == run_id)).one()
+            row = connection.execute(select(*summary_columns).where(runs.c.run_id == run_id)).one()
             if row.state == "queued":
-                finish(connection, _cancelled(row, _attempts(connection, run_id)), at)
+                finish(connection, cancelled(connection, row), at)
                 return True
             if row.state != "running":
                 raise TooLateError(
@@ -162,24 +175,24 @@ class Ledger:
         """Return what is needed to run a run, or to run it again."""
         with self._database.reading() as connection:
             run_id = _resolve(connection, run, self._here())
-            row = connection.execute(select(*_summary_columns).where(runs.c.run_id == run_id)).one()
+            row = connection.execute(select(*summary_columns).where(runs.c.run_id == run_id)).one()
             return Record(
                 run_id=run_id,
-                digests=_digests(row),
+                digests=digests_of(row),
                 inputs_digest=row.inputs_digest or "",
                 replay_of=row.replay_of,
-                attempts=_attempts(connection, run_id),
+                attempts=past_attempts(connection, run_id),
             )
 
     def attempts(self, run: str) -> tuple[Attempt, ...]:
         """Return the attempts that ended so far, in order, also of a run without a result."""
         with self._database.reading() as connection:
-            return _attempts(connection, _resolve(connection, run, self._here()))
+            return past_attempts(connection, _resolve(connection, run, self._here()))
 
     def summary(self, run: str) -> RunSummary:
         """Return what the list of runs tells of one. ``run`` is anything that ``resolve`` takes."""
         with self._database.reading() as connection:
-            query = select(*_summary_columns).where(runs.c.run_id == _resolve(connection, run, self._here()))
+            query = select(*summary_columns).where(runs.c.run_id == _resolve(connection, run, self._here()))
             return _summary(connection.execute(query).one())
 
     def list(
@@ -190,7 +203,7 @@ class Ledger:
         state: RunState | None = None,
     ) -> tuple[RunSummary, ...]:
         """Return at most ``limit`` runs, the last submitted first."""
-        query = select(*_summary_columns).where(self._here()).order_by(runs.c.number.desc()).limit(limit)
+        query = select(*summary_columns).where(self._here()).order_by(runs.c.number.desc()).limit(limit)
         if recipe is not None:
             query = query.where(runs.c.recipe == recipe)
         if outcome is not None:
@@ -254,38 +267,6 @@ def _resolve(connection: Connection, run: str, here: ColumnElement[bool]) -> str
     raise RunNotFoundError(f"more than one run begins with {run!r}: {named}", hint="Give more of the id.")
 
 
-def _cancelled(row: Row[Any], past: tuple[Attempt, ...]) -> Result:
-    """Make the result of a run that was cancelled while it waited, for its first attempt or for another."""
-    return Result(
-        run_id=row.run_id,
-        recipe=row.recipe,
-        outcome=Outcome.CANCELLED,
-        attempts=past,
-        usage=past[-1].usage if past else Usage(),
-        changes=Changes(),
-        merge=Merge(),
-        errors=(),
-        artifacts=(),
-        digests=_digests(row),
-        engine=None,
-        replay_of=row.replay_of,
-    )
-
-
-def _attempts(connection: Connection, run_id: str) -> tuple[Attempt, ...]:
-    query = select(attempts.c.document).where(attempts.c.run_id == run_id).order_by(attempts.c.number)
-    return tuple(attempt_from_json(document) for document in connection.scalars(query))
-
-
-def _digests(row: Row[Any]) -> Digests:
-    return Digests(
-        package=row.package_digest,
-        snapshot=row.snapshot_digest or "",
-        policy=row.policy_digest,
-        image=row.image_digest or "",
-    )
-
-
 def _summary(row: Row[Any]) -> RunSummary:
     return RunSummary(
         run_id=row.run_id,
@@ -298,7 +279,7 @@ def _summary(row: Row[Any]) -> RunSummary:
         finished_at=row.finished_at,
         attempts=row.attempts,
         wall_s=row.wall_s,
-        digests=_digests(row),
+        digests=digests_of(row),
         namespace=row.namespace,
         priority=row.priority,
         due_at=row.due_at if row.state in {"queued", "running"} else None,

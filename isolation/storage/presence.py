@@ -16,6 +16,7 @@ from sqlalchemy import delete, insert, select, update
 
 from isolation.owner import Owner, is_gone, this_process
 from isolation.state.schema import controllers, runs
+from isolation.storage.endings import requeue
 from isolation.storage.moves import move
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Other:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Buried:
-    """What became of the runs of a process that is gone: those from the queue are there again, the others abandoned."""
+    """What became of the runs of one that is gone: those from the queue wait again, unless they were cancelled."""
 
     requeued: tuple[str, ...] = ()
     abandoned: tuple[str, ...] = ()
@@ -86,6 +87,13 @@ class Presence:
             query = select(runs.c.run_id).where(asked, runs.c.controller_id == self.controller_id)
             return tuple(connection.scalars(query))
 
+    def held(self) -> tuple[tuple[str, str, int], ...]:
+        """Name the runs from the queue that this process has, as the database knows: namespace, id and epoch."""
+        ours = (runs.c.controller_id == self.controller_id) & runs.c.queued
+        with self._database.reading() as connection:
+            rows = connection.execute(select(runs.c.namespace, runs.c.run_id, runs.c.epoch).where(ours))
+            return tuple((row.namespace, row.run_id, row.epoch) for row in rows)
+
     def leave(self) -> None:
         """Be present no more; a process that still has a run stays, for somebody to find it."""
         ours = controllers.c.controller_id == self.controller_id
@@ -126,17 +134,13 @@ class Presence:
             if connection.scalar(select(controllers.c.beat).where(seen)) is None:
                 return Buried()
             rows = connection.execute(select(runs.c.run_id, runs.c.queued).where(theirs).order_by(runs.c.number)).all()
-            for row in rows:
-                if row.queued:
-                    move(connection, row.run_id, "queued", controller_id=None, due_at=None, parked_at=at)
-                else:
-                    died = {"cause": "controller:died", "finished_at": at}
-                    move(connection, row.run_id, "abandoned", controller_id=None, **died)
+            submitted = [row.run_id for row in rows if row.queued]
+            by_hand = [row.run_id for row in rows if not row.queued]
+            requeued = [run_id for run_id in submitted if requeue(connection, run_id, at)]
+            for run_id in by_hand:
+                move(connection, run_id, "abandoned", controller_id=None, cause="controller:died", finished_at=at)
             connection.execute(delete(controllers).where(seen))
-        return Buried(
-            requeued=tuple(row.run_id for row in rows if row.queued),
-            abandoned=tuple(row.run_id for row in rows if not row.queued),
-        )
+        return Buried(requeued=tuple(requeued), abandoned=tuple(by_hand))
 
 
 class Lookout:

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from isolation.errors import RunEndedError
+from isolation.model.outcome import Outcome
 from isolation.owner import this_process
 from isolation.state.schema import controllers
 from isolation.storage.ledger import Ledger
@@ -123,6 +124,31 @@ def test_the_runs_of_one_who_is_gone_are_abandoned_or_wait_again(
     again = ours.queue.claim("t3")
     assert again is not None
     assert (again.run_id, again.epoch, again.lost) == ("submitted", claim.epoch + 1, 1)
+
+
+def test_a_run_that_was_cancelled_does_not_wait_for_another(ours: Process, theirs: Process, digests: Digests) -> None:
+    """Who cancelled it was told that it will end; whoever was to end it died, or put it back."""
+    for run_id in ("r1", "r2"):
+        submit(theirs, run_id, digests)
+        theirs.queue.claim("t1")
+        assert not ours.ledger.cancel(run_id, "t2")
+    theirs.ledger.give_back("r2", 1, "t3")
+    (seen,) = ours.presence.others()
+
+    buried = ours.presence.bury(seen, "t4")
+
+    assert (buried.requeued, buried.abandoned) == ((), ())
+    assert [ours.ledger.get(run_id).outcome for run_id in ("r1", "r2")] == [Outcome.CANCELLED] * 2
+
+
+def test_what_was_put_back_before_it_began_does_not_count(ours: Process, digests: Digests) -> None:
+    """It would be given up for what was never its fault."""
+    submit(ours, "r1", digests)
+    for begun, lost in ((False, 0), (True, 0), (False, 1), (True, 1)):
+        claim = ours.queue.claim("t1")
+        assert claim is not None
+        assert claim.lost == lost
+        ours.ledger.give_back("r1", claim.epoch, "t1", begun=begun)
 
 
 def test_who_was_paused_past_its_lease_can_finish_nothing(ours: Process, theirs: Process, digests: Digests) -> None:
