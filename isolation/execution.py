@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from isolation.attempt import Attempting, Laid
@@ -105,12 +106,16 @@ class Execution:
         self._taken = taken
         self._watch = watch
         self._tell = tell
+        self._secrets = secrets
         self._snapshot = wanted.snapshot
         self._digests: Digests | None = None
-        with watch.phase("pack"):
-            self._laid = self._lay_out(secrets)
 
-    def _lay_out(self, secrets: Mapping[str, Secret]) -> Laid:
+    @cached_property
+    def _laid(self) -> Laid:
+        with self._watch.phase("pack"):
+            return self._lay_out()
+
+    def _lay_out(self) -> Laid:
         package, policy = self._wanted.package, self._wanted.policy
         return Laid(
             run_id=self._taken.run_id,
@@ -120,8 +125,8 @@ class Execution:
             image_id=self._wanted.image_id,
             tree=materialise(package, self._stores.packages, self._stores.blobs),
             layer=Layers(self._stores.layers).build(package.lock) if package.lock else None,
-            secrets=secrets,
-            redaction=Redaction(secrets.values()),
+            secrets=self._secrets,
+            redaction=Redaction(self._secrets.values()),
         )
 
     def to_its_end(self) -> Result:
@@ -224,9 +229,13 @@ class Execution:
 
     def _settle_again(self, made: Sequence[Attempt], evidence: Evidence) -> Result | float:
         ledger, taken = self._stores.ledger, self._taken
-        if ledger.summary(taken.run_id).attempts < made[-1].number:
+        kept = ledger.attempts(taken.run_id)
+        ours = kept[made[-1].number - 1 : made[-1].number]
+        if not ours or ours[0].started_at != made[-1].started_at:  # then it is another's, and we are fenced
             return self._settle(made, evidence)
-        taken.attempts = [*ledger.attempts(taken.run_id)]
+        taken.attempts = [*kept]
+        if ours[0].outcome is Outcome.CONFLICT:
+            self._snapshot = None
         finished = ledger.summary(taken.run_id).state == "finished"
         return ledger.get(taken.run_id) if finished else 0.0
 
@@ -273,9 +282,9 @@ class Execution:
                 settling.connection,
                 self._snapshot,
                 evidence.changes,
-                self._laid.policy.merge,
+                self._wanted.policy.merge,
                 reads=evidence.reads,
-                who=self._laid.recipe.name,
+                who=self._wanted.package.recipe.name,
                 run_id=self._taken.run_id,
                 at=at,
             )
@@ -294,7 +303,7 @@ class Execution:
             return 0.0
         if taken.cancel.is_set() and not released:
             return None
-        rule = rule_for(last.outcome, self._laid.policy, self._laid.recipe, rerun=merge.rerun)
+        rule = rule_for(last.outcome, self._wanted.policy, self._wanted.package.recipe, rerun=merge.rerun)
         if not is_wanted(rule, [step.error.type for step in last.steps if step.error is not None]):
             return None
         return next_delay(rule, [attempt.outcome for attempt in attempts])
@@ -302,7 +311,7 @@ class Execution:
     def _result(self, attempts: Sequence[Attempt], evidence: Evidence, merge: Merge) -> Result:
         return Result(
             run_id=self._taken.run_id,
-            recipe=self._laid.recipe.name,
+            recipe=self._wanted.package.recipe.name,
             outcome=attempts[-1].outcome,
             attempts=tuple(attempts),
             usage=attempts[-1].usage,
@@ -312,13 +321,13 @@ class Execution:
             artifacts=evidence.artifacts,
             digests=self._digests or self._wanted.record(self._stores)[0],
             engine=self._engine(),
-            context=observe(self._laid.recipe.context, self._laid.policy.context.reads, attempts[-1].steps),
+            context=observe(self._wanted.package.recipe.context, self._wanted.policy.context.reads, attempts[-1].steps),
             replay_of=self._wanted.replay_of,
         )
 
     def _engine(self) -> Engine | None:
         try:
-            return self._means.cells.whereabouts(self._laid.policy.runtime)
+            return self._means.cells.whereabouts(self._wanted.policy.runtime)
         except EngineError:  # it never answered, which the attempts say
             return None
 
