@@ -13,11 +13,13 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
-from isolation.errors import DatabaseLostError, EngineError, EngineUnreachableError, InputError
+from isolation.clock import timestamp
+from isolation.errors import DatabaseLostError, EngineError, EngineUnreachableError, InputError, IsolationError
 from isolation.execution import Execution, Hindrance, Means, Taken
 from isolation.keeper import Keeper
 from isolation.model.evidence import Evidence
 from isolation.model.outcome import Outcome
+from isolation.model.run import StepError
 from isolation.order import Wanted, afresh, recorded
 from isolation.rules.entitlement import secrets_of
 from isolation.rules.retry import widest
@@ -161,7 +163,8 @@ class Controller:
         Make one attempt of a run that was taken from the queue; returns its result, or the seconds until another.
 
         Until then it waits in the queue, and nobody for it. What this host cannot run ends as refused. ``released`` is
-        set, and then ``cancel``, to stop the attempt and leave the run to others. RunEndedError if it is another's.
+        set, and then ``cancel``, to stop the attempt and leave the run to others. RunEndedError if it is another's;
+        EngineUnreachableError where the engine is away: the run waits again then, and the attempt does not count.
         """
         stores = self.stores.within(claim.namespace)
         record = stores.ledger.record(claim.run_id)
@@ -173,8 +176,16 @@ class Controller:
             cancel=cancel,
             released=released,
         )
-        order = recorded(stores, record)
-        able = self._able(order, claim.lost)
+        try:
+            order = recorded(stores, record)
+        except (IsolationError, ValueError) as error:
+            why = StepError(step="", type="Refused", message=_said(error))
+            return stores.ledger.refuse(claim.run_id, claim.epoch, why, timestamp(self.clock.now()))
+        try:
+            able = self._able(order, claim.lost)
+        except EngineUnreachableError:
+            self.give_back(claim, begun=False)
+            raise
         secrets, image_id = ({}, "") if isinstance(able, Hindrance) else able
         execution = Execution(
             self._means(stores),
@@ -189,10 +200,20 @@ class Controller:
         with self._keeper.watching(taken.run_id, cancel):
             return execution.attempt()
 
-    def give_back(self, claim: Claim) -> None:
-        """Put a run back into the queue that cannot be gone on with here: its attempt counts as lost."""
+    def give_back(self, claim: Claim, *, begun: bool = True) -> None:
+        """Put a run back into the queue that cannot be gone on with here; if ``begun``, its attempt counts as lost."""
         ledger = self.stores.within(claim.namespace).ledger
-        self._keeper.give_up(lambda at: ledger.give_back(claim.run_id, claim.epoch, at))
+        self._keeper.give_up(lambda at: ledger.give_back(claim.run_id, claim.epoch, at, begun=begun))
+
+    def engine_answers(self) -> bool:
+        """Tell whether the engine is there."""
+        try:
+            self.engine.image_id(self._image)
+        except EngineUnreachableError:
+            return False
+        except EngineError:
+            return True
+        return True
 
     def close(self) -> None:
         """Take back what could not be before, and close the stores."""
@@ -215,14 +236,14 @@ class Controller:
     def _able(self, order: Order, lost: int) -> tuple[Mapping[str, Secret], str] | Hindrance:
         """Return the secrets and the image for a run of the queue, or what keeps it from a cell of ours."""
         if lost:
-            died = Evidence(lost="whoever ran it died, or was paused for too long")
+            died = Evidence(lost="whoever ran it died, was paused for too long, or could not go on with it")
             return Hindrance(outcome=Outcome.LOST, cause="controller", evidence=died, times=lost)
         try:
             return self._check(order.package.recipe, order.policy)
-        except EngineUnreachableError as error:
-            return Hindrance(outcome=Outcome.LOST, cause="engine", evidence=Evidence(lost=str(error)))
+        except EngineUnreachableError:
+            raise
         except (EngineError, InputError) as error:
-            why = Evidence(refused=f"{error.sentence} {error.hint}".strip())
+            why = Evidence(refused=_said(error))
             return Hindrance(outcome=Outcome.REFUSED, cause=type(error).__name__, evidence=why)
 
     def _recorded(self, run: str) -> tuple[Order, Mapping[str, Secret]]:
@@ -254,6 +275,10 @@ class Controller:
                     ledger, cause = self.stores.ledger, f"error:{type(error).__name__}"
                     self._keeper.give_up(lambda at: ledger.abandon(taken.run_id, at, cause))
                 raise
+
+
+def _said(error: Exception) -> str:
+    return f"{error.sentence} {error.hint}".strip() if isinstance(error, IsolationError) else str(error)
 
 
 def _teller(watcher: Watcher | None) -> Callable[[Event], None]:
