@@ -18,6 +18,12 @@ _CONNECT_TIMEOUT_S = 10
 _WRITERS = 0x69736F6C
 """The advisory lock that each writer holds until its commit: one number, the same for every release."""
 
+_OPTIONS = (
+    "-c synchronous_commit=on",
+    f"-c lock_timeout={int(_BUSY_TIMEOUT_S * 1000)}",
+    r"-c default_transaction_isolation=read\ committed",  # whatever the server's default: else a writer sees no further
+)
+
 _SHUTTING_DOWN = "57"
 # https://www.postgresql.org/docs/current/errcodes-appendix.html, by code or by class (its first two signs)
 _FAULTS = {
@@ -27,6 +33,7 @@ _FAULTS = {
     "25006": ("is read-only", "Name its primary server."),
     "42501": ("refuses this user", "Grant it all rights on the schema."),
     "28": ("refuses this user", "Check user and password in the URL, and pg_hba.conf."),
+    "57014": ("stopped us, since something took too long", "Raise its statement_timeout for this user."),
     "3D": ("is not there", "Create it: `createdb NAME`."),
     _SHUTTING_DOWN: ("is shutting down", "Try again when it is up."),
     "58": ("reports errors of its disk", "See the server's log."),
@@ -43,18 +50,19 @@ def connect(url: str) -> Engine:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
-        raise SettingsError(f"the database {url!r} is no URL", hint=_EXAMPLE) from error
+    except (ArgumentError, ValueError):  # which say all of it, and before the last @ there may be a password
+        raise SettingsError(f"the database {url.rpartition('@')[2]!r} is no URL", hint=_EXAMPLE) from None
     if parsed.get_backend_name() != "postgresql":
         raise SettingsError(f"the database {shown(parsed)} is no PostgreSQL", hint=_EXAMPLE)
     try:
         engine = create_engine(
             parsed.set(drivername="postgresql+psycopg"),
             pool_pre_ping=True,  # a server that was restarted meanwhile costs a new connection, and no error
+            max_overflow=-1,  # as many connections as threads want
             connect_args={
                 "connect_timeout": _CONNECT_TIMEOUT_S,
                 "application_name": "isolation",
-                "options": f"-c synchronous_commit=on -c lock_timeout={int(_BUSY_TIMEOUT_S * 1000)}",
+                "options": " ".join([*_texts(parsed.query.get("options", ())), *_OPTIONS]),
             },
         )
     except ImportError as error:
@@ -70,7 +78,7 @@ def connect(url: str) -> Engine:
 
     @event.listens_for(engine, "handle_error")
     def translate(context: ExceptionContext) -> BaseException | None:
-        return _fault_of(context.original_exception, parsed)
+        return None if context.is_pre_ping else _fault_of(context.original_exception, parsed)
 
     return engine
 
@@ -79,10 +87,14 @@ def shown(url: URL | str) -> str:
     """
     Write a URL for people, without its password.
 
-    >>> shown("postgresql://ann:secret@db/runs")
-    'postgresql://ann:***@db/runs'
+    >>> shown("postgresql://ann:secret@db/runs"), shown("postgresql://db/runs?user=ann&password=secret")
+    ('postgresql://ann:***@db/runs', 'postgresql://db/runs?user=ann')
     """
-    return make_url(url).render_as_string(hide_password=True)
+    return make_url(url).difference_update_query(["password"]).render_as_string(hide_password=True)
+
+
+def _texts(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value
 
 
 def _fault_of(error: BaseException, url: URL) -> StorageError | None:
@@ -91,10 +103,11 @@ def _fault_of(error: BaseException, url: URL) -> StorageError | None:
     code = getattr(error, "sqlstate", None) or ""
     said = str(error).strip().partition("\n")[0]
     unknown = (f"refuses us: {said} ({code})", "See the server's log.")
-    if not code:  # nothing but a lost or refused connection has none
+    lost = not code and type(error).__name__ in {"OperationalError", "InterfaceError", "ConnectionTimeout"}
+    if lost:
         unknown = (f"does not answer: {said}", "Start it, or choose another with --database.")
     what, hint = _FAULTS.get(code) or _FAULTS.get(code[:2]) or unknown
-    kind = DatabaseLostError if not code or code[:2] == _SHUTTING_DOWN else StorageError
+    kind = DatabaseLostError if lost or (code[:2] == _SHUTTING_DOWN and code not in _FAULTS) else StorageError
     return kind(f"the database {shown(url)} {what}", hint=hint)
 
 

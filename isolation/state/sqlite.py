@@ -68,7 +68,11 @@ def _sync_folder(folder: Path) -> None:
 
 def _engine(path: Path) -> Engine:
     # isolation_level None: Python's driver must not begin transactions of its own; we do, below.
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": _BUSY_TIMEOUT_S, "isolation_level": None})
+    engine = create_engine(
+        f"sqlite:///{path}",
+        max_overflow=-1,  # as many connections as threads want
+        connect_args={"timeout": _BUSY_TIMEOUT_S, "isolation_level": None},
+    )
 
     @event.listens_for(engine, "connect")
     def set_up(connection: DBAPIConnection, _record: object) -> None:

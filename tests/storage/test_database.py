@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import stat
 import subprocess
@@ -9,12 +10,14 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import inspect, update
+from sqlalchemy import inspect, text, update
 
-from isolation.errors import StorageError
+from isolation.errors import DatabaseLostError, SettingsError, StorageError
 from isolation.state import sqlite
 from isolation.state.database import Database
 from isolation.state.schema import REVISION, alembic_version, metadata
+from tests.postgresql import Server
+from tests.site import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,3 +149,78 @@ def test_an_exception_undoes_everything_that_was_written(database: Database) -> 
 
     with database.reading() as reader:
         assert reader.scalar(alembic_version.select()) == REVISION
+
+
+MANY = 20
+
+
+def test_as_many_may_ask_at_once_as_there_are(database: Database) -> None:
+    """A worker of many slots has as many threads; a limit of connections would hold them up, and then fail them."""
+    with contextlib.ExitStack() as readers:
+        found = [readers.enter_context(database.reading()).scalar(text("SELECT 1")) for _ in range(MANY)]
+
+    assert found == [1] * MANY
+
+
+@pytest.mark.postgresql
+def test_a_server_that_was_started_anew_costs_no_error(tmp_path: Path) -> None:
+    """The connections of before are dead, and nothing was asked on them."""
+    server = Server()
+    with Database.open(tmp_path, server.url()) as database:
+        with contextlib.ExitStack() as readers:
+            for _ in range(2):
+                readers.enter_context(database.reading())
+        server.kill()
+        until(server.is_gone)
+        server.start()
+        with contextlib.ExitStack() as readers:
+            found = [readers.enter_context(database.reading()).scalar(text("SELECT 1")) for _ in range(2)]
+    server.stop()
+
+    assert found == [1, 1]
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_writer_sees_what_was_committed_whatever_the_servers_default(tmp_path: Path, url: str) -> None:
+    """It waits for those before it; what they wrote must not be hidden from it."""
+    options = r"&options=-c%20search_path%3Dpublic%20-c%20default_transaction_isolation%3Dserializable"
+    with Database.open(tmp_path, url + options) as database, database.writing() as connection:
+        found = [connection.scalar(text(f"SHOW {name}")) for name in ("transaction_isolation", "search_path")]
+
+    assert found == ["read committed", "public"]
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("SELECT CAST(:nul AS text)", "cannot contain NUL"),
+        ("SELECT pg_sleep(60), :nul", "stopped us, since something took too long"),
+    ],
+)
+def test_what_a_server_refuses_is_not_called_lost(database: Database, statement: str, said: str) -> None:
+    """It would be asked again and again, for half a minute."""
+    nul = "\0" if "NUL" in said else ""
+    with database.writing() as connection:
+        connection.execute(text("SET LOCAL statement_timeout = 10"))
+        with pytest.raises(StorageError, match=said) as caught:
+            connection.execute(text(statement), {"nul": nul})
+
+    assert not isinstance(caught.value, DatabaseLostError)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ann:hush@db:abc/runs",
+        "postgresql//ann:hush@db/runs",
+        "mysql://ann:hush@db/runs",
+        "mysql://db/runs?password=hush",
+    ],
+)
+def test_no_error_says_a_password(tmp_path: Path, url: str) -> None:
+    """It goes to logs that others read."""
+    with pytest.raises(SettingsError) as caught:
+        Database.open(tmp_path, url)
+
+    assert "hush" not in f"{caught.value} {caught.value.hint} {caught.value.__cause__}"
