@@ -149,10 +149,18 @@ class Lookout:
     def __init__(self, presence: Presence) -> None:
         self._presence = presence
         self._since: dict[str, tuple[int, float]] = {}
+        self._looked_s = 0.0
 
     def stale(self, now_s: float) -> tuple[Other, ...]:
-        """Return those that are gone; ``now_s`` is the monotonic clock's."""
+        """
+        Return those that are gone; ``now_s`` is the monotonic clock's.
+
+        Who could not look for a lease begins anew: a database that was away kept everybody else from beating, too.
+        """
         others = self._presence.others()
+        if now_s - self._looked_s >= LEASE_S:
+            self._since = {}
+        self._looked_s = now_s
         since = {}
         for other in others:
             beat, at_s = self._since.get(other.controller_id, (other.beat, now_s))

@@ -87,6 +87,19 @@ def test_whose_beat_stands_still_for_a_lease_is_gone(ours: Process, theirs: Proc
     assert stale.controller_id == "theirs"
 
 
+def test_a_watcher_that_could_not_look_for_a_lease_begins_anew(
+    ours: Process, theirs: Process, digests: Digests
+) -> None:
+    """When a database comes back after half a minute, whoever looks first must not bury all who could not beat."""
+    theirs.ledger.start("r1", "etl", "default", digests, "t1")
+    lookout = Lookout(ours.presence)
+
+    assert lookout.stale(100.0) == ()
+    assert lookout.stale(100.0 + LEASE_S) == ()
+    assert lookout.stale(100.0 + 1.5 * LEASE_S) == ()
+    assert len(lookout.stale(100.0 + 2 * LEASE_S)) == 1
+
+
 def test_who_has_no_run_yet_was_not_taken_for_dead(ours: Process, theirs: Process, digests: Digests) -> None:
     """A first run's requirements may take longer to install than a beat; it would be cancelled, and by nobody."""
     assert theirs.presence.beat()
