@@ -7,7 +7,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from isolation.clock import timestamp
-from isolation.errors import WaitTimeoutError
+from isolation.errors import StorageError, WaitTimeoutError
 from isolation.rules.entitlement import secrets_of
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from isolation.stores import Stores
 
 _LOOK_S = 0.2
+_FOUND_S = 60.0
+"""In this time a worker would have found that the process which runs a run is gone."""
 _ENDED = {"finished", "abandoned"}
 
 
@@ -57,10 +59,16 @@ def wait(
     timeout_s: float | None = None,
     tell: Callable[[RunSummary], object] = lambda _: None,
 ) -> RunSummary:
-    """Wait until a run has ended; ``tell`` hears of each change. WaitTimeoutError, and the run goes on."""
+    """
+    Wait until a run has ended; ``tell`` hears of each change.
+
+    WaitTimeoutError, and the run goes on; StorageError where it cannot end, since the process that runs it is gone from
+    this machine, and nobody is there who finds it.
+    """
     until_s = None if timeout_s is None else clock.monotonic_s() + timeout_s
     run_id = stores.ledger.resolve(run)  # `last` may be another's soon
     told = None
+    look_s = clock.monotonic_s() + _FOUND_S
     while True:
         summary = stores.ledger.summary(run_id)
         if (summary.state, summary.attempts) != told:
@@ -72,4 +80,16 @@ def wait(
             raise WaitTimeoutError(
                 f"the run {run_id} is still {summary.state} after {timeout_s:g} s", hint="It goes on; wait again."
             )
+        if clock.monotonic_s() >= look_s:
+            _check_held(stores, run_id)
+            look_s = clock.monotonic_s() + _FOUND_S
         threading.Event().wait(_LOOK_S)
+
+
+def _check_held(stores: Stores, run_id: str) -> None:
+    for dead in stores.presence.gone():
+        if run_id in stores.presence.runs_of(dead):
+            raise StorageError(
+                f"the process that ran the run {run_id} is gone, and nobody has found that yet",
+                hint="`isolation clean` ends the run, and takes away what is left; a worker does the same.",
+            )

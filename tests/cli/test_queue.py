@@ -6,12 +6,17 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import update
 
 from isolation.cli import boundary
+from isolation.state.schema import controllers
+from isolation.stores import Stores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from isolation.model.run import Digests
 
     Said = Callable[..., tuple[int, str, str]]
 
@@ -70,6 +75,23 @@ def test_a_run_that_waits_is_cancelled_and_then_it_is_too_late(said: Said) -> No
     assert json.loads(said("wait", run_id, "--json")[1])["outcome"] == "cancelled"
     assert said("wait", run_id, "--quiet")[0] == 1
     assert "cancelled: it was stopped from outside; nothing was merged" in said("show", run_id)[1]
+
+
+@pytest.mark.parametrize("command", ["wait", "cancel"])
+def test_nobody_waits_for_ever_for_a_run_whose_process_is_gone(
+    said: Said, digests: Digests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Where there is no worker, nobody finds that but `isolation clean`."""
+    monkeypatch.setattr("isolation.submission._FOUND_S", 0.0)
+    with Stores(tmp_path / "state") as stores:
+        stores.ledger.start("r1", "etl", "default", digests, "t1")
+        with stores.database.writing() as connection:
+            connection.execute(update(controllers).values(owner_started="1"))
+
+    code, out, err = said(command, "r1")
+
+    assert (code, out) == (4, "")
+    assert "isolation: the process that ran the run r1 is gone, and nobody has found that yet" in err
 
 
 def test_whoever_waits_too_long_is_told(said: Said) -> None:
