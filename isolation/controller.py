@@ -167,7 +167,11 @@ class Controller:
         EngineUnreachableError where the engine is away: the run waits again then, and the attempt does not count.
         """
         stores = self.stores.within(claim.namespace)
-        record = stores.ledger.record(claim.run_id)
+        try:
+            record = stores.ledger.record(claim.run_id)
+        except DatabaseLostError:
+            self.give_back(claim, begun=False)
+            raise
         taken = Taken(
             run_id=claim.run_id,
             epoch=claim.epoch,

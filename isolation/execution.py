@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from isolation.attempt import Attempting, Laid
 from isolation.clock import timestamp
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from isolation.sandbox.engine import Engine as ContainerEngine
     from isolation.storage.moves import Settling
     from isolation.stores import Stores
+
+T = TypeVar("T")
 
 _DATABASE_BACK_S = 30.0
 
@@ -180,22 +182,22 @@ class Execution:
         """Have a snapshot, and the run recorded as begun; after a conflict, a fresh one."""
         with self._watch.phase("freeze"):
             if self._snapshot is None:
-                self._snapshot = self._stores.contexts.freeze(
-                    self._laid.recipe.context.reads, self._laid.policy.context.reads, self._wanted.inputs
-                )
+                reads = self._laid.recipe.context.reads, self._laid.policy.context.reads
+                self._snapshot = _patiently(lambda: self._stores.contexts.freeze(*reads, self._wanted.inputs))
             wanted = replace(self._wanted, snapshot=self._snapshot)
-            before, (self._digests, _) = self._digests, wanted.record(self._stores)
+            before, (digests, _) = self._digests, wanted.record(self._stores)
+            self._digests = digests
             if self._taken.epoch == 0:
                 self._taken.epoch = self._stores.ledger.start(
                     self._taken.run_id,
                     self._laid.recipe.name,
                     self._laid.policy.name,
-                    self._digests,
+                    digests,
                     timestamp(self._clock.now()),
                     replay_of=wanted.replay_of,
                 )
             elif self._taken.queued and before is None:
-                self._stores.ledger.begin(self._taken.run_id, self._taken.epoch, self._digests)
+                _patiently(lambda: self._stores.ledger.begin(self._taken.run_id, self._taken.epoch, digests))
         return self._snapshot
 
     def end_without_a_cell(self, hindrance: Hindrance) -> Result | float:
@@ -214,18 +216,7 @@ class Execution:
 
         If it has, that is found recorded, and is the answer.
         """
-        try:
-            return self._settle(made, evidence)
-        except DatabaseLostError:
-            import tenacity  # noqa: PLC0415 - slow to import, rarely needed
-
-            tries = tenacity.Retrying(
-                retry=tenacity.retry_if_exception_type(DatabaseLostError),
-                stop=tenacity.stop_after_delay(_DATABASE_BACK_S),
-                wait=tenacity.wait_exponential(multiplier=0.1, max=2),
-                reraise=True,
-            )
-            return tries(self._settle_again, made, evidence)
+        return _patiently(lambda: self._settle(made, evidence), lambda: self._settle_again(made, evidence))
 
     def _settle_again(self, made: Sequence[Attempt], evidence: Evidence) -> Result | float:
         ledger, taken = self._stores.ledger, self._taken
@@ -330,6 +321,22 @@ class Execution:
             return self._means.cells.whereabouts(self._wanted.policy.runtime)
         except EngineError:  # it never answered, which the attempts say
             return None
+
+
+def _patiently(ask: Callable[[], T], again: Callable[[], T] | None = None) -> T:
+    """Ask the database, and ``again`` where it went away meanwhile, until it is back, and not for ever."""
+    try:
+        return ask()
+    except DatabaseLostError:
+        import tenacity  # noqa: PLC0415 - slow to import, rarely needed
+
+        tries = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(DatabaseLostError),
+            stop=tenacity.stop_after_delay(_DATABASE_BACK_S),
+            wait=tenacity.wait_exponential(multiplier=0.1, max=2),
+            reraise=True,
+        )
+        return tries(again or ask)
 
 
 def _errors(evidence: Evidence) -> tuple[StepError, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from isolation.clock import SystemClock, timestamp
+from isolation.context.store import ContextStore
 from isolation.controller import Controller
 from isolation.errors import DatabaseLostError
 from isolation.model.event import StepEnded
@@ -207,3 +208,32 @@ def test_a_conflict_whose_answer_is_lost_is_run_again_on_a_fresh_snapshot(
         result = controller.run(recipe, policy=policy(merge={"on_conflict": "rerun"}), watcher=Meanwhile())
 
     assert [attempt.outcome for attempt in result.attempts] == [Outcome.CONFLICT, Outcome.SUCCEEDED]
+
+
+def test_a_database_that_is_away_when_an_attempt_begins_is_asked_again(
+    site: Site, open_controller: Callable[[], Controller], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was run yet; no attempt is lost for it."""
+    for kind, method in ((Ledger, "record"), (ContextStore, "freeze"), (Ledger, "begin")):
+        lose_the_first_answer(monkeypatch, kind, method)
+    run_id = site.submit(WRITE)
+
+    with working(open_controller) as told:
+        pass
+
+    assert [attempt.outcome for attempt in site.wait(run_id).attempts] == [Outcome.SUCCEEDED]
+    assert [one.what for one in told] == ["taken", "returned", "taken", "ended"]
+
+
+def lose_the_first_answer(monkeypatch: pytest.MonkeyPatch, kind: type, method: str) -> None:
+    does = getattr(kind, method)
+    lost: list[object] = []
+
+    def loses(*given: object) -> object:
+        answer = does(*given)
+        if not lost:
+            lost.append(answer)
+            raise DatabaseLostError("its answer was lost")
+        return answer
+
+    monkeypatch.setattr(kind, method, loses)
