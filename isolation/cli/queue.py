@@ -9,6 +9,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import asdict
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from isolation.cli.escape import escape, escape_json
@@ -23,7 +24,6 @@ from isolation.wiring import open_controller, open_stores
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterator
-    from types import FrameType
 
     from isolation.cli.parser import Parser
     from isolation.model.run import RunSummary
@@ -180,23 +180,30 @@ def _line(told: Told) -> str:
 
 @contextmanager
 def _stopped_by_signals(ours: Worker) -> Iterator[None]:
-    """Stop gently at the first signal, and at the second put back what is under way."""
-    seen = []
+    """
+    Stop gently at the first signal, and at the second put back what is under way.
 
-    def stop(number: int, _frame: FrameType | None) -> None:
-        seen.append(number)
-        if len(seen) == 1:
-            ours.stop()
-        else:
-            ours.release()
-
+    A thread does that: a handler interrupts this one anywhere, and would wait for ever for a lock that it holds.
+    """
+    asked: SimpleQueue[int | None] = SimpleQueue()  # the one queue that a handler may use
+    thread = threading.Thread(target=_obey, args=(ours, asked), name="isolation-signals", daemon=True)
+    thread.start()
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     before = {number: signal.getsignal(number) for number in numbers}
     for number in numbers:
         if before[number] is not signal.SIG_IGN:
-            signal.signal(number, stop)
+            signal.signal(number, lambda number, _: asked.put(number))
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        asked.put(None)
+        thread.join()
+
+
+def _obey(ours: Worker, asked: SimpleQueue[int | None]) -> None:
+    ask = ours.stop
+    while asked.get() is not None:
+        ask()
+        ask = ours.release

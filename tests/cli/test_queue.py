@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import update
 
 from isolation.cli import boundary
+from isolation.cli.queue import _stopped_by_signals
 from isolation.state.schema import controllers
 from isolation.stores import Stores
 
@@ -134,3 +138,21 @@ def test_a_database_that_does_not_answer_is_said_without_its_password(said: Said
     assert code == 4
     assert "does not answer" in err
     assert "secret" not in err
+
+
+def test_a_signal_does_not_wait_for_what_it_interrupts() -> None:
+    """It comes while the worker's own thread holds a lock that stopping takes; both would wait for ever."""
+    lock, taken = threading.Lock(), SimpleQueue[bool]()
+
+    class Ours:
+        def stop(self) -> None:
+            taken.put(lock.acquire(timeout=5))
+            lock.release()
+
+        release = stop
+
+    with _stopped_by_signals(Ours()):  # type: ignore[arg-type]  # the two are all of it that is used
+        for _ in range(2):
+            with lock:
+                signal.raise_signal(signal.SIGTERM)
+            assert taken.get(timeout=60)
