@@ -12,6 +12,7 @@ Below it::
 
 from __future__ import annotations
 
+import threading
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -43,7 +44,9 @@ class Stores:
         self.blobs = BlobStore(folder / "blobs")
         self.logs = Logs(folder / "runs")
         self._url = url
+        self._lock = threading.RLock()
         self._database: Database | None = None
+        self._presence: Presence | None = None
 
     def within(self, namespace: str) -> Stores:
         """Return the same stores in another namespace, on the same database, which this one closes."""
@@ -51,15 +54,18 @@ class Stores:
             return self
         other = Stores(self.folder, self._url, namespace)
         other._database = self.database
-        other.presence = self.presence
+        other._presence = self.presence
         return other
 
-    @cached_property
+    @property
     def presence(self) -> Presence:
-        """The presence of this process among those that run runs."""
+        """The presence of this process among those that run runs: one, or that which has the runs would not beat."""
         from isolation.storage.presence import Presence  # noqa: PLC0415 - slow to import
 
-        return Presence(self.database)
+        with self._lock:
+            if self._presence is None:
+                self._presence = Presence(self.database)
+            return self._presence
 
     @cached_property
     def queue(self) -> Queue:
@@ -85,11 +91,12 @@ class Stores:
     @property
     def database(self) -> Database:
         """The database under both."""
-        if self._database is None:
-            from isolation.state.database import Database  # noqa: PLC0415 - slow to import
+        with self._lock:
+            if self._database is None:
+                from isolation.state.database import Database  # noqa: PLC0415 - slow to import
 
-            self._database = Database.open(self.folder, self._url)
-        return self._database
+                self._database = Database.open(self.folder, self._url)
+            return self._database
 
     @property
     def packages(self) -> Path:
