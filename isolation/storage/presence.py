@@ -20,7 +20,7 @@ from isolation.storage.endings import requeue
 from isolation.storage.moves import move
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
     from isolation.state.database import Database
 
@@ -82,14 +82,13 @@ class Presence:
 
     def cancelled(self) -> tuple[str, ...]:
         """Name the runs of this process that somebody wants to end."""
-        asked = (runs.c.state == "running") & runs.c.cancelled_at.is_not(None)
         with self._database.reading() as connection:
-            query = select(runs.c.run_id).where(asked, runs.c.controller_id == self.controller_id)
+            query = select(runs.c.run_id).where(_held_by(self.controller_id), runs.c.cancelled_at.is_not(None))
             return tuple(connection.scalars(query))
 
     def held(self) -> tuple[tuple[str, str, int], ...]:
         """Name the runs from the queue that this process has, as the database knows: namespace, id and epoch."""
-        ours = (runs.c.controller_id == self.controller_id) & runs.c.queued
+        ours = _held_by(self.controller_id) & runs.c.queued
         with self._database.reading() as connection:
             rows = connection.execute(select(runs.c.namespace, runs.c.run_id, runs.c.epoch).where(ours))
             return tuple((row.namespace, row.run_id, row.epoch) for row in rows)
@@ -97,7 +96,7 @@ class Presence:
     def leave(self) -> None:
         """Be present no more; a process that still has a run stays, for somebody to find it."""
         ours = controllers.c.controller_id == self.controller_id
-        mine = select(runs.c.run_id).where(runs.c.controller_id == self.controller_id)
+        mine = select(runs.c.run_id).where(_held_by(self.controller_id))
         with self._database.writing() as connection:
             if connection.scalar(mine.limit(1)) is None:
                 connection.execute(delete(controllers).where(ours))
@@ -123,12 +122,12 @@ class Presence:
     def runs_of(self, other: Other) -> tuple[str, ...]:
         """Name the runs that another runs, in the order of their submission."""
         with self._database.reading() as connection:
-            query = select(runs.c.run_id).where(runs.c.controller_id == other.controller_id)
+            query = select(runs.c.run_id).where(_held_by(other.controller_id))
             return tuple(connection.scalars(query.order_by(runs.c.number)))
 
     def bury(self, other: Other, at: str) -> Buried:
         """Take the runs of one that is gone, in one transaction; nothing if it beat again since it was seen."""
-        theirs = runs.c.controller_id == other.controller_id
+        theirs = _held_by(other.controller_id)
         seen = (controllers.c.controller_id == other.controller_id) & (controllers.c.beat == other.beat)
         with self._database.writing() as connection:
             if connection.scalar(select(controllers.c.beat).where(seen)) is None:
@@ -141,6 +140,11 @@ class Presence:
                 move(connection, run_id, "abandoned", controller_id=None, cause="controller:died", finished_at=at)
             connection.execute(delete(controllers).where(seen))
         return Buried(requeued=tuple(requeued), abandoned=tuple(by_hand))
+
+
+def _held_by(controller_id: str) -> ColumnElement[bool]:
+    # Only a run under way has a controller; the state is said for the index of those.
+    return (runs.c.state == "running") & (runs.c.controller_id == controller_id)
 
 
 class Lookout:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from isolation.errors import RunEndedError
 from isolation.model.outcome import Outcome
@@ -191,3 +191,32 @@ def test_who_leaves_is_no_more_there_unless_it_still_has_a_run(database: Databas
     another.presence.leave()
 
     assert [other.controller_id for other in Presence(database).others()] == ["one"]
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_no_look_at_who_runs_what_goes_through_all_runs_that_ever_were(
+    ours: Process, theirs: Process, database: Database, digests: Digests
+) -> None:
+    """Workers look every few seconds, and runs are kept for ever."""
+    submit(theirs, "r1", digests)
+    theirs.queue.claim("t1")
+    asked: list[tuple[str, object]] = []
+    with database.reading() as connection:
+        engine = connection.engine
+    event.listen(engine, "before_cursor_execute", lambda _c, _u, said, given, *_: asked.append((said, given)))
+
+    ours.presence.cancelled()
+    theirs.presence.held()
+    (other,) = ours.presence.others()
+    ours.presence.runs_of(other)
+    theirs.presence.leave()
+    ours.presence.bury(other, "t2")
+
+    selects = [(said, given) for said, given in asked if said.startswith("SELECT") and "FROM runs" in said]
+    with database.reading() as connection:
+        plans = [
+            " ".join(row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {said}", given))  # type: ignore[arg-type]
+            for said, given in selects
+        ]
+    assert len(plans) >= 5
+    assert [plan for plan in plans if not plan.startswith("SEARCH runs USING")] == []
