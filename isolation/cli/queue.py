@@ -155,10 +155,14 @@ def cancel(given: Namespace) -> int:
         if not ended and not given.no_wait:
             wait_for(stores, run_id, clock)
             ended = True
+        run = stores.ledger.summary(run_id)
     if given.json:
         print_json({"run_id": run_id, "ended": ended})
+    elif not ended:
+        say(f"{run_id} will end soon; nothing of it is merged any more")
     else:
-        say(f"{run_id} is cancelled" if ended else f"{run_id} will end soon; nothing of it is merged any more")
+        how = run.outcome.value if run.outcome else run.state
+        say(f"{run_id} is cancelled" if how == "cancelled" else f"{run_id} ended as {how}; nothing of it was merged")
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from isolation.cli import boundary
 from isolation.cli.queue import _stopped_by_signals
 from isolation.state.schema import controllers
 from isolation.stores import Stores
+from tests.site import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,6 +81,22 @@ def test_a_run_that_waits_is_cancelled_and_then_it_is_too_late(said: Said) -> No
     assert json.loads(said("wait", run_id, "--json")[1])["outcome"] == "cancelled"
     assert said("wait", run_id, "--quiet")[0] == 1
     assert "cancelled: it was stopped from outside; nothing was merged" in said("show", run_id)[1]
+
+
+def test_a_run_that_ended_otherwise_before_it_heard_is_not_called_cancelled(
+    said: Said, digests: Digests, tmp_path: Path
+) -> None:
+    """Nothing was merged either way, but it says so itself in `isolation show`."""
+    with Stores(tmp_path / "state") as stores, ThreadPoolExecutor(1) as beside:
+        stores.ledger.start("r1", "etl", "default", digests, "t1")
+
+        def end() -> None:
+            until(lambda: stores.ledger.summary("r1").cancelled_at is not None)
+            stores.ledger.abandon("r1", "t2")
+
+        ended = beside.submit(end)
+        assert said("cancel", "r1") == (0, "r1 ended as abandoned; nothing of it was merged\n", "")
+        ended.result()
 
 
 @pytest.mark.parametrize("command", ["wait", "cancel"])
