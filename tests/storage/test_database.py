@@ -20,6 +20,7 @@ from tests.postgresql import Server
 from tests.site import until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -162,10 +163,16 @@ def test_as_many_may_ask_at_once_as_there_are(database: Database) -> None:
     assert found == [1] * MANY
 
 
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server()
+    yield made
+    made.stop()
+
+
 @pytest.mark.postgresql
-def test_a_server_that_was_started_anew_costs_no_error(tmp_path: Path) -> None:
+def test_a_server_that_was_started_anew_costs_no_error(server: Server, tmp_path: Path) -> None:
     """The connections of before are dead, and nothing was asked on them."""
-    server = Server()
     with Database.open(tmp_path, server.url()) as database:
         with contextlib.ExitStack() as readers:
             for _ in range(2):
@@ -175,7 +182,6 @@ def test_a_server_that_was_started_anew_costs_no_error(tmp_path: Path) -> None:
         server.start()
         with contextlib.ExitStack() as readers:
             found = [readers.enter_context(database.reading()).scalar(text("SELECT 1")) for _ in range(2)]
-    server.stop()
 
     assert found == [1, 1]
 
