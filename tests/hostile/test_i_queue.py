@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.xdist_group("clean")  # workers clean up what others kill
 engine = pytest.mark.usefixtures("engine")
+DEATHS = (1, 3)
 BURST = 300
 SLOTS = 8
 
@@ -37,7 +38,7 @@ def site(tmp_path: Path, url: str | None) -> Iterator[Site]:
 
 @pytest.mark.engine
 @engine
-@pytest.mark.parametrize("attempts", [1, 3])
+@pytest.mark.parametrize("attempts", DEATHS)
 def test_row_145_a_run_whose_controllers_all_die_is_given_up(site: Site, attempts: int) -> None:
     """As often as the policy tries a lost attempt; nothing of the dead one's is left, and one merge is made."""
     lost = policy(retry={"lost": {"attempts": attempts}})

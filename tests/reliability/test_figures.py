@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile import test_i_killed, test_i_state
+from isolation.storage.queue import MOST_WAITING
+from tests import test_worker
+from tests.hostile import test_i_killed, test_i_queue, test_i_state
 from tests.reliability import test_lost_replies
 from tests.reliability.counts import AT_ONCE, DELIVERIES, JUMPS, POWER_CUTS, RUNS
+from tests.storage import test_queue
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(
@@ -18,6 +21,12 @@ ROW = re.compile(
 ROWS = {found["test"]: found for found in ROW.finditer((ROOT / "docs" / "reliability.md").read_text("utf-8"))}
 FIGURES = {
     "test_row_136_a_killed_controller_leaves_one_end_and_nothing_else": len(test_i_killed.MOMENTS),
+    "test_a_worker_that_dies_at_any_moment_costs_an_attempt_and_no_more": len(test_worker.MOMENTS),
+    "test_row_145_a_run_whose_controllers_all_die_is_given_up": max(test_i_queue.DEATHS),
+    "test_an_acknowledged_cancel_is_never_followed_by_a_merge": test_worker.CANCELS,
+    "test_submissions_with_one_key_at_once_are_one_run": test_queue.TIMES,
+    "test_row_162_a_burst_of_three_hundred_is_held_back_and_not_failed": test_i_queue.BURST,
+    "test_row_163_a_flood_is_bounded_and_holds_up_nobody_else": MOST_WAITING,
     "test_row_138_acknowledged_merges_survive_power_cuts": POWER_CUTS,
     "test_row_150_a_lost_reply_of_the_engine_is_healed": len(test_lost_replies.LOST),
     "test_row_150_a_connection_that_breaks_before_the_engine_is_done_leaves_nothing": len(test_lost_replies.EARLY),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.conftest import ResultOf
 
 NOW = "2026-01-01T00:00:00.000Z"
+TIMES = 24
 LATER = "2026-01-01T00:00:10.000Z"
 
 
@@ -146,7 +147,7 @@ def test_the_same_key_is_the_same_run(queue: Queue, wanted: Submission, ledger: 
 def test_submissions_with_one_key_at_once_are_one_run(queue: Queue, wanted: Submission, ledger: Ledger) -> None:
     """Whoever gets no answer asks again, perhaps while the first question is still under way."""
     with ThreadPoolExecutor(8) as pool:
-        found = pool.map(lambda number: queue.submit(replace(wanted, run_id=f"r{number}", key="k"), NOW), range(24))
+        found = pool.map(lambda number: queue.submit(replace(wanted, run_id=f"r{number}", key="k"), NOW), range(TIMES))
 
     assert len({*found}) == 1
     assert len(ledger.list(99)) == 1
