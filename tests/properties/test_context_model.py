@@ -7,11 +7,19 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as some
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from isolation.context.store import ContextStore
 from isolation.errors import ContextChangedError, ContextError
@@ -102,8 +110,10 @@ class Store(RuleBasedStateMachine):
 
     runs = Bundle("runs")
 
-    def __init__(self) -> None:
+    def __init__(self, url: str | None) -> None:
         super().__init__()
+        self.url = url
+        self.namespace = uuid4().hex  # on a server, each example has an empty one
         self.folder = tempfile.TemporaryDirectory()
         self.begun = 0
         self.entries: list[Entry] = []
@@ -115,8 +125,8 @@ class Store(RuleBasedStateMachine):
         self.folder.cleanup()
 
     def _open(self) -> None:
-        self.database = Database.open(Path(self.folder.name))
-        self.contexts = ContextStore(self.database)
+        self.database = Database.open(Path(self.folder.name), self.url)
+        self.contexts = ContextStore(self.database, self.namespace)
 
     # The model.
 
@@ -321,5 +331,15 @@ class Store(RuleBasedStateMachine):
         assert [*self.contexts.history(limit=MOST)] == self.entries[::-1]
 
 
-TestStore = pytest.mark.slow(Store.TestCase)
-TestStore.settings = settings(max_examples=60, stateful_step_count=25, suppress_health_check=[*HealthCheck])
+EXAMPLES = settings(max_examples=60, stateful_step_count=25, suppress_health_check=[*HealthCheck], deadline=None)
+
+
+@pytest.mark.slow
+def test_the_store_is_the_model_through_everything(url: str | None) -> None:
+    """On both databases."""
+
+    class Here(Store):
+        def __init__(self) -> None:
+            super().__init__(url)
+
+    run_state_machine_as_test(Here, settings=EXAMPLES)
