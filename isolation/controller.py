@@ -10,11 +10,20 @@ Up to the package it goes here; ``execution`` takes it on, at once or from the q
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from isolation.clock import timestamp
-from isolation.errors import DatabaseLostError, EngineError, EngineUnreachableError, InputError, IsolationError
+from isolation.errors import (
+    DatabaseLostError,
+    EngineError,
+    EngineUnreachableError,
+    ImageError,
+    InputError,
+    IsolationError,
+    UnenforceableError,
+)
 from isolation.execution import Execution, Hindrance, Means, Taken
 from isolation.keeper import Keeper
 from isolation.model.evidence import Evidence
@@ -28,7 +37,7 @@ from isolation.submission import new_run_id
 from isolation.vault import Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pydantic import JsonValue
@@ -167,29 +176,16 @@ class Controller:
         EngineUnreachableError where the engine is away: the run waits again then, and the attempt does not count.
         """
         stores = self.stores.within(claim.namespace)
-        try:
+        with self._not_begun(claim):
             record = stores.ledger.record(claim.run_id)
-        except DatabaseLostError:
-            self.give_back(claim, begun=False)
-            raise
-        taken = Taken(
-            run_id=claim.run_id,
-            epoch=claim.epoch,
-            queued=True,
-            attempts=[*record.attempts],
-            cancel=cancel,
-            released=released,
-        )
-        try:
-            order = recorded(stores, record)
-        except (IsolationError, ValueError) as error:
-            why = StepError(step="", type="Refused", message=_said(error))
-            return stores.ledger.refuse(claim.run_id, claim.epoch, why, timestamp(self.clock.now()))
-        try:
+            try:
+                order = recorded(stores, record)
+            except (IsolationError, ValueError) as error:
+                why = StepError(step="", type="Refused", message=_said(error))
+                return stores.ledger.refuse(claim.run_id, claim.epoch, why, timestamp(self.clock.now()))
             able = self._able(order, claim.lost)
-        except EngineUnreachableError:
-            self.give_back(claim, begun=False)
-            raise
+        made = [*record.attempts]
+        taken = Taken(claim.run_id, epoch=claim.epoch, queued=True, attempts=made, cancel=cancel, released=released)
         secrets, image_id = ({}, "") if isinstance(able, Hindrance) else able
         execution = Execution(
             self._means(stores),
@@ -203,6 +199,15 @@ class Controller:
             return execution.end_without_a_cell(able)
         with self._keeper.watching(taken.run_id, cancel):
             return execution.attempt()
+
+    @contextmanager
+    def _not_begun(self, claim: Claim) -> Iterator[None]:
+        """Put a run back uncounted where database or engine turn out to be away before anything of it has begun."""
+        try:
+            yield
+        except (DatabaseLostError, EngineUnreachableError):
+            self.give_back(claim, begun=False)
+            raise
 
     def give_back(self, claim: Claim, *, begun: bool = True) -> None:
         """Put a run back into the queue that cannot be gone on with here; if ``begun``, its attempt counts as lost."""
@@ -246,9 +251,11 @@ class Controller:
             return self._check(order.package.recipe, order.policy)
         except EngineUnreachableError:
             raise
-        except (EngineError, InputError) as error:
+        except (ImageError, UnenforceableError, InputError) as error:
             why = Evidence(refused=_said(error))
             return Hindrance(outcome=Outcome.REFUSED, cause=type(error).__name__, evidence=why)
+        except EngineError as error:  # it answers, and is in trouble: another time it may not be
+            return Hindrance(outcome=Outcome.LOST, cause="engine", evidence=Evidence(lost=_said(error)))
 
     def _recorded(self, run: str) -> tuple[Order, Mapping[str, Secret]]:
         order = recorded(self.stores, self.stores.ledger.record(run))
@@ -267,7 +274,7 @@ class Controller:
         cancel: threading.Event | None,
     ) -> Result:
         """Give the order an id, and take it through its attempts to a recorded end."""
-        taken = Taken(run_id=new_run_id(self.clock), cancel=cancel or threading.Event())
+        taken = Taken(new_run_id(self.clock), cancel=cancel or threading.Event())
         with self._keeper.watching(taken.run_id, taken.cancel):
             try:
                 execution = Execution(

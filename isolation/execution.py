@@ -8,7 +8,7 @@ One run from its order to its result: attempts, and after each the decision what
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
@@ -61,7 +61,7 @@ class Means:
     keeper: Keeper
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Taken:
     """
     A run as whoever carries it out holds it: by its epoch.
@@ -71,6 +71,7 @@ class Taken:
     """
 
     run_id: str
+    _: KW_ONLY
     epoch: int = 0
     queued: bool = False
     attempts: list[Attempt] = field(default_factory=list)
