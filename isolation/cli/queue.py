@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 
 from isolation.cli.escape import escape, escape_json
 from isolation.cli.parser import names, positive, whole
-from isolation.cli.run import exit_code, show_result, takes_choices
+from isolation.cli.run import exit_code, takes_choices
+from isolation.cli.runs import show_run
 from isolation.cli.session import print_json, say, settings_of, takes_json, takes_recipe, takes_run
 from isolation.cli.values import parse_assignments
 from isolation.clock import SystemClock
+from isolation.errors import EngineError
 from isolation.units import parse_seconds
 from isolation.wiring import open_controller, open_stores
 
@@ -138,9 +140,8 @@ def wait(given: Namespace) -> int:
     timeout_s = None if given.timeout is None else _seconds(given.timeout)
     with open_stores(settings_of(given)) as stores:
         run = wait_for(stores, given.run_id, SystemClock(), timeout_s=timeout_s, tell=tell)
-        result = stores.ledger.get(run.run_id)
-        show_result(stores, result, as_json=given.json)
-    return exit_code(result)
+        result = show_run(stores, run, as_json=given.json)
+    return exit_code(result) if result else EngineError.exit_code  # abandoned: lost, as far as anybody can tell
 
 
 def cancel(given: Namespace) -> int:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from isolation.cli.parser import Parser
     from isolation.model.event import LogLine
-    from isolation.model.run import Attempt, RunState, RunSummary
+    from isolation.model.run import Attempt, Result, RunState, RunSummary
     from isolation.stores import Stores
 
 
@@ -96,15 +96,22 @@ def show(given: Namespace) -> int:
         if given.attestation:
             _show_attestation(stores.ledger.attempts(run.run_id), as_json=given.json)
             return 0
-        if run.state == "finished":
-            show_result(stores, stores.ledger.get(run.run_id), as_json=given.json)
-            return 0
-        attempts = stores.ledger.attempts(run.run_id)
-    if given.json:
+        show_run(stores, run, as_json=given.json)
+    return 0
+
+
+def show_run(stores: Stores, run: RunSummary, *, as_json: bool) -> Result | None:
+    """Show a run as far as it came, and return its result, if it has one."""
+    if run.state == "finished":
+        result = stores.ledger.get(run.run_id)
+        show_result(stores, result, as_json=as_json)
+        return result
+    attempts = stores.ledger.attempts(run.run_id)
+    if as_json:
         print_json({**summary_document(run), "attempts": [to_document(attempt) for attempt in attempts]})
     else:
         say(unfinished(run, attempts))
-    return 0
+    return None
 
 
 def _show_attestation(attempts: tuple[Attempt, ...], *, as_json: bool) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import update
 
 from isolation.cli import boundary
 from isolation.cli.queue import _stopped_by_signals
+from isolation.model.run import Digests
 from isolation.state.schema import controllers
 from isolation.stores import Stores
 from tests.site import until
@@ -21,8 +22,6 @@ from tests.site import until
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from isolation.model.run import Digests
 
     Said = Callable[..., tuple[int, str, str]]
 
@@ -174,3 +173,16 @@ def test_a_signal_does_not_wait_for_what_it_interrupts() -> None:
             with lock:
                 signal.raise_signal(signal.SIGTERM)
             assert taken.get(timeout=60)
+
+
+def test_whoever_waits_for_an_abandoned_run_sees_that(said: Said, tmp_path: Path) -> None:
+    """Nobody will ever end it: that is shown, with the exit code of a lost one."""
+    digests = Digests(package="p", snapshot="s", policy="q", image="i")
+    with Stores(tmp_path / "state") as stores:
+        stores.ledger.start("r1", "work", "default", digests, "2025-01-02T03:04:05.678Z")
+        stores.ledger.abandon("r1", "2025-01-02T03:04:06.678Z")
+
+    code, out, _ = said("wait", "r1")
+    assert code == 3
+    assert "abandoned: whoever ran it died; nothing was merged" in out
+    assert json.loads(said("wait", "r1", "--json")[1])["state"] == "abandoned"
