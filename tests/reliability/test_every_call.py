@@ -5,29 +5,37 @@ from __future__ import annotations
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from isolation.stores import Stores
 from tests.reliability.one_run import bury_the_dead, own_keys, run, wanted
+from tests.reliability.warm import traced, warm_processes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import subprocess
+    from collections.abc import Iterator
+    from concurrent.futures import ProcessPoolExecutor
+    from pathlib import Path
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
+AT_ONCE = 2
 CALLS = "fsync,fdatasync,write,pwrite64,ftruncate,rename,renameat2,unlink,unlinkat,link,linkat,mkdir"
 ENDS = {"acknowledged": "finished", "failed": "abandoned"}
 """What was told, and what the record says then."""
 SAID = {"ENOSPC": ("is full", "reports errors"), "EIO": ("reports errors",)}
 """What people are told. SQLite does not say why it could not write out or cut a file, and this disk is not full."""
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[ProcessPoolExecutor]:
+    """Give the processes whose forks meet the faults."""
+    with warm_processes(AT_ONCE) as pool:
+        yield pool
 
 
 @pytest.fixture(params=["a new folder", "a folder in use"])
@@ -43,31 +51,24 @@ def state(request: pytest.FixtureRequest, strace: str, tmp_path: Path) -> Path:
     return folder
 
 
-def traced(state: Path, options: Sequence[str], *run_ids: str) -> subprocess.CompletedProcess[str]:
-    """Have a process of its own make the runs under strace."""
-    command = ["strace", "--follow-forks", "-qq", *options]
-    program = [sys.executable, "-m", "tests.reliability.one_run", str(state), *run_ids]
-    return subprocess.run([*command, *program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
-
-
-def moments(state: Path, calls: Path) -> list[tuple[str, int]]:
+def moments(warm: ProcessPoolExecutor, state: Path, calls: Path) -> list[tuple[str, int]]:
     """Name every call that one run makes: its name, and its number among those of that name."""
     copy = shutil.copytree(state, state.with_name("counted"))
-    done = traced(copy, ["-o", str(calls), "-e", f"trace={CALLS}"], "counted")
+    done = warm.submit(traced, ["-o", str(calls), "-e", f"trace={CALLS}"], str(copy), "counted").result()
     assert done.stdout == "acknowledged counted\n", done.stderr
     made = Counter(re.findall(r"^\d+ +(\w+)\(", calls.read_text(), re.MULTILINE))
     assert {"fsync", "fdatasync", "pwrite64", "rename", "unlink"} <= {*made}
     return [(call, number + 1) for call, count in made.items() for number in range(count)]
 
 
-def under(state: Path, fault: str, moment: tuple[str, int]) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def under(
+    warm: ProcessPoolExecutor, state: Path, fault: str, moment: tuple[str, int]
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """Make two runs in a copy of the state folder, and put the fault into one call of the first."""
     call, number = moment
     copy = shutil.copytree(state, state.with_name(f"{call}-{number}"))
-    inject = f"inject={call}:{fault}:when={number}"
-    # With a filter only those calls are stopped, which is faster; but then strace sends no signals.
-    quick = () if fault.startswith("signal") else ("--seccomp-bpf",)
-    return copy, traced(copy, [*quick, "-o", "/dev/null", "-e", f"trace={call}", "-e", inject], "first", "second")
+    options = ["-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:{fault}:when={number}"]
+    return copy, warm.submit(traced, options, str(copy), "first", "second").result()
 
 
 def ends(state: Path) -> dict[str, str]:
@@ -92,9 +93,9 @@ def check(state: Path) -> dict[str, str]:
     return recorded
 
 
-def check_killed(state: Path, moment: tuple[str, int]) -> str | None:
+def check_killed(warm: ProcessPoolExecutor, state: Path, moment: tuple[str, int]) -> str | None:
     """Kill the process at one of its calls; return how its first run is recorded to have ended."""
-    folder, done = under(state, "signal=KILL", moment)
+    folder, done = under(warm, state, "signal=KILL", moment)
     recorded = check(folder)
     told = [line.split()[1] for line in done.stdout.splitlines()]
     # The last call of a kind is not made every time; then nobody was killed.
@@ -103,9 +104,9 @@ def check_killed(state: Path, moment: tuple[str, int]) -> str | None:
     return recorded.get("first")
 
 
-def check_failed(state: Path, error: str, moment: tuple[str, int]) -> list[str]:
+def check_failed(warm: ProcessPoolExecutor, state: Path, error: str, moment: tuple[str, int]) -> list[str]:
     """Let one call fail; return what was told of the run in which it did: no other failed, and what was told is so."""
-    folder, done = under(state, f"error={error}", moment)
+    folder, done = under(warm, state, f"error={error}", moment)
     assert done.returncode == 0, (moment, done.stderr)
     recorded = check(folder)
     told = done.stdout.splitlines()
@@ -118,19 +119,23 @@ def check_failed(state: Path, error: str, moment: tuple[str, int]) -> list[str]:
     return failed
 
 
-def test_row_137_a_kill_at_any_call_leaves_all_of_a_run_or_nothing(state: Path, tmp_path: Path) -> None:
+def test_row_137_a_kill_at_any_call_leaves_all_of_a_run_or_nothing(
+    warm: ProcessPoolExecutor, state: Path, tmp_path: Path
+) -> None:
     """What was acknowledged is there; what was not is there whole or not at all, and the next run is as any other."""
-    with ThreadPoolExecutor(2) as pool:
-        found = {*pool.map(partial(check_killed, state), moments(state, tmp_path / "calls"))}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = {*pool.map(partial(check_killed, warm, state), moments(warm, state, tmp_path / "calls"))}
 
     assert found == {None, "abandoned", "finished"}
 
 
 @pytest.mark.parametrize("error", SAID)
-def test_row_137_an_error_at_any_call_is_told_or_harmless(state: Path, tmp_path: Path, error: str) -> None:
+def test_row_137_an_error_at_any_call_is_told_or_harmless(
+    warm: ProcessPoolExecutor, state: Path, tmp_path: Path, error: str
+) -> None:
     """Either the run succeeded whole, or it says what the disk said and nothing is merged; the next succeeds."""
-    with ThreadPoolExecutor(2) as pool:
-        told = [*pool.map(partial(check_failed, state, error), moments(state, tmp_path / "calls"))]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        told = [*pool.map(partial(check_failed, warm, state, error), moments(warm, state, tmp_path / "calls"))]
 
     failed = [line for lines in told for line in lines]
     assert failed
