@@ -1,14 +1,13 @@
 """
-One run on the real stores, from its first blob to its merge, as a program: what the faults here are put into.
+One run on the real stores, from its first blob to its merge: what the faults here are put into.
 
-``python -m tests.reliability.one_run STATE RUN ...`` makes the runs one after another, as the controller does but for
-the container, and prints for each how it was told to end: ``acknowledged RUN`` or ``failed RUN SENTENCE``.
+``main`` makes runs one after another, as the controller does but for the container, and prints for each how it was
+told to end: ``acknowledged RUN`` or ``failed RUN SENTENCE``.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,7 +118,3 @@ def main(state: str, *run_ids: str) -> None:
                 say(f"failed {run_id} {error}")
             else:
                 say(f"acknowledged {run_id}")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -43,7 +43,7 @@ def warm_up() -> None:
 
 def traced(options: Sequence[str], state: str, *run_ids: str) -> subprocess.CompletedProcess[str]:
     """
-    Have a fork of this process do what ``one_run`` does as a program, under strace with these options.
+    Have a fork of this process make the runs, as ``one_run.main`` does, under strace with these options.
 
     Returns its exit code, minus the signal if one killed it, and what it said. Nothing of it is left, whatever happens.
     """
