@@ -22,6 +22,10 @@ import json
 import math
 import re
 import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
 
 CONTRACT_VERSION = 5
 
@@ -116,7 +120,7 @@ def dumps(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
-def is_context_key(key: object) -> bool:
+def is_context_key(key: object) -> TypeGuard[str]:
     """
     Tell whether the context can hold something under a key.
 

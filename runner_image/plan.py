@@ -81,7 +81,7 @@ class Plan:
         """Decide what a step's end means; returns its report, and whether it is tried again."""
         step = process.step
         outcome, error, answer = self._judge(process)
-        again = outcome != "succeeded" and self._is_tried_again(process, error)
+        again = outcome != "succeeded" and self._is_tried_again(process, error or {})
         if not again:
             self._state[step["name"]] = outcome
         if outcome == "succeeded":
@@ -118,7 +118,8 @@ class Plan:
         if error.get("rerun") and met < self._most_conflicts:
             self._conflicts[name] = met + 1
             return True
-        return process.number - met <= process.step["retry_count"]
+        most: int = process.step["retry_count"]
+        return process.number - met <= most
 
     def _judge(self, process: Process) -> tuple[str, dict | None, dict]:
         seen = self._shared.end(process.step["name"])

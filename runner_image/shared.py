@@ -11,8 +11,12 @@ from __future__ import annotations
 
 import json
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from contract import MAX_VALUE_BYTES, Malformed, dumps
+
+if TYPE_CHECKING:
+    from combine import Value
 
 _SHOWN_CHARS = 100
 
@@ -64,7 +68,7 @@ class Shared:
             elif fate == "theirs":
                 dropped.add(key)
             elif fate == "conflict":
-                conflicts[key] = value
+                conflicts[key] = str(value)
         if conflicts:
             more = f"; and {len(conflicts) - 1} keys more" if len(conflicts) > 1 else ""
             rerun = all(self._on_conflict(key) == "rerun" for key in conflicts)
@@ -90,7 +94,7 @@ class Shared:
         for key in answer["deleted"]:
             self.values.pop(key, None)
 
-    def _settle(self, key: str, name: str, answer: dict, base: object) -> tuple[str, object]:
+    def _settle(self, key: str, name: str, answer: dict, base: Value) -> tuple[str, object]:
         """Decide what becomes of one key, and what it holds then; of a conflict, why it is one."""
         from combine import ABSENT, ClashError, same, settle, stale
 
@@ -120,7 +124,8 @@ class Shared:
 
     def _on_conflict(self, key: str) -> str:
         covering = (one for one in self._rule["rules"] if any(fnmatchcase(key, glob) for glob in one["keys"]))
-        return next(covering, self._rule)["on_conflict"]
+        how: str = next(covering, self._rule)["on_conflict"]
+        return how
 
 
 def _check(value: object) -> None:

@@ -90,7 +90,7 @@ def _order_folders(*, backwards: bool) -> None:
             self._entries = iter(())
 
     os.listdir = listdir
-    os.scandir = Entries  # os.walk, glob, pathlib and shutil look it up there
+    os.scandir = Entries  # type: ignore[assignment]  # os.walk, glob, pathlib and shutil look it up there
     os.supports_fd |= {listdir, Entries}
 
 
