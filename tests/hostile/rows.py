@@ -1,4 +1,4 @@
-"""The rows of the catalogue of attacks and faults, by section, and why some of them have no test here."""
+"""The rows of the catalogue of attacks and faults, by section."""
 
 from __future__ import annotations
 
@@ -17,6 +17,3 @@ ROWS = {
     ),
 }
 """Privilege, resources, output, network, leaks, files read back, contents, what comes in, faults of the host."""
-
-NOT_TESTED: dict[int, str] = {}
-"""Each reason is a sentence, true of this product and of the machines that it is tested on."""
