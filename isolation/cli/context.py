@@ -213,10 +213,11 @@ def history(given: Namespace) -> int:
             before=given.before,
         )
         entries = stores.contexts.history(given.glob, given.limit, filters)
+        before = stores.contexts.before(entries)
     if given.json:
-        print_json([asdict(entry) for entry in entries])
+        print_json([_write_document(entry, held) for entry, held in zip(entries, before, strict=True)])
     else:
-        say(history_table(entries) if entries else "no history")
+        say(history_table(entries, before) if entries else "no history")
     return 0
 
 
@@ -225,19 +226,25 @@ def entries_table(entries: tuple[Entry, ...]) -> str:
     return "\n".join(table([[clip(entry.key, 60), shorten(entry.value)] for entry in entries], indent=""))
 
 
-def history_table(entries: tuple[Entry, ...]) -> str:
-    """Lay out writes."""
-    head = ["version", "at", "key", "value", "who", "run"]
+def _write_document(entry: Entry, before: Entry | None) -> dict[str, object]:
+    """Write one entry as JSON values, with what its key held before (null, and ``existed`` false, for nothing)."""
+    return {**asdict(entry), "existed": before is not None, "before": before.value if before else None}
+
+
+def history_table(entries: tuple[Entry, ...], before: tuple[Entry | None, ...]) -> str:
+    """Lay out writes, each with what its key held before."""
+    head = ["version", "at", "key", "before", "value", "who", "run"]
     rows = [
         [
             str(entry.version),
             moment(entry.at),
             clip(entry.key, 60),
+            shorten(held.value, 30) if held else "-",
             "(deleted)" if entry.deleted else shorten(entry.value, 40),
             clip(entry.who, 40),
             clip(entry.run_id or "-", 64),
         ]
-        for entry in entries
+        for entry, held in zip(entries, before, strict=True)
     ]
     return "\n".join(table([head, *rows], right=[0], indent=""))
 

@@ -107,6 +107,11 @@ class ContextStore:
         with self._reading() as space:
             return tuple(entries.past(space, glob, limit, filters))
 
+    def before(self, written: Sequence[Entry]) -> tuple[Entry | None, ...]:
+        """Return for each write what its key held before it; None where it held nothing."""
+        with self._reading() as space:
+            return tuple(entries.at_version(space, [entry.key], entry.version - 1).get(entry.key) for entry in written)
+
     def freeze(
         self,
         declared: Sequence[str] | None,

@@ -138,6 +138,9 @@ def test_the_context_is_changed_only_where_it_is_as_one_saw_it(shown: Shown) -> 
     assert shown("context", "get", "a", "--version", "1") == (0, "1\n")
     assert [one["version"] for one in json.loads(shown("context", "history", "--before", "3", "--json")[1])] == [2, 1]
     assert shown("context", "history", "--until", "2020-01-01") == (0, "no history\n")
+    (deleted, first) = json.loads(shown("context", "history", "a", "--json")[1])
+    assert (deleted["existed"], deleted["before"], deleted["deleted"], deleted["value"]) == (True, 1, True, None)
+    assert (first["existed"], first["before"], first["deleted"], first["value"]) == (False, None, False, 1)
 
 
 WRONG_CHANGES = {
@@ -179,7 +182,7 @@ def test_the_context_by_hand(shown: Shown) -> None:
     code, text = shown("context", "history", "zip", "--limit", "1")
     assert (code, text.split()[:5], text.split()[-3:]) == (
         0,
-        ["version", "at", "key", "value", "who"],
+        ["version", "at", "key", "before", "value"],
         ["(deleted)", "bob", "-"],
     )
 

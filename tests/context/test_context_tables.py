@@ -57,3 +57,17 @@ def test_namespaces_never_meet(database: Database, contexts: ContextStore) -> No
     assert [(entry.version, entry.value) for entry in other.history()] == [(1, 9)]
     assert [(entry.version, entry.value) for entry in contexts.history()] == [(2, 2), (1, 1)]
     assert other.get("a", version=1) == other.get("a")
+
+
+def test_each_write_is_told_with_what_it_replaced(contexts: ContextStore) -> None:
+    """Also a deletion, also the first write after one; whoever reads the history needs no second look."""
+    contexts.set("a", None, "ann", "t1")
+    contexts.set("b", 0, "ann", "t2")
+    contexts.set("a", 2, "ann", "t3")
+    contexts.delete("a", "ann", "t4")
+    contexts.set("a", 3, "ann", "t5")
+
+    written = contexts.history("a")
+
+    before = contexts.before(written)
+    assert [None if held is None else (held.version, held.value) for held in before] == [None, (3, 2), (1, None), None]
