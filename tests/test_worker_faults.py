@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from isolation.storage.moves import Settling
     from isolation.storage.queue import Claim
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:

@@ -153,6 +153,7 @@ def play(runs: Sequence[Run], schedule: Sequence[Event], *, strict: bool) -> Wor
         return world
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(some.lists(RUNS, min_size=4, max_size=4), SCHEDULES)
 @example(SKEW, AT_ONCE)

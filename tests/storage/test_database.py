@@ -186,6 +186,7 @@ def test_a_server_that_was_started_anew_costs_no_error(server: Server, tmp_path:
     assert found == [1, 1]
 
 
+@pytest.mark.postgresql
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_a_writer_sees_what_was_committed_whatever_the_servers_default(tmp_path: Path, url: str) -> None:
     """It waits for those before it; what they wrote must not be hidden from it."""
@@ -196,6 +197,7 @@ def test_a_writer_sees_what_was_committed_whatever_the_servers_default(tmp_path:
     assert found == ["read committed", "public"]
 
 
+@pytest.mark.postgresql
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize(
     ("statement", "said"),
