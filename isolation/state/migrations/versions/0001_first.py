@@ -11,6 +11,12 @@ def upgrade() -> None:
     """Make the tables."""
     op.create_table("schema_version", sa.Column("version", sa.Integer, nullable=False))
     op.execute("INSERT INTO schema_version (version) VALUES (1)")
+    _make_runs()
+    _make_attempts()
+    _make_context()
+
+
+def _make_runs() -> None:
     op.create_table(
         "runs",
         sa.Column("number", sa.Integer, primary_key=True),
@@ -35,6 +41,10 @@ def upgrade() -> None:
         sa.Column("result", sa.Text),
         sqlite_autoincrement=True,
     )
+    op.create_index("runs_running", "runs", ["number"], sqlite_where=sa.text("state = 'running'"))
+
+
+def _make_attempts() -> None:
     op.create_table(
         "attempts",
         sa.Column("run_id", sa.Text, sa.ForeignKey("runs.run_id"), primary_key=True),
@@ -44,6 +54,9 @@ def upgrade() -> None:
         sa.Column("started_at", sa.Text, nullable=False),
         sa.Column("document", sa.Text, nullable=False),
     )
+
+
+def _make_context() -> None:
     op.create_table(
         "context_entries",
         sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
@@ -60,4 +73,3 @@ def upgrade() -> None:
         sa.Column("key", sa.Text, primary_key=True),
         sa.Column("version", sa.Integer, sa.ForeignKey("context_entries.version"), nullable=False),
     )
-    op.create_index("runs_running", "runs", ["number"], sqlite_where=sa.text("state = 'running'"))

@@ -27,6 +27,7 @@ def upgrade() -> None:
         op.rename_table(name, f"old_{name}")
     _make_controllers()
     _make_runs()
+    _make_attempts()
     _make_context()
     _take_over()
     for name in reversed(_OLD):
@@ -79,6 +80,13 @@ def _make_runs() -> None:
         sa.UniqueConstraint("namespace", "idempotency_key", name="runs_idempotent"),
         sqlite_autoincrement=True,
     )
+    for name, columns in _BY_STATE.items():
+        state = sa.text(f"state = '{name.removeprefix('runs_')}'")
+        op.create_index(name, "runs", columns, sqlite_where=state, postgresql_where=state)
+    op.create_index("runs_by_namespace", "runs", ["namespace", "number"])
+
+
+def _make_attempts() -> None:
     op.create_table(
         "attempts",
         sa.Column("run_id", sa.Text, sa.ForeignKey("runs.run_id"), primary_key=True),
@@ -88,10 +96,6 @@ def _make_runs() -> None:
         sa.Column("started_at", sa.Text, nullable=False),
         sa.Column("document", sa.Text, nullable=False),
     )
-    for name, columns in _BY_STATE.items():
-        state = sa.text(f"state = '{name.removeprefix('runs_')}'")
-        op.create_index(name, "runs", columns, sqlite_where=state, postgresql_where=state)
-    op.create_index("runs_by_namespace", "runs", ["namespace", "number"])
 
 
 _MOMENTS = ("submitted", "started", "finished", "begun", "parked", "due", "cancelled")
