@@ -14,6 +14,7 @@ from isolation.cli.run import show_result
 from isolation.cli.session import print_json, say, settings_of, takes_json, takes_run
 from isolation.cli.table import table
 from isolation.cli.values import clip
+from isolation.clock import SystemClock, timestamp
 from isolation.errors import InputError, did_you_mean
 from isolation.model.document import to_document
 from isolation.model.outcome import Outcome
@@ -186,7 +187,7 @@ def unfinished(run: RunSummary, attempts: tuple[Attempt, ...]) -> str:
 
 def _since(run: RunSummary) -> str:
     said = f"submitted {moment(run.submitted_at)}" + (f", started {moment(run.started_at)}" if run.started_at else "")
-    if run.due_at:
+    if run.due_at and run.due_at > timestamp(SystemClock().now()):  # the attempt under way was due before
         said += f", next attempt not before {moment(run.due_at)}"
     return said + (f", its end asked for {moment(run.cancelled_at)}" if run.cancelled_at else "")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -97,6 +98,11 @@ def test_a_run_without_a_result_shows_what_is_known(shown: Shown, stores: Stores
             f"  isolation logs {RUN} --follow    what it wrote\n"
         ),
     )
+    for number, due_at in ((1, "2999-01-01T00:00:00.000Z"), (2, AT)):
+        with stores.ledger.settling(RUN) as settling:
+            settling.go_on(replace(make.result().attempts[0], number=number), AT, due_at)
+        waits = f", next attempt not before {due_at[:10]} "
+        assert (waits in shown("show", "last")[1]) == (due_at > AT), "one that is due is under way"
     stores.ledger.abandon(RUN, AT)
     assert "abandoned: whoever ran it died; nothing was merged" in shown("show", "last")[1]
     assert json.loads(shown("show", "last", "--json")[1])["state"] == "abandoned"
