@@ -31,13 +31,15 @@ def open_controller(
     image: str | None = None,
     paths: Sequence[Path | str] = (),
     secrets: Mapping[str, str] | Path | str | None = None,
+    idle: int = 0,
 ) -> Controller:
     """
     Open a controller, to be used as a context manager or closed.
 
     ``database`` is the URL of a PostgreSQL for runs and context. ``secrets`` are values by name, or the file that has
-    them. What is not given comes from the environment, the
-    settings file, or the defaults, as on the command line.
+    them. Up to ``idle`` cells are kept ready for runs to come, as many as are asked for: such a run begins in
+    milliseconds. What is not given comes from the environment, the settings file, or the defaults, as on the command
+    line.
     """
     file, given = (secrets, None) if isinstance(secrets, str | Path) else (None, secrets)
     settings = load_settings(
@@ -50,7 +52,7 @@ def open_controller(
         paths=paths,
         secrets=file,
     )
-    return wiring.open_controller(settings, secrets=given)
+    return wiring.open_controller(settings, secrets=given, idle=idle)
 
 
 def run(

@@ -238,7 +238,7 @@ class Attempting:
     def _destroy(self, cell: Cell) -> str:
         """Take the cell back; returns why that could not be, in which case nothing may be merged."""
         with self._watch.phase("remove"):
-            return self._cells.take_back(cell)
+            return self._cells.let_go(cell)
 
     def _destroy_claimed(self, claim: Future[Cell], because: BaseException) -> None:
         """Wait for a claim under way, and take back what came of it; one that failed has cleaned up after itself."""

@@ -226,7 +226,7 @@ class Controller:
 
     def close(self) -> None:
         """Take back what could not be before, and close the stores."""
-        self.cells.take_back_what_is_left()
+        self.cells.close()
         self._keeper.close()
         self.stores.close()
 

@@ -226,6 +226,11 @@ class FakeEngine:
                 "State": {"Running": container.started, "Pid": 0},
             }
 
+    def update(self, container_id: str, limits: dict[str, Any]) -> None:
+        """Give a started container other limits, named as in a create body's ``HostConfig``."""
+        with self._asked("update"):
+            self._known(container_id).body["HostConfig"] |= limits
+
     def kill(self, container_id: str) -> None:
         """Send SIGKILL to its init; a container that is not running any more is no error."""
         with self._asked("kill"):

@@ -46,9 +46,17 @@ def engine_beside(settings: Settings) -> EngineBeside:
 
 
 def open_controller(
-    settings: Settings, engine: EngineBeside | None = None, secrets: Mapping[str, str] | None = None
+    settings: Settings,
+    engine: EngineBeside | None = None,
+    secrets: Mapping[str, str] | None = None,
+    *,
+    idle: int = 0,
 ) -> Controller:
-    """Connect to the engine, unless one is given, and open the state folder; ``secrets`` go before those found."""
+    """
+    Connect to the engine, unless one is given, and open the state folder; ``secrets`` go before those found.
+
+    Up to ``idle`` cells are kept ready for runs to come.
+    """
     from isolation.controller import Controller  # noqa: PLC0415 - slow to import
     from isolation.sandbox.cells import Cells, is_local  # noqa: PLC0415 - slow to import
     from isolation.sandbox.egress.folder import Egresses  # noqa: PLC0415 - slow to import
@@ -61,7 +69,14 @@ def open_controller(
     return Controller(
         stores=open_stores(settings),
         engine=connected,
-        cells=Cells(connected, leases, local=is_local(connected.address), egresses=egresses),
+        cells=Cells(
+            connected,
+            leases,
+            local=is_local(connected.address),
+            egresses=egresses,
+            most_idle=idle,
+            clock=clock,
+        ),
         clock=clock,
         image=settings.image,
         default_policy=settings.policy,

@@ -8,6 +8,8 @@ from typing import Literal
 View = Literal["engine", "host", "cell"]
 """Who saw it: the engine's record, the host's kernel from outside, or the runner from inside."""
 
+Cell = Literal["new", "warm"]
+
 Verdict = Literal["held", "unverified", "mismatch"]
 
 
@@ -29,10 +31,16 @@ class Fact:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attestation:
-    """All facts of one cell. ``runtime`` decides what they must be: gVisor shows another kernel than the host's."""
+    """
+    All facts of one cell. ``runtime`` decides what they must be: gVisor shows another kernel than the host's.
+
+    ``cell`` is ``new`` where it was made for its run, and ``warm`` where it stood ready: then its runner told of itself
+    before it was claimed, and what the claim changed was seen from the host.
+    """
 
     runtime: str
     facts: tuple[Fact, ...]
+    cell: Cell = "new"
 
     def having(self, verdict: Verdict) -> tuple[Fact, ...]:
         """Return the facts with that verdict."""

@@ -176,13 +176,16 @@ class ContextScope(Strict):
     writes: tuple[str, ...] = Field(default=("*",), strict=False)
 
 
+Runtime = Literal["runc", "crun", "runsc"]
+
+
 class Policy(Strict):
     """A whole policy. ``secrets`` are globs over the names of those that a recipe may ask for."""
 
     name: Name
     description: str = ""
     limits: Limits = Limits()
-    runtime: Literal["runc", "crun", "runsc"] = "runc"
+    runtime: Runtime = "runc"
     network: Network = NO_NETWORK
     retry: dict[RetryCause, RetryRule] = Field(default_factory=dict)
     require_attestation: bool = False

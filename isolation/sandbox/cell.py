@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import secrets
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from isolation.contract import HELLO
+from isolation.errors import EngineError
 from isolation.model.traffic import Traffic
 from isolation.owner import this_process
 from isolation.sandbox.attestation import Standing, attest
-from isolation.sandbox.engine import LABEL, OWNER_LABEL, Engine
-from isolation.sandbox.hardening import create_body
-from isolation.sandbox.runtimes import limits_on_host
+from isolation.sandbox.attestation.record import pid_of
+from isolation.sandbox.engine import LABEL, OWNER_LABEL, Ended, Engine
+from isolation.sandbox.first import FirstProcess
+from isolation.sandbox.frames import Hello, read_frame
+from isolation.sandbox.hardening import (
+    FOLDERS_WRITABLE,
+    HELD_ABOVE,
+    create_body,
+    limits_of,
+    targets,
+    tmpfs_size,
+)
+from isolation.sandbox.inside import change_mounts
+from isolation.sandbox.runtimes import GVISOR, limits_on_host
 from isolation.sandbox.stage import Stage
 from isolation.sandbox.streams import Channel
 
@@ -22,30 +37,40 @@ if TYPE_CHECKING:
     from isolation.sandbox.egress.folder import Egress, Egresses
     from isolation.sandbox.frames import CellView
     from isolation.sandbox.groups.group import Group
+    from isolation.sandbox.hardening import Mounts
     from isolation.sandbox.leases import Leases
+    from isolation.sandbox.pool.shape import Shape
 
 
 class Cell:
     """
     A container on its way up, standing, or on its way down.
 
+    It is made for its run at once, or made idle, by the shape of what may come, and ``fit`` to a run later.
     ``destroy`` takes back what there is, in the one safe order, and can be called again after it failed: the uid is
-    free only when the container is proven gone.
+    free only when the container is proven gone. ``here``: its processes are those of this host's kernel.
     """
 
-    def __init__(self, name: str, engine: Engine, leases: Leases, egresses: Egresses | None = None) -> None:
+    def __init__(
+        self, name: str, engine: Engine, leases: Leases, egresses: Egresses | None = None, *, here: bool = False
+    ) -> None:
         self.name = name
         self._engine = engine
         self._leases = leases
         self._egresses = egresses
+        self._here = here
         self._uid: int | None = None
         self._group: Group | None = None
         self._container_id: str | None = None
+        self._first: FirstProcess | None = None
         self._channel: Channel | None = None
         self._stage: Stage | None = None
         self._egress: Egress | None = None
         self._body: dict[str, Any] = {}
         self._inspected: dict[str, Any] = {}
+        self._own: tuple[str, ...] = ()
+        self._greeting = b""
+        self._idle: Attestation | None = None
         self.most_tasks: int | None = None
         """How many processes and threads the host's kernel lets it have."""
 
@@ -83,33 +108,59 @@ class Cell:
     def create(
         self, policy: Policy, group: Group, *, image_id: str, package: Path, layer: Path | None, labels: dict[str, str]
     ) -> None:
-        """Lay out its folders, create the container and attach to it; nothing runs yet."""
+        """Lay out its folders, create the container for one run and attach to it; nothing runs yet."""
         self._group = group
         self.most_tasks = limits_on_host(policy).pids
-        self._stage = Stage(self._leases.stages / str(self.uid))
-        mounts = self._stage.set_up(package=package, layer=layer)
-        if policy.network.allow:
-            assert self._egresses is not None, "not checked"  # noqa: S101 - Cells.check() refuses such a policy
-            self._egress = self._egresses.open(self._stage.folder, self.uid, policy.network)
-            mounts = replace(mounts, egress=self._egress.path)
-        self._body = create_body(
-            policy,
-            image_id=image_id,
-            uid=self.uid,
-            mounts=mounts,
-            labels=labels,
-            cgroup_parent=group.parent,
-            cell_memory_bytes=group.cell_memory_bytes(policy.limits),
-        )
-        self._container_id = self.name  # from here on there may be one, also if the engine's answer is lost
-        self._container_id = self._engine.create(self.name, self._body)
-        self._channel = Channel(self._engine.attach(self._container_id), policy.limits.result_bytes)
+        mounts = self._lay_out(policy, package, layer)
+        self._own = tuple(targets(mounts))
+        self._create(policy, image_id, mounts, labels)
+        self._channel = Channel(self._engine.attach(self.container_id), policy.limits.result_bytes)
+
+    def create_idle(self, shape: Shape, group: Group, labels: dict[str, str]) -> None:
+        """Create the container for any run of that shape, and attach to it; nothing runs yet."""
+        self._group = group
+        self._create(shape.policy, shape.image_id, None, labels)
+        self._channel = Channel(self._engine.attach(self.container_id), 0)
 
     def start(self) -> None:
         """Start it, and ask for the engine's record of it while the runner still comes up."""
         self._engine.start(self.container_id)
         self.group.watch(self.container_id)
         self._inspected = self._engine.inspect(self.container_id)
+        seen = self._here and self._body["HostConfig"]["Runtime"] != GVISOR  # whose first process is its own
+        pid = pid_of(self._inspected) if seen else None
+        self._first = FirstProcess.of(pid, self.container_id) if pid is not None else None
+
+    def settle(self, shape: Shape, timeout_s: float) -> None:
+        """
+        Have an idle cell greet and be attested, after which it can be claimed.
+
+        Raises EngineError where it does not greet in time, or is not confined as its shape asks.
+        """
+        kind, self._greeting = self._first_frame(timeout_s)
+        if kind != HELLO:
+            raise EngineError("an idle cell did not greet", hint="Its image may be another's; scripts/image.")
+        attestation = self.attest(shape.policy, read_frame(Hello, self._greeting).view, local=self._here)
+        objection = attestation.objection(all_required=False)
+        if objection or self._first is None:
+            raise EngineError(f"an idle cell is not confined as its shape asks: {objection or 'it is gone'}")
+        self._idle = attestation
+
+    def fit(self, policy: Policy, *, package: Path, layer: Path | None) -> None:
+        """
+        Turn an idle cell into one for this run: its limits, and the folders that it may see. Raises EngineError.
+
+        Nothing of the run is in it before; ``put`` and ``attest`` come next, as with one that was made for it.
+        """
+        first = self._first
+        assert first is not None, "not settled"  # noqa: S101 - only a settled cell is idle
+        self.most_tasks = limits_on_host(policy).pids
+        self._limit(policy)
+        mounts = targets(self._lay_out(policy, package, layer))
+        change_mounts(first.pid, mounts, dict.fromkeys(FOLDERS_WRITABLE, tmpfs_size(policy.limits)))
+        self._own = tuple(mounts)
+        heard = HELLO, self._greeting
+        self._channel = Channel(self.channel.stream, policy.limits.result_bytes, heard)
 
     def put(self, snapshot: bytes) -> None:
         """Put the snapshot in place; the runner reads it when it has the plan. Raises EngineError."""
@@ -124,10 +175,33 @@ class Cell:
             body=self._body,
             inspected=self._inspected,
             view=view,
+            own=self._own,
             in_force=self.group.in_force(),
-            nameless=self._stage is not None and self._stage.nameless,
+            nameless=self._stage is None or self._stage.nameless,
+            idle=self._idle,
         )
         return attest(seen, self._engine.facts(), local=local)
+
+    @property
+    def stands(self) -> bool:
+        """Tell whether an idle cell is still there to be claimed."""
+        return self._first is not None and self._first.lives
+
+    @property
+    def is_dead(self) -> bool:
+        """Tell whether nothing in it can live any more, by the kernel's own word."""
+        return self._first is not None and not self._first.lives
+
+    def ended(self, timeout_s: float) -> Ended | None:
+        """
+        Wait until nothing in it lives any more, by the kernel's word alone; the engine's comes somewhat later.
+
+        None where it has not ended in time, this kernel does not tell us, or its kills are not counted from here.
+        """
+        if self._first is None or self.group.parent is None:
+            return None
+        code = self._first.wait(timeout_s)
+        return None if code is None else Ended(exit_code=code, oom_killed=False)
 
     def traffic(self) -> Traffic:
         """Return what it asked of the network; also after it was destroyed."""
@@ -142,6 +216,9 @@ class Cell:
         if self._container_id is not None:
             self._engine.remove(self._container_id)
             self._container_id = None
+        if self._first is not None:
+            self._first.close()
+            self._first = None
         if self._group is not None:
             self._group.remove()
             self._group = None
@@ -153,9 +230,60 @@ class Cell:
             self._uid = None
 
 
+    def _lay_out(self, policy: Policy, package: Path, layer: Path | None) -> Mounts:
+        self._stage = Stage(self._leases.stages / str(self.uid))
+        mounts = self._stage.set_up(package=package, layer=layer)
+        if policy.network.allow:
+            assert self._egresses is not None, "not checked"  # noqa: S101 - Cells.check() refuses such a policy
+            self._egress = self._egresses.open(self._stage.folder, self.uid, policy.network)
+            mounts = replace(mounts, egress=self._egress.path)
+        return mounts
+
+    def _create(self, policy: Policy, image_id: str, mounts: Mounts | None, labels: dict[str, str]) -> None:
+        self._body = create_body(
+            policy,
+            image_id=image_id,
+            uid=self.uid,
+            mounts=mounts,
+            labels=labels,
+            cgroup_parent=self.group.parent,
+            cell_memory_bytes=self.group.cell_memory_bytes(policy.limits),
+        )
+        if mounts is None and self.group.holds:
+            self._body["HostConfig"] |= HELD_ABOVE
+        self._container_id = self.name  # from here on there may be one, also if the engine's answer is lost
+        self._container_id = self._engine.create(self.name, self._body)
+
+    def _limit(self, policy: Policy) -> None:
+        if self.group.holds:
+            self.group.limit(limits_on_host(policy))
+            return
+        limits = limits_of(policy)
+        self._engine.update(self.container_id, limits)
+        self._body["HostConfig"] |= limits
+        self._inspected = self._engine.inspect(self.container_id)
+
+    def _first_frame(self, timeout_s: float) -> tuple[int, bytes]:
+        until_s = time.monotonic() + timeout_s
+        while not self.channel.closed and time.monotonic() < until_s:
+            for frame in self.channel.receive(until_s - time.monotonic()):
+                return frame
+        return 0, b""
+
+
 def cell_name(run_id: str, attempt: int) -> str:
     """Name a cell; its container, group, uid lease and slot all carry this name."""
     return f"isolation-{run_id}-{attempt}"
+
+
+def idle_name() -> str:
+    """Name a cell that is made before its run is known."""
+    return f"isolation-pool-c{secrets.token_hex(8)}"
+
+
+def idle_labels() -> dict[str, str]:
+    """Return the labels of an idle cell: its owner is told, its run is not known."""
+    return {LABEL: "", OWNER_LABEL: this_process().text()}
 
 
 def run_of(cell: str) -> str:

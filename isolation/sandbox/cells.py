@@ -7,19 +7,26 @@ import os
 import platform
 import queue
 import re
+import threading
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from isolation.clock import SystemClock
 from isolation.errors import EngineError, UnenforceableError
 from isolation.model.run import Engine as Ran
-from isolation.sandbox.cell import Cell
+from isolation.sandbox.cell import Cell, idle_labels, idle_name
 from isolation.sandbox.engine_counters import EngineGroup
 from isolation.sandbox.groups.make import cap_all, cpus_for_runs, make_group
+from isolation.sandbox.pool.pool import Pool
+from isolation.sandbox.pool.shape import shape_of
 from isolation.sandbox.runtimes import check_runtime, limits_on_host
 from isolation.units import format_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from isolation.clock import Clock
     from isolation.model.attestation import Attestation
     from isolation.model.policy import Limits, Policy
     from isolation.sandbox.egress.folder import Egresses
@@ -27,7 +34,10 @@ if TYPE_CHECKING:
     from isolation.sandbox.frames import CellView
     from isolation.sandbox.groups.group import Group
     from isolation.sandbox.leases import Leases
+    from isolation.sandbox.pool.shape import Shape
     from isolation.stopwatch import Stopwatch
+
+_SETTLES_WITHIN_S = 60.0
 
 
 class Cells:
@@ -41,13 +51,20 @@ class Cells:
         local: bool,
         use_groups: bool = True,
         egresses: Egresses | None = None,
+        most_idle: int = 0,
+        clock: Clock | None = None,
     ) -> None:
+        """``most_idle`` cells at most stand ready for runs that nobody asked for yet; 0: each is made for its run."""
         self._engine = engine
         self._leases = leases
         self._local = local
         self._use_groups = use_groups
         self._egresses = egresses
         self._capped = False
+        self._most_idle = most_idle
+        self._clock = clock or SystemClock()
+        self._making = threading.Lock()
+        self._pool: Pool | None = None
         self._left: queue.SimpleQueue[Cell] = queue.SimpleQueue()
 
     def check(self, policy: Policy) -> None:
@@ -87,6 +104,16 @@ class Cells:
                 hint="Run it where the engine is, or choose `network: none` in the policy.",
             )
 
+    @property
+    def pool(self) -> Pool | None:
+        """The idle cells; None where there are none, be it that this process may not change what confines a cell."""
+        if not self._most_idle or not self._fits():
+            return None
+        with self._making:
+            if self._pool is None:
+                self._pool = Pool(self._make_idle, self.take_back, most=self._most_idle, clock=self._clock)
+            return self._pool
+
     def claim(
         self,
         name: str,
@@ -98,23 +125,85 @@ class Cells:
         labels: dict[str, str],
         watch: Stopwatch,
     ) -> Cell:
-        """Make and start a cell of that name. Whatever fails, nothing of it is left that the engine lets us remove."""
+        """
+        Have a cell for a run: an idle one, fitted to it, or one of that name, made for it and started.
+
+        Whatever fails, nothing of it is left that the engine lets us remove.
+        """
         self.take_back_what_is_left()
         policy = self._as_held(policy)
-        cell = Cell(name, self._engine, self._leases, self._egresses)
-        try:
+        idle = self._take_idle(policy, image_id, watch)
+        if idle is not None:
+            with self._undone(idle), watch.phase("claim"):
+                idle.fit(policy, package=package, layer=layer)
+            return idle
+        cell = self._cell(name)
+        with self._undone(cell):
             with watch.phase("create"):
                 cell.lease()
                 group = self._group(name, limits_on_host(policy))
                 cell.create(policy, group, image_id=image_id, package=package, layer=layer, labels=labels)
             with watch.phase("start"):
                 cell.start()
+        return cell
+
+    def expect(self, policy: Policy, image_id: str, count: int = 1) -> None:
+        """Have so many cells made ready for runs of that policy; nothing where there is no pool."""
+        shape = shape_of(policy, image_id)
+        if shape is not None and self.pool is not None:
+            self.pool.expect(shape, count)
+
+    def _take_idle(self, policy: Policy, image_id: str, watch: Stopwatch) -> Cell | None:
+        shape = shape_of(policy, image_id)
+        if shape is None or self.pool is None:
+            return None
+        with watch.phase("claim"):
+            return self.pool.take(shape)
+
+    def _make_idle(self, shape: Shape) -> Cell:
+        """Make a cell for any run of a shape, and wait until it can be claimed."""
+        name = idle_name()
+        cell = self._cell(name)
+        with self._undone(cell):
+            cell.lease()
+            cell.create_idle(shape, self._group(name, limits_on_host(shape.policy)), idle_labels())
+            cell.start()
+            cell.settle(shape, _SETTLES_WITHIN_S)
+        return cell
+
+    def _cell(self, name: str) -> Cell:
+        return Cell(name, self._engine, self._leases, self._egresses, here=self._is_here() and os.geteuid() == 0)
+
+    @contextlib.contextmanager
+    def _undone(self, cell: Cell) -> Iterator[None]:
+        """Take a cell back where what is done with it fails."""
+        try:
+            yield
         except BaseException as error:
             problem = self.take_back(cell)
             if problem:  # what came first says more
                 error.add_note(f"and its cell could not be taken back: {problem}")
             raise
-        return cell
+
+    def let_go(self, cell: Cell) -> str:
+        """
+        Take a cell back after its run, beside what follows where nothing in it can live any more.
+
+        Returns why that could not be; then nothing may be merged.
+        """
+        pool = self.pool
+        if pool is not None and cell.is_dead:
+            pool.give_back(cell)
+            return ""
+        return self.take_back(cell)
+
+    def close(self) -> None:
+        """Remove the idle cells, and try again what could not be destroyed before."""
+        with self._making:
+            pool, self._pool, self._most_idle = self._pool, None, 0
+        if pool is not None:
+            pool.close()
+        self.take_back_what_is_left()
 
     def take_back(self, cell: Cell) -> str:
         """
@@ -156,11 +245,15 @@ class Cells:
 
     def _as_held(self, policy: Policy) -> Policy:
         """Return the policy as it holds here: on cgroup v1 no group may have more than the one around it."""
-        if not (self._use_groups and self._is_here() and os.geteuid() == 0):
+        if not self._fits():
             return policy
         most = cpus_for_runs(self._engine.facts().cpus)
         limits = policy.limits.model_copy(update={"cpus": min(policy.limits.cpus, most)})
         return policy.model_copy(update={"limits": limits})
+
+    def _fits(self) -> bool:
+        """Tell whether a cell can be made before its run is known: it takes a group of its own, and mounts in it."""
+        return self._use_groups and self._is_here() and os.geteuid() == 0
 
     def _cap_all(self, facts: EngineFacts) -> None:
         if not self._capped:

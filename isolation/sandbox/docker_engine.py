@@ -92,6 +92,13 @@ class DockerEngine:
             record: dict[str, Any] = _ask(lambda: self._client.inspect_container(container_id))
             return record
 
+    def update(self, container_id: str, limits: dict[str, Any]) -> None:
+        """Give a started container other limits, named as in a create body's ``HostConfig``."""
+        with self._errors("give a container other limits"):
+            # The client's own method knows not all of the API's names.
+            url = self._client._url("/containers/{0}/update", container_id)  # noqa: SLF001 - as its own methods do
+            self._client._result(self._client._post_json(url, data=limits), json=True)  # noqa: SLF001 - as above
+
     def kill(self, container_id: str) -> None:
         """Send SIGKILL to its init; a container that is not running any more is no error."""
         with self._errors("kill a container"):

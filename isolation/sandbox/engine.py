@@ -87,6 +87,9 @@ class Engine(Protocol):
     def inspect(self, container_id: str) -> dict[str, Any]:
         """Return the engine's own record of a container, as its API gives it (``/containers/{id}/json``)."""
 
+    def update(self, container_id: str, limits: dict[str, Any]) -> None:
+        """Give a started container other limits, named as in a create body's ``HostConfig``."""
+
     def kill(self, container_id: str) -> None:
         """Send SIGKILL to its init; a container that is not running any more is no error."""
 

@@ -95,6 +95,10 @@ class EngineBeside:
         """Return the engine's own record of a container, as its API gives it."""
         return cast("dict[str, Any]", self._call("inspect", container_id))
 
+    def update(self, container_id: str, limits: dict[str, Any]) -> None:
+        """Give a started container other limits, named as in a create body's ``HostConfig``."""
+        self._call("update", container_id, limits)
+
     def kill(self, container_id: str) -> None:
         """Send SIGKILL to its init; a container that is not running any more is no error."""
         self._call("kill", container_id)

@@ -24,6 +24,7 @@ class EngineGroup:
 
     source = "engine, sampled"
     parent: str | None = None
+    holds = False
 
     def __init__(self, engine: Engine, ask_every_s: float = _ASK_EVERY_S) -> None:
         self._engine = engine
@@ -34,6 +35,10 @@ class EngineGroup:
     def cell_memory_bytes(self, limits: Limits) -> int:
         """Return the policy's limit: the engine's is the only one."""
         return limits.memory_bytes
+
+    def limit(self, limits: Limits) -> None:
+        """Refuse: the engine sets them."""
+        raise NotImplementedError(limits)
 
     def watch(self, container_id: str) -> None:
         """Begin to ask."""

@@ -82,7 +82,7 @@ def create_body(
     *,
     image_id: str,
     uid: int,
-    mounts: Mounts,
+    mounts: Mounts | None,
     labels: dict[str, str],
     cgroup_parent: str | None,
     cell_memory_bytes: int,
@@ -91,11 +91,11 @@ def create_body(
     Write the Engine API's create body (API 1.41) of a cell.
 
     ``cell_memory_bytes`` is the limit of the container's own group: the policy's, or a little more where the
-    run's parent group holds the policy's.
+    run's parent group holds the policy's. ``mounts`` None: they come when it is claimed.
     """
     host_config = _CLOSED | _limits(policy, cell_memory_bytes)
     host_config["Tmpfs"] = {path: _tmpfs(policy.limits, uid) for path in FOLDERS_WRITABLE}
-    host_config["Mounts"] = _mounts(mounts)
+    host_config["Mounts"] = [] if mounts is None else _mounts(mounts)
     host_config["SecurityOpt"] = ["no-new-privileges:true", f"seccomp={profile_text(policy.runtime)}"]
     if cgroup_parent is not None:
         host_config["CgroupParent"] = cgroup_parent
@@ -154,6 +154,16 @@ _CLOSED: dict[str, Any] = {
 """The same for every cell: what is shut."""
 
 
+HELD_ABOVE: dict[str, Any] = {"Memory": 0, "MemorySwap": 0, "NanoCpus": 0, "PidsLimit": 0}
+"""No limits of the container's own, where the group above it holds them, and can be given others."""
+
+
+def limits_of(policy: Policy) -> dict[str, Any]:
+    """Return the limits that an engine can give a container that stands (``/containers/{id}/update``)."""
+    numbers = _limits(policy, policy.limits.memory_bytes)
+    return {name: numbers[name] for name in HELD_ABOVE}
+
+
 def _limits(policy: Policy, cell_memory_bytes: int) -> dict[str, Any]:
     limits = policy.limits
     numbers: dict[str, Any] = {
@@ -187,18 +197,26 @@ def ulimits(policy: Policy) -> dict[str, int]:
 
 
 def _tmpfs(limits: Limits, uid: int) -> str:
+    return f"rw,noexec,nosuid,nodev,{tmpfs_size(limits)},mode=0700,uid={uid},gid={uid}"
+
+
+def tmpfs_size(limits: Limits) -> str:
+    """Write a policy's limits of a tmpfs as mount options, tmpfs(5)."""
     size = f"size={limits.tmp_bytes}"
-    if limits.tmp_inodes is not None:
-        size += f",nr_inodes={limits.tmp_inodes}"
-    return f"rw,noexec,nosuid,nodev,{size},mode=0700,uid={uid},gid={uid}"
+    return size if limits.tmp_inodes is None else f"{size},nr_inodes={limits.tmp_inodes}"
 
 
-def _mounts(mounts: Mounts) -> list[dict[str, Any]]:
+def targets(mounts: Mounts) -> dict[str, Path]:
+    """Return the host's folders by where the cell sees them."""
     sources = {"/package": mounts.package, "/in": mounts.snapshot}
     if mounts.layer is not None:
         sources["/layer"] = mounts.layer
     if mounts.egress is not None:
         sources[EGRESS] = mounts.egress
+    return sources
+
+
+def _mounts(mounts: Mounts) -> list[dict[str, Any]]:
     return [
         {
             "Type": "bind",
@@ -207,5 +225,5 @@ def _mounts(mounts: Mounts) -> list[dict[str, Any]]:
             "ReadOnly": True,
             "BindOptions": {"Propagation": "rprivate", "NonRecursive": True},
         }
-        for target, source in sources.items()
+        for target, source in targets(mounts).items()
     ]

@@ -136,16 +136,17 @@ class Listener:
             self._stopped = self._stopped or self._reason_to_stop()
 
     def finish(self, engine: Engine) -> None:
-        """Let it go or kill it, and wait until the engine says that it has ended."""
+        """Let it go or kill it, and wait until it has ended: by the kernel's word where it has answered in full."""
         self._meter.sample()
         self._cell.group.go_first()
         try:
             if self._complete:
                 self._say_goodbye()
+                self._ended = self._cell.ended(_END_TIMEOUT_S)
             elif not self._cell.channel.closed:
                 self._cell.channel.close()  # while output waits for us, the engine does not see the container's end
                 engine.kill(self._cell.container_id)
-            self._ended = engine.wait(self._cell.container_id, _END_TIMEOUT_S)
+            self._ended = self._ended or engine.wait(self._cell.container_id, _END_TIMEOUT_S)
             if self._ended is None:
                 engine.kill(self._cell.container_id)
                 self._ended = engine.wait(self._cell.container_id, _END_TIMEOUT_S)

@@ -27,7 +27,8 @@ class Channel:
     length); the runner's frames lie in the first, its own last words, if it dies, in the second.
     """
 
-    def __init__(self, stream: socket.socket, result_bytes: int) -> None:
+    def __init__(self, stream: socket.socket, result_bytes: int, heard: tuple[int, bytes] | None = None) -> None:
+        """``heard`` is a first frame that was received by who held the stream before; it is yielded again."""
         self._socket = stream
         self._header = bytearray()
         self._source = 0
@@ -43,11 +44,21 @@ class Channel:
         }
         self.received_bytes = 0
         self.closed = False
+        self._heard = heard
+        if heard is not None:
+            self._tally.add(contract.frame(*heard))
 
     @property
     def diagnostics(self) -> str:
         """Return the last words of the runner itself; empty unless it died."""
         return self._diagnostics.decode("utf-8", "backslashreplace")
+
+    @property
+    def stream(self) -> socket.socket:
+        """The stream itself, for who goes on with it by another channel; only between two frames."""
+        if self._frames or self._header or self._left:
+            raise Malformed("bytes after a frame that should be the last")
+        return self._socket
 
     def send(self, content: bytes, timeout_s: float) -> None:
         """Send bytes to the runner. Raises OSError where it is gone or does not take them in time."""
@@ -60,6 +71,10 @@ class Channel:
 
         Raises Malformed for bytes that are no frame of ours; sets ``closed`` at the end of the stream.
         """
+        if self._heard is not None:
+            heard, self._heard = self._heard, None
+            yield heard
+            return
         self._socket.settimeout(max(timeout_s, 0.001))
         try:
             content = self._socket.recv(_RECEIVE_BYTES)

@@ -48,38 +48,59 @@ _WHY = {
 """Reasons that belong to a fact, whoever tells of it."""
 
 
+_CHANGED = {"mounts", "names of the host"}
+"""What becomes of an idle cell when it is claimed: its runner's greeting tells of it as it was before."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """A standing cell, as its attestation needs it. ``body`` is the create body that the engine was sent."""
+    """
+    A standing cell, as its attestation needs it.
+
+    ``body`` is the create body that the engine was sent, ``own`` are the targets of our own mounts. ``idle`` is how it
+    was attested before it was claimed, None where it was made for its run.
+    """
 
     policy: Policy
     uid: int
     body: Mapping[str, Any]
     inspected: Mapping[str, Any]
     view: CellView | None
+    own: Sequence[str]
     in_force: Mapping[str, str] | None
     """Limits by the files of its cgroup; None where they cannot be read."""
     nameless: bool
     """Whether its mounts were made so that they do not tell where on the host they lie."""
+    idle: Attestation | None = None
 
 
 def attest(cell: Standing, engine: EngineFacts, *, local: bool, proc: Path = Path("/proc")) -> Attestation:
     """Look at the cell from all sides. Never raises for what it finds or cannot find: that is what facts are for."""
-    config = cell.body["HostConfig"]
-    own = [mount["Target"] for mount in config["Mounts"]]
-    parent = config.get("CgroupParent")
-    expected = Expected.of(cell.policy, uid=cell.uid, engine=engine, parent=parent, own=own)
+    parent = cell.body["HostConfig"].get("CgroupParent")
+    expected = Expected.of(cell.policy, uid=cell.uid, engine=engine, parent=parent, own=cell.own)
     pid = record.pid_of(cell.inspected) if local else None
     host = _host_view(cell, expected, pid, proc)
     if host and "program" in expected.host:
         host |= _program(engine.programs.get(cell.policy.runtime, ()))
     facts = [
         *_engine_facts(cell),
-        *_facts("host", expected.host, host, _ELSEWHERE if pid is None or not host else _NO_RIGHTS),
+        *_facts("host", _from_outside(cell, expected), host, _ELSEWHERE if pid is None or not host else _NO_RIGHTS),
         *_facts("host", expected.in_force, cell.in_force or {}, _NO_GROUP),
-        *_facts("cell", expected.cell, _cell_view(cell, expected, pid is not None, proc), _NOT_TOLD),
+        *_cell_facts(cell, expected, pid is not None, proc),
     ]
-    return Attestation(runtime=cell.policy.runtime, facts=tuple(facts))
+    return Attestation(runtime=cell.policy.runtime, facts=tuple(facts), cell="new" if cell.idle is None else "warm")
+
+
+def _from_outside(cell: Standing, expected: Expected) -> Mapping[str, str]:
+    """What has changed since its runner looked is seen from outside alone."""
+    return expected.host if cell.idle is None else {**expected.host, "names of the host": "none"}
+
+
+def _cell_facts(cell: Standing, expected: Expected, local: bool, proc: Path) -> Iterator[Fact]:  # noqa: FBT001 - a fact
+    if cell.idle is None:
+        yield from _facts("cell", expected.cell, _cell_view(cell, expected, local, proc), _NOT_TOLD)
+    else:
+        yield from (fact for fact in cell.idle.facts if fact.view == "cell" and fact.name not in _CHANGED)
 
 
 def _engine_facts(cell: Standing) -> Iterator[Fact]:
@@ -98,6 +119,8 @@ def _host_view(cell: Standing, expected: Expected, pid: int | None, proc: Path) 
     described = describe(process) | _mounts(process, expected)
     described |= _own_namespaces(process.namespaces, namespaces_of(proc / "self"))
     described |= {"command": _command(home), "closed to its steps": _owner_of_memory(home)}
+    if cell.nameless and "mountinfo" in process.texts:
+        described["names of the host"] = _names(process)
     if cell.policy.runtime == GVISOR:
         described["command"] = described["command"].partition(" ")[0]
         described["root of the sandbox"] = _root(process)
@@ -121,12 +144,15 @@ def _cell_view(cell: Standing, expected: Expected, local: bool, proc: Path) -> d
         described |= _own_namespaces(process.namespaces, namespaces_of(proc / "self"))
     described["descriptors"] = " ".join(sorted(view.descriptors, key=lambda name: (len(name), name)))
     if cell.nameless and "mountinfo" in process.texts:
-        told = mounting.names_of_the_host(mounting.read_mounts(process.texts["mountinfo"]))
-        described["names of the host"] = told
+        described["names of the host"] = _names(process)
     described["own cgroup"] = " ".join(sorted({line.split(":", 2)[-1] for line in _lines(process, "cgroup")}))
     described["clock"] = _clock(view.clock, cell.policy.determinism.clock_at_s)
     described["time zone"] = view.time_zone or "unknown"
     return described | {f"call {name}": answer for name, answer in view.calls.items()}
+
+
+def _names(process: Process) -> str:
+    return mounting.names_of_the_host(mounting.read_mounts(process.texts["mountinfo"]))
 
 
 def _clock(readings: Sequence[float], wanted_s: int) -> str:

@@ -47,9 +47,18 @@ class Group(Protocol):
     source: str
     parent: str | None
     """What the engine takes as ``CgroupParent``; None: the engine's own."""
+    holds: bool
+    """Whether limits can be written into this group; else they stand on the container's own, and are the engine's."""
 
     def cell_memory_bytes(self, limits: Limits) -> int:
         """Return the limit for the container's own group, given who holds the policy's."""
+
+    def limit(self, limits: Limits) -> None:
+        """
+        Give a standing cell other limits, and begin its peak of memory anew where the kernel lets us.
+
+        Only where the group ``holds`` them. Raises EngineError where the kernel refuses.
+        """
 
     def watch(self, container_id: str) -> None:
         """Learn which container lies in the group; called when it has started."""
@@ -79,7 +88,7 @@ class Group(Protocol):
 
 
 def limits_in_force(
-    *, memory: int | None, memory_and_swap: int | None, pids: int | None, quota_us: int | None, period_us: int | None
+    *, memory: int | None, memory_and_swap: int | None, pids: int | None, quota_us: float | None, period_us: int | None
 ) -> dict[str, str]:
     """
     Write limits as they are compared: bytes, processes, and processors' worth of time. None: there is no limit.

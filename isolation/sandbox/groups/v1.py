@@ -6,6 +6,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from isolation.errors import EngineError
 from isolation.sandbox.groups.files import keyed, lines, number, remove, scaled
 from isolation.sandbox.groups.group import ENDS_BY, PERIOD_US, YIELDS_BY, Reading, limits_in_force, quota_us
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 CONTROLLERS = ("memory", "cpu", "cpuacct", "pids", "blkio")
 _LIMIT = "memory.limit_in_bytes"
+_WITH_SWAP = "memory.memsw.limit_in_bytes"
 _SLACK_BYTES = 4 * 2**20
 _BATCH_BYTES = 64 * os.sysconf("SC_PAGE_SIZE")
 """The kernel charges in batches of 64 pages (MEMCG_CHARGE_BATCH): by so much a peak may stay below its limit."""
@@ -34,6 +36,7 @@ class GroupV1:
 
     def __init__(self, root: Path, cell: str, limits: Limits) -> None:
         self.source = "cgroup v1"
+        self.holds = True
         self.parent: str | None = f"/isolation/{cell}"
         self._root = root
         self._cell = cell
@@ -45,13 +48,10 @@ class GroupV1:
             folder.mkdir(parents=True, exist_ok=True)
         if number(self._folders["memory"] / "memory.use_hierarchy") == 0:  # else our limit would not bind those below
             self._write("memory", "memory.use_hierarchy", 1)
-        self._write("memory", _LIMIT, limits.memory_bytes)
-        with contextlib.suppress(FileNotFoundError):  # a kernel without swap accounting has no swap limit to set
-            self._write("memory", "memory.memsw.limit_in_bytes", limits.memory_bytes)
+        with contextlib.suppress(FileNotFoundError):  # a kernel without swap accounting
             self._write("memory", "memory.swappiness", 0)
-        self._write("pids", "pids.max", limits.pids)
         self._write("cpu", "cpu.cfs_period_us", PERIOD_US)
-        self._write("cpu", "cpu.cfs_quota_us", quota_us(limits))
+        self._limit(limits)
         self._ooms: int | None = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         try:
             with (self._folders["memory"] / "memory.oom_control").open("rb") as control:
@@ -63,6 +63,15 @@ class GroupV1:
     def cell_memory_bytes(self, limits: Limits) -> int:
         """Return a little more than the policy's limit, so that this group is the one that runs out."""
         return limits.memory_bytes + _SLACK_BYTES
+
+    def limit(self, limits: Limits) -> None:
+        """Give a standing cell other limits, and begin its peak of memory anew."""
+        try:
+            self._limit(limits)
+            self._write("memory", "memory.max_usage_in_bytes", 0)
+        except OSError as error:
+            hint = "It is busy with more than an idle cell should be."
+            raise EngineError(f"the group {self.parent} takes no other limits: {error.strerror}", hint=hint) from error
 
     def watch(self, container_id: str) -> None:
         """Learn which container lies in the group."""
@@ -100,7 +109,7 @@ class GroupV1:
         """Read back the limits that hold: the least of those on the run's group and on the container's own."""
         return limits_in_force(
             memory=self._least("memory", _LIMIT),
-            memory_and_swap=self._least("memory", "memory.memsw.limit_in_bytes"),
+            memory_and_swap=self._least("memory", _WITH_SWAP),
             pids=self._least("pids", "pids.max"),
             quota_us=self._least("cpu", "cpu.cfs_quota_us"),
             period_us=self._least("cpu", "cpu.cfs_period_us"),
@@ -121,6 +130,18 @@ class GroupV1:
         self._close()
         for home in homes(self._root):  # the engine removes the container's own group, and leaves what lies above it
             remove(home / self._cell)
+
+    def _limit(self, limits: Limits) -> None:
+        names = [_LIMIT, _WITH_SWAP]
+        before = number(self._folders["memory"] / _WITH_SWAP)
+        if before is None:  # a kernel without swap accounting has no swap limit to set
+            names.remove(_WITH_SWAP)
+        elif limits.memory_bytes > before:  # at no moment may the first be above the second
+            names.reverse()
+        for name in names:
+            self._write("memory", name, limits.memory_bytes)
+        self._write("pids", "pids.max", limits.pids)
+        self._write("cpu", "cpu.cfs_quota_us", quota_us(limits))
 
     def _close(self) -> None:
         if self._ooms is not None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from isolation.errors import EngineError
 from isolation.sandbox.groups.files import keyed, lines, number, remove, scaled
-from isolation.sandbox.groups.group import ENDS_BY, YIELDS_BY, Reading, limits_in_force
+from isolation.sandbox.groups.group import ENDS_BY, PERIOD_US, YIELDS_BY, Reading, limits_in_force, quota_us
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from isolation.model.policy import Limits
@@ -33,6 +33,7 @@ class GroupV2:
         self, root: Path, cell: str, *, systemd: bool, stop_slice: Callable[[str], None] | None = None
     ) -> None:
         self.source = "cgroup v2"
+        self.holds = not systemd  # which writes what it knows itself, whenever it likes
         self._throttled: float | None = None
         self._refused: int | None = None
         self._slice = slice_of(cell) if systemd else ""
@@ -49,8 +50,24 @@ class GroupV2:
         """Return the policy's limit: v2 counts a kill in every group above the victim's."""
         return limits.memory_bytes
 
+    def limit(self, limits: Limits) -> None:
+        """Give a standing cell other limits."""
+        values = {
+            "memory.max": limits.memory_bytes,
+            "memory.swap.max": 0,
+            "pids.max": limits.pids,
+            "cpu.max": f"{quota_us(limits)} {PERIOD_US}",
+        }
+        try:
+            for name, value in values.items():
+                if name != "memory.swap.max" or (self._folder / name).exists():  # a kernel may not count swap
+                    (self._folder / name).write_text(str(value))
+        except OSError as error:
+            hint = "It is busy with more than an idle cell should be."
+            raise EngineError(f"the group {self.parent} takes no other limits: {error.strerror}", hint=hint) from error
+
     def watch(self, container_id: str) -> None:
-        """Learn which container lies in the group: its own group holds the limits."""
+        """Learn which container lies in the group: its own group holds the limits, unless we wrote them into ours."""
         self._container = container_id
 
     def read(self) -> Reading:
@@ -80,18 +97,19 @@ class GroupV2:
         )
 
     def in_force(self) -> dict[str, str]:
-        """Read back the limits that hold, on the container's own group."""
+        """Read back the limits that hold: the least of those on the container's own group and on ours."""
         own = next(self._folder.glob(f"*{self._container}*"), self._folder / "gone")
-        quota, period = [*next(lines(own / "cpu.max"), []), "", ""][:2]
-        memory, swap = number(own / "memory.max"), number(own / "memory.swap.max")
+        folders = (own,) if self._slice else (own, self._folder)
+        memory, swap = _least(folders, "memory.max"), _least(folders, "memory.swap.max")
         if swap is None and not (own / "memory.swap.max").exists():  # a kernel that does not count swap
             swap = 0
+        quotas = [_quota_us(folder) for folder in folders]
         return limits_in_force(
             memory=memory,
             memory_and_swap=None if memory is None or swap is None else memory + swap,
-            pids=number(own / "pids.max"),
-            quota_us=int(quota) if quota.isdecimal() else None,
-            period_us=int(period) if period.isdecimal() else None,
+            pids=_least(folders, "pids.max"),
+            quota_us=min((quota for quota in quotas if quota is not None), default=None),
+            period_us=PERIOD_US,
         )
 
     def yield_to_others(self) -> None:
@@ -124,6 +142,17 @@ class GroupV2:
         if known:
             self._throttled = sum(known) * 1e-6
         return self._throttled
+
+
+def _least(folders: Iterable[Path], name: str) -> int | None:
+    found = [number(folder / name) for folder in folders]
+    return min((value for value in found if value is not None), default=None)
+
+
+def _quota_us(folder: Path) -> float | None:
+    """Return the processor time of one of our periods; None for no limit."""
+    quota, period = [*next(lines(folder / "cpu.max"), []), "", ""][:2]
+    return int(quota) / int(period) * PERIOD_US if quota.isdecimal() and period.isdecimal() else None
 
 
 def slice_of(cell: str) -> str:
