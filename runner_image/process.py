@@ -1,7 +1,12 @@
-"""A step's process as its supervisor sees it: three pipes, a deadline, an end."""
+"""
+A step's process as its supervisor sees it: three pipes, a deadline, an end.
+
+Most are forked when their step starts. One is forked ahead, while its cell stands idle, and told what it is later.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -19,6 +24,9 @@ if TYPE_CHECKING:
     Forget = Callable[[dict], dict[str, str]]
 
 _ANSWER_FD = 3
+_TOLD_FD = 4
+_MOST_TOLD_BYTES = 32_768
+"""What a pipe takes at once, with room to spare: nobody waits for a process that is slow to read."""
 _WRAPPING_BYTES = 100
 """What a record needs more on its way to the host, where its step is named."""
 _DRAINS = 64
@@ -54,19 +62,10 @@ class Process:
         rest.
         """
         pipes = [os.pipe() for _ in range(3)]
-        try:
-            pid = os.fork()
-        except OSError:
-            for pipe in pipes:
-                os.close(pipe[0])
-                os.close(pipe[1])
-            raise
+        pid = _fork(pipes)
         if pid == 0:
-            _become(step, values, config, pipes, forget)
-        for read_fd, write_fd in pipes:
-            os.close(write_fd)
-            os.set_blocking(read_fd, False)
-        return cls(step, number, pid, (pipes[0][0], pipes[1][0], pipes[2][0]), answer_bytes)
+            _live(pipes, lambda: forget(step), lambda secrets: (step, values, config, secrets))
+        return cls(step, number, pid, _ours(pipes), answer_bytes)
 
     def read(self, fd: int, most: int) -> bytes | None:
         """Read from one of the pipes; None at its end, when it is closed and forgotten."""
@@ -138,18 +137,85 @@ class Process:
         self.fds.clear()
 
 
-def _become(step: dict, values: dict, config: dict, pipes: list[tuple[int, int]], forget: Forget) -> None:
-    """Turn the forked process into the step's own; never returns."""
+class Spare:
+    """A process that was forked ahead, has forgotten what a step may not know, and waits to be told its step."""
+
+    def __init__(self, pid: int, fds: tuple[int, int, int], tell_fd: int) -> None:
+        self.pid, self._fds, self._tell_fd = pid, fds, tell_fd
+
+    @classmethod
+    def fork(cls, forget: Callable[[], object]) -> Spare:
+        """Fork it; ``forget`` is called in there. Raises OSError where the kernel refuses a process."""
+        pipes = [os.pipe() for _ in range(3)]
+        told, tell = os.pipe()
+        try:
+            pid = _fork(pipes)
+        except OSError:
+            os.close(told)
+            os.close(tell)
+            raise
+        if pid == 0:
+            _live(pipes, forget, _listen, told)
+        os.close(told)
+        return cls(pid, _ours(pipes), tell)
+
+    def become(self, step: dict, number: int, *, values: dict, config: dict, answer_bytes: int) -> Process | None:
+        """Have it try a step; None where it is gone, or the step is one that is better forked: then it ends itself."""
+        said = b"" if step["secrets"] else json.dumps((step, values, config)).encode()
+        try:
+            if 0 < len(said) <= _MOST_TOLD_BYTES and os.write(self._tell_fd, said) == len(said):
+                return Process(step, number, self.pid, self._fds, answer_bytes)
+        except BrokenPipeError:
+            pass
+        finally:
+            os.close(self._tell_fd)
+        for fd in self._fds:
+            os.close(fd)
+        return None
+
+
+def _fork(pipes: list[tuple[int, int]]) -> int:
+    try:
+        return os.fork()
+    except OSError:
+        for pipe in pipes:
+            os.close(pipe[0])
+            os.close(pipe[1])
+        raise
+
+
+def _ours(pipes: list[tuple[int, int]]) -> tuple[int, int, int]:
+    for read_fd, write_fd in pipes:
+        os.close(write_fd)
+        os.set_blocking(read_fd, False)
+    return pipes[0][0], pipes[1][0], pipes[2][0]
+
+
+def _listen(_: object) -> tuple[dict, dict, dict, dict]:
+    """Wait for the step; who is told nothing ends."""
+    with open(_TOLD_FD, "rb") as told:
+        said = told.read()
+    if not said:
+        os._exit(0)
+    step, values, config = json.loads(said)
+    return step, values, config, {}
+
+
+def _live(
+    pipes: list[tuple[int, int]], forget: Callable[[], object], learn: Callable[[object], tuple], *told: int
+) -> None:
+    """Turn the forked process into a step's own, which it learns when all else is forgotten; never returns."""
     code = 70
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)  # what a Python program expects
-        secrets = forget(step)
-        os.dup2(pipes[0][1], 1)
-        os.dup2(pipes[1][1], 2)
-        os.dup2(pipes[2][1], _ANSWER_FD, inheritable=False)
-        os.closerange(_ANSWER_FD + 1, 65536)
+        left = forget()
+        ours = [os.dup(fd) for fd in (pipes[0][1], pipes[1][1], pipes[2][1], *told)]  # above all that they become
+        for fd, own in zip(ours, (1, 2, _ANSWER_FD, _TOLD_FD), strict=False):
+            os.dup2(fd, own, inheritable=own < _ANSWER_FD)
+        os.closerange(_ANSWER_FD + 1 + len(told), 65536)
+        step, values, config, secrets = learn(left)
         code = child.live(step, values, config, secrets, _ANSWER_FD)
     except BaseException:  # noqa: BLE001 - a forked process must never return into its parent's loop
         sys.excepthook(*sys.exc_info())

@@ -34,7 +34,7 @@ from contract import (
 )
 from handover import Secrets
 from plan import Plan
-from process import Process
+from process import Process, Spare
 from step import LIBRARY
 from view import look
 
@@ -50,6 +50,7 @@ def main() -> int:
     channel = Channel.take_over_stdio()
     channel.send_json(HELLO, {"contract": CONTRACT_VERSION, "python": sys.version.split()[0], "view": seen})
     _prepare_steps()
+    spare = Spare.fork(channel.forget)
     document = channel.receive_plan()
     if document["egress"]:  # before the secrets are here: that process never has them
         import_module("forwarder").start(document["egress"], channel.forget)
@@ -57,7 +58,7 @@ def main() -> int:
     with open(SNAPSHOT, "rb") as file:
         snapshot = json.load(file)  # our own host wrote it, of any size
     plan = Plan(document, snapshot["values"])
-    supervisor = Supervisor(channel, plan, secrets)
+    supervisor = Supervisor(channel, plan, secrets, spare)
     supervisor.run()
     secrets.wipe()
     _kill_all_others()
@@ -78,10 +79,11 @@ def _prepare_steps() -> None:
 class Supervisor:
     """Keeps as many steps going as the plan allows, until none is left."""
 
-    def __init__(self, channel: Channel, plan: Plan, secrets: Secrets) -> None:
+    def __init__(self, channel: Channel, plan: Plan, secrets: Secrets, spare: Spare | None = None) -> None:
         self._channel = channel
         self._plan = plan
         self._secrets = secrets
+        self._spare = spare
         self._running: dict[int, Process] = {}
         self._selector = selectors.DefaultSelector()
         self._wake, wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -126,14 +128,7 @@ class Supervisor:
     def _start(self, step: dict, number: int) -> None:
         self._channel.send_json(STEP_STARTED, {"step": step["index"], "try": number})
         try:
-            process = Process.start(
-                step,
-                number,
-                values=self._plan.view_for(step),
-                config=self._plan.config,
-                answer_bytes=self._plan.answer_bytes,
-                forget=self._forget,
-            )
+            process = self._process(step, number)
         except OSError as error:
             report = self._plan.settle_unstarted(
                 step, number, f"{error.strerror}: the step's process could not be started"
@@ -143,6 +138,14 @@ class Supervisor:
         self._running[process.pid] = process
         for fd in process.fds:
             self._selector.register(fd, selectors.EVENT_READ, process)
+
+    def _process(self, step: dict, number: int) -> Process:
+        values, config, answer_bytes = self._plan.view_for(step), self._plan.config, self._plan.answer_bytes
+        spare, self._spare = self._spare, None
+        found = spare and spare.become(step, number, values=values, config=config, answer_bytes=answer_bytes)
+        return found or Process.start(
+            step, number, values=values, config=config, answer_bytes=answer_bytes, forget=self._forget
+        )
 
     def _forget(self, step: dict) -> dict[str, str]:
         """Forget, in a step's process, the channel and all secrets but the step's own, and return these."""
