@@ -1,8 +1,8 @@
 """
 One attempt: a cell is claimed, attested, takes the plan, is listened to, and is gone again, whatever became of it.
 
-    claim ────────────┐
-                      ├─▶ attest ─▶ deliver ─▶ run ─▶ collect ─▶ remove ─▶ evidence, judged
+    claim ─▶ attest ──┐
+                      ├─▶ deliver ─▶ run ─▶ collect ─▶ remove ─▶ evidence, judged
     prepare (freeze) ─┘     └─▶ not confined as asked: refused, nothing is delivered
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from isolation.clock import timestamp
 from isolation.context.value import check_entry
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from isolation.storage.logs import LogWriter
     from isolation.stores import Stores
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Laid:
@@ -64,6 +66,15 @@ class Laid:
     layer: Path | None
     secrets: Mapping[str, Secret]
     redaction: Redaction
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """A cell that was attested, unless its runner never greeted, and who listens to it."""
+
+    cell: Cell
+    listener: Listener
+    attestation: Attestation | None
 
 
 class Attempting:
@@ -130,10 +141,8 @@ class Attempting:
         watch = self._watch
         attestation = None
         try:
-            with self._claimed(prepare) as cell:
-                listener = self._listener(cell, logs)
-                with watch.phase("attest"):
-                    attestation = self._attest(cell, listener)
+            with self._standing(logs, prepare) as standing:
+                cell, listener, attestation = standing.cell, standing.listener, standing.attestation
                 if listener.stands:
                     with watch.phase("deliver"):
                         self._deliver(listener)
@@ -152,9 +161,36 @@ class Attempting:
         laid = self._laid
         listener.deliver(plan_document(laid.recipe, laid.steps, laid.policy), secrets_payload(laid.secrets))
 
+    @contextmanager
+    def _standing(self, logs: LogWriter, prepare: Callable[[], Snapshot]) -> Iterator[_Standing]:
+        """Hold an attested cell with its snapshot in place; an exception destroys it before it goes on."""
+        aside = Stopwatch(self._clock)
+        claimed: list[Cell] = []
+        with ThreadPoolExecutor(1) as beside:
+            coming = beside.submit(self._stand_up, logs, aside, claimed)
+            try:
+                snapshot = prepare().content()
+                self._tell(PhaseStarted(phase="claim", attempt=self._number))
+                standing = self._patiently(coming.result)
+                self._traffic = standing.cell.traffic
+                standing.cell.put(snapshot)
+                self._watch.phases_ms |= aside.phases_ms
+                yield standing
+            except BaseException as error:
+                self._destroy_claimed(coming, claimed, error)
+                raise
+
+    def _stand_up(self, logs: LogWriter, watch: Stopwatch, claimed: list[Cell]) -> _Standing:
+        """Claim a cell and have it attested; in a thread of its own, beside what this process does meanwhile."""
+        cell = self._claim(watch)
+        claimed.append(cell)
+        listener = self._listener(cell, logs)
+        with watch.phase("attest"):
+            return _Standing(cell, listener, self._attest(cell, listener))
+
     def _attest(self, cell: Cell, listener: Listener) -> Attestation | None:
         """Have the cell attested once its runner stands; None if it never did."""
-        self._patiently(listener.greet)
+        listener.greet()
         if not listener.stands:
             return None
         policy = self._laid.policy
@@ -163,24 +199,6 @@ class Attempting:
         if objection:
             listener.refuse(objection)
         return attestation
-
-    @contextmanager
-    def _claimed(self, prepare: Callable[[], Snapshot]) -> Iterator[Cell]:
-        """Hold a standing cell with its snapshot in place; an exception destroys it before it goes on."""
-        aside = Stopwatch(self._clock)
-        with ThreadPoolExecutor(1) as beside:
-            claim = beside.submit(self._claim, aside)
-            try:
-                snapshot = prepare().content()
-                self._tell(PhaseStarted(phase="claim", attempt=self._number))
-                cell = claim.result()
-                self._traffic = cell.traffic
-                cell.put(snapshot)
-                self._watch.phases_ms |= aside.phases_ms
-                yield cell
-            except BaseException as error:
-                self._destroy_claimed(claim, error)
-                raise
 
     def _claim(self, watch: Stopwatch) -> Cell:
         laid = self._laid
@@ -227,22 +245,23 @@ class Attempting:
             redaction=laid.redaction,
         )
 
-    def _patiently(self, wait: Callable[[], None]) -> None:
+    def _patiently(self, wait: Callable[[], T]) -> T:
         try:
-            wait()
+            return wait()
         except KeyboardInterrupt:
             self.interrupted = True
             self._cancel.set()
-            wait()  # it sees the cancel and stops at once
+            return wait()  # it sees the cancel and stops at once
 
     def _destroy(self, cell: Cell) -> str:
         """Take the cell back; returns why that could not be, in which case nothing may be merged."""
         with self._watch.phase("remove"):
             return self._cells.let_go(cell)
 
-    def _destroy_claimed(self, claim: Future[Cell], because: BaseException) -> None:
+    def _destroy_claimed(self, coming: Future[_Standing], claimed: list[Cell], because: BaseException) -> None:
         """Wait for a claim under way, and take back what came of it; one that failed has cleaned up after itself."""
-        if claim.exception() is None:
-            problem = self._cells.take_back(claim.result())
+        coming.exception()
+        for cell in claimed:
+            problem = self._cells.take_back(cell)
             if problem:  # what came first says more
                 because.add_note(f"and its cell could not be taken back: {problem}")

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from isolation.model.policy import Policy
     from isolation.sandbox.egress.folder import Egress, Egresses
     from isolation.sandbox.frames import CellView
-    from isolation.sandbox.groups.group import Group
+    from isolation.sandbox.groups.group import Group, Reading
     from isolation.sandbox.hardening import Mounts
     from isolation.sandbox.leases import Leases
     from isolation.sandbox.pool.shape import Shape
@@ -71,6 +71,8 @@ class Cell:
         self._own: tuple[str, ...] = ()
         self._greeting = b""
         self._idle: Attestation | None = None
+        self.since: Reading | None = None
+        """How far the group's counters were when it was claimed; None: they began with the run."""
         self.most_tasks: int | None = None
         """How many processes and threads the host's kernel lets it have."""
 
@@ -159,6 +161,7 @@ class Cell:
         mounts = targets(self._lay_out(policy, package, layer))
         change_mounts(first.pid, mounts, dict.fromkeys(FOLDERS_WRITABLE, tmpfs_size(policy.limits)))
         self._own = tuple(mounts)
+        self.since = self.group.read()
         heard = HELLO, self._greeting
         self._channel = Channel(self.channel.stream, policy.limits.result_bytes, heard)
 
@@ -228,7 +231,6 @@ class Cell:
         if self._uid is not None:
             self._leases.release(self._uid)
             self._uid = None
-
 
     def _lay_out(self, policy: Policy, package: Path, layer: Path | None) -> Mounts:
         self._stage = Stage(self._leases.stages / str(self.uid))

@@ -132,11 +132,12 @@ class Cells:
         """
         self.take_back_what_is_left()
         policy = self._as_held(policy)
-        idle = self._take_idle(policy, image_id, watch)
-        if idle is not None:
-            with self._undone(idle), watch.phase("claim"):
-                idle.fit(policy, package=package, layer=layer)
-            return idle
+        with contextlib.suppress(EngineError):  # one that cannot be fitted is gone, and another is made
+            idle = self._take_idle(policy, image_id, watch)
+            if idle is not None:
+                with self._undone(idle), watch.phase("claim"):
+                    idle.fit(policy, package=package, layer=layer)
+                return idle
         cell = self._cell(name)
         with self._undone(cell):
             with watch.phase("create"):

@@ -3,7 +3,7 @@ Changes the mounts of a standing cell, from outside, while only our own runner l
 
 ::
 
-    our folder ─open_tree(CLONE)─▶ a mount of nobody's ─mount_setattr─▶ read-only ─setns, move_mount─▶ the cell's /package
+    our folder ─open_tree(CLONE)─▶ a mount of nobody's ─mount_setattr─▶ read-only ─move_mount─▶ the cell's /package
 
 Sources: open_tree(2), mount_setattr(2), move_mount(2), setns(2), mount(2).
 """
@@ -14,13 +14,13 @@ import ctypes
 import os
 import threading
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isolation.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 _MOVE_MOUNT, _OPEN_TREE, _MOUNT_SETATTR = 429, 428, 442
 """The same numbers on all architectures, as of all system calls since Linux 5.1."""

@@ -72,7 +72,7 @@ class Listener:
         self._tell = tell
         self._cancel = cancel
         self._redaction = redaction
-        self._meter = Meter(cell.group, clock, _SAMPLE_EVERY_S)
+        self._meter = Meter(cell.group, clock, _SAMPLE_EVERY_S, cell.since)
         self._nonce = secrets.token_bytes(contract.NONCE_BYTES)
         self._started_s = clock.monotonic_s()
         self._stopped: Stop = ""

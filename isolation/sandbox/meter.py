@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from isolation.model.usage import HostReading, Sample, Usage
@@ -21,6 +22,7 @@ _EXACT = (
     "cpu_s", "cpu_user_s", "cpu_system_s", "throttled_s", "memory_peak_bytes", "pids_peak",
     "io_read_bytes", "io_write_bytes", "oom_kills", "forks_refused",
 )  # fmt: skip
+_SUMS = ("cpu_s", "cpu_user_s", "cpu_system_s", "throttled_s", "io_read_bytes", "io_write_bytes")
 _PARTS = ("memory_anon_bytes", "memory_file_bytes", "memory_kernel_bytes")
 
 
@@ -33,8 +35,10 @@ class Meter:
     Parts of memory are kept from the sample with the highest total.
     """
 
-    def __init__(self, group: Group, clock: Clock, interval_s: float) -> None:
+    def __init__(self, group: Group, clock: Clock, interval_s: float, since: Reading | None = None) -> None:
+        """``since`` is how far the group's counters had come when the run took it over."""
         self._group = group
+        self._since = since
         self._clock = clock
         self._started_s = clock.monotonic_s()
         self._pace_s = interval_s
@@ -58,7 +62,7 @@ class Meter:
 
     def sample(self) -> Sample:
         """Read everything now, and plan the next reading."""
-        reading = self._group.read()
+        reading = self._read()
         if not self._yielded and (reading.cpu_s or 0.0) > YIELDS_AFTER_S:
             self._group.yield_to_others()
             self._yielded = True
@@ -84,7 +88,7 @@ class Meter:
 
     def usage(self, *, wall_s: float, output_bytes: int, own_word: ReadingFrame | None) -> Usage:
         """Make the attempt's usage, after its end and before its group is removed."""
-        final = self._group.read()
+        final = self._read()
         live = self._group.source.startswith("engine")
         how = self._group.source if live else f"{self._group.source}, after the end"
         values = {name: getattr(final, name) for name in _EXACT}
@@ -108,6 +112,15 @@ class Meter:
             source=source,
             series=tuple(self._series),
             **values,
+        )
+
+    def _read(self) -> Reading:
+        reading, since = self._group.read(), self._since
+        if since is None:
+            return reading
+        pairs = {name: (getattr(reading, name), getattr(since, name)) for name in _SUMS}
+        return replace(
+            reading, **{name: None if None in (now, then) else now - then for name, (now, then) in pairs.items()}
         )
 
 

@@ -65,7 +65,8 @@ class Arena:
         self._numbers = itertools.count(1)
         with Stores(folder / "tenant") as tenant:
             tenant.contexts.set("secret", self.secrets.tenant, "tenant", _AT)
-        self.controller = open_controller(Settings(state=folder / "state", image=image))
+        idle = int(os.environ.get("HOSTILE_IDLE", "0"))
+        self.controller = open_controller(Settings(state=folder / "state", image=image), idle=idle)
         self.probe()  # what is opened once is open now
         self._held = (self._volumes(), self._networks())
         self._watched = (Watched(os.getpid(), OURS), WatchedEngine(self.client))

@@ -78,7 +78,14 @@ def attested(view: dict[str, Any], runtime: str, *, nameless: bool = True) -> At
         cell_memory_bytes=2**29,
     )
     standing = Standing(
-        policy=policy, uid=UID, body=body, inspected={}, view=hello.view, in_force=None, nameless=nameless
+        policy=policy,
+        uid=UID,
+        body=body,
+        inspected={},
+        view=hello.view,
+        own=("/package", "/in"),
+        in_force=None,
+        nameless=nameless,
     )
     return attest(standing, FakeEngine().facts(), local=False)
 

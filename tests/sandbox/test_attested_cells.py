@@ -12,6 +12,7 @@ from isolation.model.outcome import Outcome
 from isolation.model.policy import Policy
 from isolation.packaging.policy import load_policy
 from isolation.sandbox import cell
+from isolation.sandbox.cell import Cell
 from isolation.sandbox.cells import Cells
 from isolation.sandbox.engine_counters import EngineGroup
 from isolation.sandbox.groups.make import cpus_for_runs
@@ -137,7 +138,7 @@ def test_a_run_that_ends_is_let_go_first(
     told: list[str] = []
     for kind in (GroupV1, GroupV2, EngineGroup):
         monkeypatch.setattr(kind, "go_first", lambda _: told.append("first"))
-    monkeypatch.setattr(controller.engine, "wait", wrapped(controller.engine.wait, lambda: told.append("wait")))
+    monkeypatch.setattr(Cell, "ended", wrapped(Cell.ended, lambda: told.append("wait")))
 
     assert controller.run(recipe(HARMLESS), policy=Policy(name="test")).succeeded
 

@@ -34,6 +34,7 @@ class Group:
     """A group whose reading is given."""
 
     parent: str | None = None
+    holds = False
 
     def __init__(self, source: str = "cgroup v2") -> None:
         self.source = source
@@ -43,6 +44,9 @@ class Group:
     def cell_memory_bytes(self, limits: Limits) -> int:
         """Return the policy's."""
         return limits.memory_bytes
+
+    def limit(self, limits: Limits) -> None:
+        """Ignore them."""
 
     def watch(self, container_id: str) -> None:
         """Ignore it."""

@@ -92,7 +92,7 @@ def attest(cell: Standing, engine: EngineFacts, *, local: bool, proc: Path = Pat
 
 
 def _from_outside(cell: Standing, expected: Expected) -> Mapping[str, str]:
-    """What has changed since its runner looked is seen from outside alone."""
+    """Return what the host must see; what changed since the runner looked is seen from outside alone."""
     return expected.host if cell.idle is None else {**expected.host, "names of the host": "none"}
 
 

@@ -132,14 +132,11 @@ class GroupV1:
             remove(home / self._cell)
 
     def _limit(self, limits: Limits) -> None:
-        names = [_LIMIT, _WITH_SWAP]
         before = number(self._folders["memory"] / _WITH_SWAP)
-        if before is None:  # a kernel without swap accounting has no swap limit to set
-            names.remove(_WITH_SWAP)
-        elif limits.memory_bytes > before:  # at no moment may the first be above the second
-            names.reverse()
-        for name in names:
-            self._write("memory", name, limits.memory_bytes)
+        raised = before is not None and limits.memory_bytes > before
+        for name in (_WITH_SWAP, _LIMIT) if raised else (_LIMIT, _WITH_SWAP):  # with swap it is never less
+            with contextlib.suppress(FileNotFoundError):  # a kernel without swap accounting has no swap limit to set
+                self._write("memory", name, limits.memory_bytes)
         self._write("pids", "pids.max", limits.pids)
         self._write("cpu", "cpu.cfs_quota_us", quota_us(limits))
 

@@ -3,5 +3,5 @@ Cells that stand ready: started, attested, with nothing in them but our own runn
 
 ::
 
-    demand, pressure ─▶ pool ─make─▶ idle cell ─take─▶ fitted to a policy, a package, a snapshot ─▶ used ─▶ removed, aside
+    demand, pressure ─▶ pool ─make─▶ idle cell ─take─▶ fitted to a policy, a package, a snapshot ─▶ used ─▶ removed
 """

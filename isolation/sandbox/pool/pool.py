@@ -22,6 +22,7 @@ from isolation.sandbox.pool.pressure import read_pressure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from isolation.clock import Clock
     from isolation.sandbox.cell import Cell
@@ -78,6 +79,8 @@ class Pool:
         self._kept: dict[Shape, _Kept] = {}
         self._changed = threading.Condition()
         self._closed = False
+        self._turn = 0
+        self._defect: BaseException | None = None
         self._makers = ThreadPoolExecutor(_WORKERS, "making cells")
         self._removers = ThreadPoolExecutor(_WORKERS, "removing cells")
         self._room = threading.Semaphore(_WAITING_REMOVALS)
@@ -96,7 +99,7 @@ class Pool:
             kept.asked_s.append(now_s)
             kept.last_s = now_s
             found = kept.ready.popleft() if kept.ready else None
-            self._changed.notify_all()
+            self._tell()
         if found is None or found.stands:
             return found
         self.give_back(found)
@@ -109,7 +112,7 @@ class Pool:
             kept = self._kept.setdefault(shape, _Kept())
             kept.asked_s.extend([now_s] * count)
             kept.last_s = now_s
-            self._changed.notify_all()
+            self._tell()
 
     def wait(self, shape: Shape, count: int, timeout_s: float) -> bool:
         """Wait until so many of a shape stand ready; False if they do not in time."""
@@ -120,16 +123,16 @@ class Pool:
         """Have a cell removed beside; waits where too many are to be removed already."""
         self._room.acquire()
         try:
-            self._removers.submit(self._remove, cell)
+            self._removers.submit(self._remove, cell).add_done_callback(self._note)
         except BaseException:
             self._room.release()
             raise
 
     def close(self) -> None:
-        """Remove every idle cell, and wait for all that is under way."""
+        """Remove every idle cell, and wait for all that is under way; raises what went wrong unforeseen meanwhile."""
         with self._changed:
             self._closed = True
-            self._changed.notify_all()
+            self._tell()
         self._steward.join()
         self._makers.shutdown()
         with self._changed:
@@ -138,6 +141,15 @@ class Pool:
         for cell in left:
             self.give_back(cell)
         self._removers.shutdown()
+        if self._defect is not None:
+            raise self._defect
+
+    def _note(self, done: Future[None]) -> None:
+        self._defect = self._defect or done.exception()
+
+    def _tell(self) -> None:
+        self._turn += 1
+        self._changed.notify_all()
 
     def _remove(self, cell: Cell) -> None:
         try:
@@ -152,15 +164,19 @@ class Pool:
             with self._changed:
                 if self._closed:
                     return
+                seen = self._turn
                 wanted, spare = self._plan(pressure)
                 for shape in wanted:
                     self._kept[shape].making += 1
-                    self._makers.submit(self._make_one, shape)
+                    self._makers.submit(self._make_one, shape).add_done_callback(self._note)
             for cell in spare:
                 self.give_back(cell)
-            with self._changed:
-                if not self._closed and not (wanted or spare):
-                    self._changed.wait(self._patience_s())
+            if not wanted and not spare:
+                self._await_change(seen)
+
+    def _await_change(self, seen: int) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._turn != seen, self._patience_s())
 
     def _patience_s(self) -> float:
         since = [kept.lacks_since_s for kept in self._kept.values() if kept.lacks_since_s is not None]
@@ -218,4 +234,4 @@ class Pool:
                     kept.making -= 1
                     if made is not None:
                         kept.ready.append(made)
-                self._changed.notify_all()
+                self._tell()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from isolation.model.determinism import Determinism
 from isolation.model.policy import Limits, Policy, Runtime
 from isolation.sandbox.hardening import environment
 from isolation.sandbox.runtimes import GVISOR
+
+if TYPE_CHECKING:
+    from isolation.model.determinism import Determinism
 
 _IDLE = {"cpus": 1.0, "memory": "64MiB", "tmp": "1MiB", "tmp_inodes": 64}
 """What our own runner needs to come up, and no more."""
