@@ -148,14 +148,15 @@ class Cell:
             raise EngineError(f"an idle cell is not confined as its shape asks: {objection or 'it is gone'}")
         self._idle = attestation
 
-    def fit(self, policy: Policy, *, package: Path, layer: Path | None) -> None:
+    def fit(self, name: str, policy: Policy, *, package: Path, layer: Path | None) -> None:
         """
-        Turn an idle cell into one for this run: its limits, and the folders that it may see. Raises EngineError.
+        Turn an idle cell into the one of that name: its limits, and the folders that it may see. Raises EngineError.
 
         Nothing of the run is in it before; ``put`` and ``attest`` come next, as with one that was made for it.
         """
         first = self._first
         assert first is not None, "not settled"  # noqa: S101 - only a settled cell is idle
+        self._leases.assign(self.uid, self.name, name)
         self.most_tasks = limits_on_host(policy).pids
         self._limit(policy)
         mounts = targets(self._lay_out(policy, package, layer))
@@ -285,7 +286,7 @@ def idle_name() -> str:
 
 def idle_labels() -> dict[str, str]:
     """Return the labels of an idle cell: its owner is told, its run is not known."""
-    return {LABEL: "", OWNER_LABEL: this_process().text()}
+    return {LABEL: "pool", OWNER_LABEL: this_process().text()}
 
 
 def run_of(cell: str) -> str:

@@ -136,7 +136,7 @@ class Cells:
             idle = self._take_idle(policy, image_id, watch)
             if idle is not None:
                 with self._undone(idle), watch.phase("claim"):
-                    idle.fit(policy, package=package, layer=layer)
+                    idle.fit(name, policy, package=package, layer=layer)
                 return idle
         cell = self._cell(name)
         with self._undone(cell):

@@ -31,11 +31,16 @@ def leases_folder() -> Path:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lease:
-    """A uid that is taken. ``owner`` None: the file was damaged, so nobody can say whose it is."""
+    """
+    A uid that is taken. ``owner`` None: the file was damaged, so nobody can say whose it is.
+
+    ``claimed_as`` is what a cell that stood ready would be called had it been made for its run; else empty.
+    """
 
     uid: int
     cell: str
     owner: Owner | None
+    claimed_as: str = ""
 
 
 class Leases:
@@ -66,6 +71,16 @@ class Leases:
         except OSError as error:
             raise EngineError(f"no uid can be leased in {self._folder}: {error.strerror}", hint=hint) from error
         raise EngineError(f"no free uid found for a run in {_TRIES} tries", hint=hint)
+
+    def assign(self, uid: int, cell: str, claimed_as: str) -> None:
+        """Write down for which run a cell that stood ready is used now. Raises EngineError."""
+        aside = self._folder / f".{secrets.token_hex(8)}"
+        try:
+            aside.write_text(f"{cell}\n{this_process().text()}\n{claimed_as}\n", encoding="utf-8")
+            aside.rename(self._folder / str(uid))
+        except OSError as error:
+            hint = "`isolation clean` frees stale leases."
+            raise EngineError(f"a lease cannot be written in {self._folder}: {error.strerror}", hint=hint) from error
 
     def release(self, uid: int) -> None:
         """Give a uid back: only after its container is proven gone."""
@@ -98,5 +113,5 @@ class Leases:
     def _held(self) -> Iterator[Lease]:
         for path in sorted(path for path in self._folder.iterdir() if path.name.isdecimal()):
             with contextlib.suppress(FileNotFoundError):
-                cell, _, owner = path.read_text(encoding="utf-8").strip().partition("\n")
-                yield Lease(uid=int(path.name), cell=cell, owner=Owner.read(owner))
+                cell, owner, claimed_as, *_ = [*path.read_text(encoding="utf-8").splitlines(), "", "", ""]
+                yield Lease(uid=int(path.name), cell=cell, owner=Owner.read(owner), claimed_as=claimed_as)

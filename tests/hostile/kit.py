@@ -44,6 +44,7 @@ def run(context, params):
     return {"sum": sum(range(1000)), "written": open("/tmp/x", "w").write("fine")}
 """
 ATTACKS = Path(__file__).parent / "attacks"
+_REMOVED_WITHIN_S = 20.0
 _AT = "2025-01-02T03:04:05.678Z"
 
 
@@ -65,8 +66,8 @@ class Arena:
         self._numbers = itertools.count(1)
         with Stores(folder / "tenant") as tenant:
             tenant.contexts.set("secret", self.secrets.tenant, "tenant", _AT)
-        idle = int(os.environ.get("HOSTILE_IDLE", "0"))
-        self.controller = open_controller(Settings(state=folder / "state", image=image), idle=idle)
+        self.idle = int(os.environ.get("HOSTILE_IDLE", "0"))
+        self.controller = open_controller(Settings(state=folder / "state", image=image), idle=self.idle)
         self.probe()  # what is opened once is open now
         self._held = (self._volumes(), self._networks())
         self._watched = (Watched(os.getpid(), OURS), WatchedEngine(self.client))
@@ -190,6 +191,8 @@ class Arena:
         assert result.run_id == witness.run_id
         self.host.check_facts()
         self._check_secrets(result)
+        if self.controller.cells.pool is not None:  # which removes beside what follows
+            assert self.controller.cells.pool.wait_for_removals(_REMOVED_WITHIN_S), "G4: removals do not come to an end"
         check_gone(witness, self.client)
         assert self._held == (self._volumes(), self._networks()), "G4: a volume or a network"
         self._check_record(result)
@@ -203,8 +206,9 @@ class Arena:
     def close(self) -> None:
         """Hold G1, G2 and G4 against everything, once more and thoroughly."""
         ours = {"label": f"isolation.owner={this_process().text()}"}
-        left = self.client.containers(all=True, filters=ours)
+        left = [] if self.idle else self.client.containers(all=True, filters=ours)
         self.controller.close()
+        left += self.client.containers(all=True, filters=ours)
         self.client.close()
         assert left == [], "G4: a container"
         self.host.check_content()

@@ -59,26 +59,31 @@ class Witness:
         cell = cell_name(self.run_id, self._attempt)
         if cell in self.cells:
             return
-        self.cells.add(cell)
-        self.uids |= {lease.uid for lease in Leases(leases_folder()).held() if lease.cell == cell}
+        ours = [lease for lease in Leases(leases_folder()).held() if cell in {lease.cell, lease.claimed_as}]
+        self.uids |= {lease.uid for lease in ours}
         try:
-            self.bodies.append(self._client.inspect_container(cell))
+            self.bodies += [self._client.inspect_container(lease.cell) for lease in ours]
+            self.cells |= {cell, *(lease.cell for lease in ours)}
         except NotFound:  # it is gone already
-            self.cells.discard(cell)
+            return
 
 
 def check_gone(witness: Witness, client: docker.APIClient) -> None:
     """Assert that nothing of the run is left on the host."""
     run_id = witness.run_id
     assert client.containers(all=True, filters={"label": f"isolation.run={run_id}"}) == [], "G4: a container"
-    assert [lease for lease in Leases(leases_folder()).held() if run_of(lease.cell) == run_id] == [], "G4: a uid lease"
-    assert [cell for cell in leftover_groups() if run_of(cell) == run_id] == [], "G4: a cgroup"
+    ids = {body["Id"] for body in witness.bodies}
+    there = {container["Id"] for container in client.containers(all=True)}
+    assert ids & there == set(), "G4: a container"
+    held = [run_of(name) for lease in Leases(leases_folder()).held() for name in (lease.cell, lease.claimed_as)]
+    assert run_id not in held, "G4: a uid lease"
+    groups = leftover_groups()
+    assert [cell for cell in groups if run_of(cell) == run_id or cell in witness.cells] == [], "G4: a cgroup"
     # os.walk, unlike a glob, does not mind that others' groups vanish under it.
-    folders = [folder for folder, _, _ in os.walk(_CGROUPS) if run_id in folder]
+    folders = [folder for folder, _, _ in os.walk(_CGROUPS) if run_id in folder or ids & {*folder.split("/")}]
     assert folders == [], "G4: a folder of a cgroup"
     stages = [stage for uid in witness.uids if (stage := Leases(leases_folder()).stages / str(uid)).exists()]
     assert stages == [], "G4: the folders laid out for a cell"
-    ids = {body["Id"] for body in witness.bodies}
     assert [*_processes(run_id, ids, witness.uids)] == [], "G4: a process"
     mounted = {line.split()[4] for line in (_PROC / "self/mountinfo").read_text().splitlines()}
     for body in witness.bodies:

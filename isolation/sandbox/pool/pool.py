@@ -80,6 +80,7 @@ class Pool:
         self._changed = threading.Condition()
         self._closed = False
         self._turn = 0
+        self._leaving = 0
         self._defect: BaseException | None = None
         self._makers = ThreadPoolExecutor(_WORKERS, "making cells")
         self._removers = ThreadPoolExecutor(_WORKERS, "removing cells")
@@ -122,11 +123,18 @@ class Pool:
     def give_back(self, cell: Cell) -> None:
         """Have a cell removed beside; waits where too many are to be removed already."""
         self._room.acquire()
+        with self._changed:
+            self._leaving += 1
         try:
             self._removers.submit(self._remove, cell).add_done_callback(self._note)
         except BaseException:
             self._room.release()
             raise
+
+    def wait_for_removals(self, timeout_s: float) -> bool:
+        """Wait until all that was given back so far is removed; False if it is not in time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._leaving == 0, timeout_s)
 
     def close(self) -> None:
         """Remove every idle cell, and wait for all that is under way; raises what went wrong unforeseen meanwhile."""
@@ -156,6 +164,9 @@ class Pool:
             self._destroy(cell)
         finally:
             self._room.release()
+            with self._changed:
+                self._leaving -= 1
+                self._tell()
 
     def _keep(self) -> None:
         """Make what is missing and remove what is too much, until the end."""
