@@ -35,7 +35,8 @@ def attestation_line(attestation: Attestation) -> str:
     """Say in one line how an attestation came out."""
     counts = [(verdict, len(attestation.having(verdict))) for verdict in ("mismatch", "unverified", "held")]
     said = ", ".join(f"{count} {_NAMES[verdict]}" for verdict, count in counts if count)
-    return f"{len(attestation.facts)} facts under {escape(attestation.runtime)}: {said}"
+    stood = ", in a cell that stood ready" if attestation.cell == "warm" else ""
+    return f"{len(attestation.facts)} facts under {escape(attestation.runtime)}{stood}: {said}"
 
 
 def _facts(attestation: Attestation, paint: Paint) -> list[str]:
