@@ -4,12 +4,11 @@ The whole way of the data, in order, in one place.
     recipe ─load─▶ ─pack─▶ package        policy ─check─▶        context ─freeze─▶ snapshot
       ─claim─▶ cell ─deliver─▶ listen ─collect─▶ evidence ─judge─▶ outcome ─retry?─▶ … ─merge and record─▶ result
 
-Up to the package it goes here; ``execution`` takes it on, at once or from the queue.
+Up to the package it goes here; ``prepared`` and ``execution`` take it on, at once, again and again or from the queue.
 """
 
 from __future__ import annotations
 
-import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
@@ -30,20 +29,21 @@ from isolation.model.evidence import Evidence
 from isolation.model.outcome import Outcome
 from isolation.model.run import StepError
 from isolation.order import Wanted, afresh, recorded
+from isolation.prepared import Prepared, teller
 from isolation.rules.entitlement import secrets_of
 from isolation.rules.retry import widest
 from isolation.stopwatch import Stopwatch
-from isolation.submission import new_run_id
 from isolation.vault import Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    import threading
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pydantic import JsonValue
 
     from isolation.clock import Clock
-    from isolation.model.event import Event, Watcher
+    from isolation.model.event import Watcher
     from isolation.model.policy import Policy
     from isolation.model.recipe import Recipe
     from isolation.model.run import Result
@@ -106,6 +106,28 @@ class Controller:
         that is possible. Without ``merges``, what it would change is recorded, and goes nowhere.
         """
         watch = Stopwatch(self.clock)
+        with watch.phase("pack"):
+            prepared = self.prepare(
+                recipe, policy=policy, context=context, only=only, skip=skip, paths=paths, merges=merges
+            )
+        return prepared.run(watcher=watcher, cancel=cancel, watch=watch)
+
+    def prepare(
+        self,
+        recipe: Path | str,
+        *,
+        policy: Policy | str | None = None,
+        context: Mapping[str, JsonValue] | None = None,
+        only: Sequence[str] = (),
+        skip: Sequence[str] = (),
+        paths: Sequence[Path] = (),
+        merges: bool = True,
+    ) -> Prepared:
+        """
+        Load, check and pack a recipe, to be run as often as wanted; all is as for ``run``.
+
+        ``context`` holds the values of all its runs, unless they are given others. Raises IsolationError.
+        """
         wanted = Wanted(
             recipe=recipe,
             policy=policy or self._default_policy,
@@ -115,10 +137,9 @@ class Controller:
             paths=[*paths, *self._paths],
         )
         checked: list[tuple[Mapping[str, Secret], str]] = []
-        with watch.phase("pack"):
-            order = wanted.order(self.stores, lambda recipe, policy: checked.append(self._check(recipe, policy)))
+        order = wanted.order(self.stores, lambda recipe, policy: checked.append(self._check(recipe, policy)))
         ((secrets, image_id),) = checked
-        return self._execute(replace(order, image_id=image_id, merges=merges), secrets, watch, watcher, cancel)
+        return Prepared(self._means(self.stores), replace(order, image_id=image_id, merges=merges), secrets)
 
     def rerun(
         self,
@@ -138,7 +159,8 @@ class Controller:
         with watch.phase("pack"):
             order, secrets = self._recorded(run)
         order = afresh(order) if fresh_context else replace(order, replay_of="")
-        return self._execute(order, secrets, watch, watcher, cancel)
+        again = Prepared(self._means(self.stores), order, secrets)
+        return again.run(watcher=watcher, cancel=cancel, watch=watch)
 
     def replay(
         self,
@@ -158,7 +180,8 @@ class Controller:
             order, secrets = self._recorded(run)
             again = self.stores.ledger.get(run).run_id
             order = replace(order, policy=policy or order.policy, replay_of=again)
-        return self._execute(order, secrets, watch, watcher, cancel)
+        replaying = Prepared(self._means(self.stores), order, secrets)
+        return replaying.run(watcher=watcher, cancel=cancel, watch=watch)
 
     def carry_on(
         self,
@@ -193,7 +216,7 @@ class Controller:
             taken,
             secrets=secrets,
             watch=Stopwatch(self.clock),
-            tell=_teller(watcher),
+            tell=teller(watcher),
         )
         if isinstance(able, Hindrance):
             return execution.end_without_a_cell(able)
@@ -265,32 +288,6 @@ class Controller:
     def _means(self, stores: Stores) -> Means:
         return Means(stores=stores, engine=self.engine, cells=self.cells, clock=self.clock, keeper=self._keeper)
 
-    def _execute(
-        self,
-        order: Order,
-        secrets: Mapping[str, Secret],
-        watch: Stopwatch,
-        watcher: Watcher | None,
-        cancel: threading.Event | None,
-    ) -> Result:
-        """Give the order an id, and take it through its attempts to a recorded end."""
-        taken = Taken(new_run_id(self.clock), cancel=cancel or threading.Event())
-        with self._keeper.watching(taken.run_id, taken.cancel):
-            try:
-                execution = Execution(
-                    self._means(self.stores), order, taken, secrets=secrets, watch=watch, tell=_teller(watcher)
-                )
-                return execution.to_its_end()
-            except BaseException as error:
-                if taken.epoch or isinstance(error, DatabaseLostError):  # which may have kept that the run began
-                    ledger, cause = self.stores.ledger, f"error:{type(error).__name__}"
-                    self._keeper.give_up(lambda at: ledger.abandon(taken.run_id, at, cause))
-                raise
-
 
 def _said(error: Exception) -> str:
     return f"{error.sentence} {error.hint}".strip() if isinstance(error, IsolationError) else str(error)
-
-
-def _teller(watcher: Watcher | None) -> Callable[[Event], None]:
-    return watcher.on_event if watcher else lambda _: None

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from isolation.order import Order
     from isolation.sandbox.cells import Cells
     from isolation.sandbox.engine import Engine as ContainerEngine
+    from isolation.storage.keys import Key
     from isolation.storage.moves import Settling
     from isolation.stores import Stores
 
@@ -66,13 +67,15 @@ class Taken:
     """
     A run as whoever carries it out holds it: by its epoch.
 
-    ``epoch`` 0: it is not recorded yet. ``queued``: it came from the queue, where it waits for its next attempt.
+    ``epoch`` 0: it is not recorded yet, and will be with its ``key``, if it has one. ``queued``: it came from the
+    queue, where it waits for its next attempt.
     ``released``: its attempt is stopped for our sake, not for its own, and another may make it again.
     """
 
     run_id: str
     _: KW_ONLY
     epoch: int = 0
+    key: Key | None = None
     queued: bool = False
     attempts: list[Attempt] = field(default_factory=list)
     cancel: threading.Event
@@ -186,7 +189,7 @@ class Execution:
                 reads = self._laid.recipe.context.reads, self._laid.policy.context.reads
                 self._snapshot = _patiently(lambda: self._stores.contexts.freeze(*reads, self._wanted.inputs))
             wanted = replace(self._wanted, snapshot=self._snapshot)
-            before, (digests, _) = self._digests, wanted.record(self._stores)
+            before, (digests, inputs_digest) = self._digests, wanted.record(self._stores)
             self._digests = digests
             if self._taken.epoch == 0:
                 self._taken.epoch = self._stores.ledger.start(
@@ -195,6 +198,8 @@ class Execution:
                     self._laid.policy.name,
                     digests,
                     timestamp(self._clock.now()),
+                    inputs_digest=inputs_digest,
+                    key=self._taken.key,
                     replay_of=wanted.replay_of,
                 )
             elif self._taken.queued and before is None:

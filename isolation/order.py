@@ -76,7 +76,7 @@ class Wanted:
         policy = self.policy if isinstance(self.policy, Policy) else load_policy(self.policy)
         loaded = load_recipe(Path(self.recipe))
         chosen = select(loaded.recipe, self.only, self.skip)
-        _check_inputs(self.context, chosen, policy)
+        check_inputs(self.context, chosen, policy)
         check(chosen, policy)
         package = pack(loaded, recipe=chosen, paths=self.paths, blobs=stores.blobs, layers=Layers(stores.layers))
         return Order(package=package, policy=policy, inputs=self.context)
@@ -101,7 +101,8 @@ def afresh(order: Order) -> Order:
     return replace(order, snapshot=None, replay_of="")
 
 
-def _check_inputs(inputs: Mapping[str, JsonValue], recipe: Recipe, policy: Policy) -> None:
+def check_inputs(inputs: Mapping[str, JsonValue], recipe: Recipe, policy: Policy) -> None:
+    """Raise ContextError for values for one run only that cannot be kept, or that the recipe may not read."""
     for key, value in inputs.items():
         check_entry(key, value)
         if not allows(key, recipe.context.reads, policy.context.reads):

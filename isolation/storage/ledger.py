@@ -15,6 +15,7 @@ from isolation.model.run import Attempt, Digests, Result, RunState, RunSummary, 
 from isolation.settings import DEFAULT_NAMESPACE
 from isolation.state.schema import runs
 from isolation.storage.endings import cancelled, digests_of, ended, past_attempts, requeue, summary_columns
+from isolation.storage.keys import Holder, Key, hand_over, holder
 from isolation.storage.moves import Settling, check_running, finish, move
 from isolation.storage.presence import Presence
 
@@ -59,11 +60,19 @@ class Ledger:
         digests: Digests,
         started_at: str,
         *,
+        inputs_digest: str | None = None,
+        key: Key | None = None,
         replay_of: str = "",
     ) -> int:
-        """Record that this process begins a run, past the queue; returns the epoch by which it may finish it."""
+        """
+        Record that this process begins a run, past the queue; returns the epoch by which it may finish it.
+
+        IdempotencyError where another run has the key.
+        """
         with self._database.writing() as connection:
             self._presence.enter(connection, started_at)
+            if key is not None:
+                hand_over(connection, self._namespace, key)
             connection.execute(
                 insert(runs).values(
                     **self._new(run_id, recipe, policy_name, digests, started_at),
@@ -74,6 +83,8 @@ class Ledger:
                     started_at=started_at,
                     begun_at=started_at,
                     begun=1,
+                    inputs_digest=inputs_digest,
+                    idempotency_key=key.text if key else None,
                     replay_of=replay_of,
                 )
             )
@@ -109,6 +120,18 @@ class Ledger:
             yield settling
             if not settling._settled:  # noqa: SLF001  (ours)
                 connection.rollback()
+
+    def under(self, key: str, digests: Digests, inputs_digest: str) -> Holder | None:
+        """Return who has a key; None if nobody has. IdempotencyError where that run is made of something else."""
+        with self._database.reading() as connection:
+            return holder(connection, self._namespace, key, digests, inputs_digest)
+
+    def newest_key(self, beginning: str) -> str | None:
+        """Return the key, of those that begin so, whose run began last; None if there is none."""
+        begins_so = runs.c.idempotency_key.between(beginning, beginning + _AFTER_ANY_CHARACTER)
+        with self._database.reading() as connection:
+            query = select(runs.c.idempotency_key).where(self._here(), begins_so)
+            return connection.scalar(query.order_by(runs.c.number.desc()).limit(1))
 
     def abandon(self, run_id: str, at: str, cause: str = "controller:died", epoch: int | None = None) -> None:
         """Record that nobody runs this run any more; RunEndedError if it was ended before, or is another's by now."""

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, func, insert, or_, select, update
 
-from isolation.errors import IdempotencyError, QueueFullError
+from isolation.errors import QueueFullError
 from isolation.settings import DEFAULT_NAMESPACE
 from isolation.state.schema import namespaces, runs
+from isolation.storage.keys import holder
 from isolation.storage.moves import move
 from isolation.storage.presence import Presence
 
@@ -124,17 +125,8 @@ class Queue:
     def _known(self, connection: Connection, wanted: Submission) -> str | None:
         if wanted.key is None:
             return None
-        same = (runs.c.namespace == self._namespace) & (runs.c.idempotency_key == wanted.key)
-        columns = (runs.c.run_id, runs.c.package_digest, runs.c.policy_digest, runs.c.inputs_digest)
-        row = connection.execute(select(*columns).where(same)).one_or_none()
-        if row is None:
-            return None
-        if (*row[1:],) != (wanted.digests.package, wanted.digests.policy, wanted.inputs_digest):
-            raise IdempotencyError(
-                f"the key {wanted.key!r} was given to another run, {row.run_id}, whose recipe, policy or values differ",
-                hint="Choose a new key for what is new.",
-            )
-        return str(row.run_id)
+        known = holder(connection, self._namespace, wanted.key, wanted.digests, wanted.inputs_digest)
+        return None if known is None else known.run_id
 
     def _row(self, wanted: Submission, at: str) -> dict[str, object]:
         return {

@@ -1,0 +1,78 @@
+"""A recipe that is loaded, checked and packed, to be run once or many times: what comes before a run, done once."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from isolation.errors import DatabaseLostError
+from isolation.execution import Execution, Taken
+from isolation.order import check_inputs
+from isolation.stopwatch import Stopwatch
+from isolation.submission import new_run_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pydantic import JsonValue
+
+    from isolation.execution import Means
+    from isolation.model.event import Event, Watcher
+    from isolation.model.run import Result
+    from isolation.model.secret import Secret
+    from isolation.order import Order
+    from isolation.storage.keys import Key
+
+
+class Prepared:
+    """
+    What ``Controller.prepare`` makes. Safe to use from several threads, as long as its controller is open.
+
+    It holds what it was made of, whatever becomes of the recipe's folder, the image's name or the secrets' file.
+    """
+
+    def __init__(self, means: Means, order: Order, secrets: Mapping[str, Secret]) -> None:
+        self.order = order
+        self._means = means
+        self._secrets = secrets
+
+    def check(self, context: Mapping[str, JsonValue]) -> None:
+        """Raise ContextError for values that a run of this cannot be given."""
+        check_inputs(context, self.order.package.recipe, self.order.policy)
+
+    def run(
+        self,
+        context: Mapping[str, JsonValue] | None = None,
+        *,
+        watcher: Watcher | None = None,
+        cancel: threading.Event | None = None,
+        key: Key | None = None,
+        watch: Stopwatch | None = None,
+    ) -> Result:
+        """
+        Run it, and return how it ended, as ``Controller.run`` does.
+
+        ``context`` holds values for this run only, over those that it was prepared with. ``key`` is kept with the run:
+        no other has the same. ``watch`` knows already what came before the run.
+        """
+        order = self.order
+        if context:
+            self.check(context)
+            order = replace(order, inputs={**order.inputs, **context})
+        means, taken = self._means, Taken(new_run_id(self._means.clock), key=key, cancel=cancel or threading.Event())
+        watch = watch or Stopwatch(means.clock)
+        with means.keeper.watching(taken.run_id, taken.cancel):
+            try:
+                execution = Execution(means, order, taken, secrets=self._secrets, watch=watch, tell=teller(watcher))
+                return execution.to_its_end()
+            except BaseException as error:
+                if taken.epoch or isinstance(error, DatabaseLostError):  # which may have kept that the run began
+                    ledger, cause = means.stores.ledger, f"error:{type(error).__name__}"
+                    means.keeper.give_up(lambda at: ledger.abandon(taken.run_id, at, cause))
+                raise
+
+
+def teller(watcher: Watcher | None) -> Callable[[Event], None]:
+    """Return what tells an event to whoever watches."""
+    return watcher.on_event if watcher else lambda _: None

@@ -1,0 +1,62 @@
+"""Keys that somebody gives to runs, so that he who asks twice for the same gets one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select, update
+
+from isolation.errors import IdempotencyError
+from isolation.model.outcome import Outcome
+from isolation.state.schema import runs
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from isolation.model.run import Digests, RunState
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Key:
+    """A key for a run that begins; ``instead_of`` is the run that had it and has ended, empty if there was none."""
+
+    text: str
+    instead_of: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Holder:
+    """The run that has a key; ``outcome`` is None until it ended, and when its controller died."""
+
+    run_id: str
+    state: RunState
+    outcome: Outcome | None
+
+
+def holder(connection: Connection, namespace: str, key: str, digests: Digests, inputs_digest: str) -> Holder | None:
+    """Return the run that has a key, or None; IdempotencyError where it is made of something else."""
+    same = (runs.c.namespace == namespace) & (runs.c.idempotency_key == key)
+    columns = (runs.c.run_id, runs.c.state, runs.c.outcome, runs.c.package_digest, runs.c.policy_digest)
+    row = connection.execute(select(*columns, runs.c.inputs_digest).where(same)).one_or_none()
+    if row is None:
+        return None
+    if (*row[3:],) != (digests.package, digests.policy, inputs_digest):
+        raise IdempotencyError(
+            f"the key {key!r} was given to another run, {row.run_id}, whose recipe, policy or values differ",
+            hint="Choose a new key for what is new.",
+        )
+    outcome = None if row.outcome is None else Outcome(row.outcome)
+    return Holder(run_id=row.run_id, state=row.state, outcome=outcome)
+
+
+def hand_over(connection: Connection, namespace: str, key: Key) -> None:
+    """Take the key from the ended run that had it; IdempotencyError where any other has it. The caller writes alone."""
+    here = (runs.c.namespace == namespace) & (runs.c.idempotency_key == key.text)
+    ended = runs.c.state.in_(("finished", "abandoned"))
+    connection.execute(update(runs).where(here, ended, runs.c.run_id == key.instead_of).values(idempotency_key=None))
+    other = connection.scalar(select(runs.c.run_id).where(here))
+    if other is not None:
+        raise IdempotencyError(
+            f"the run {other} has the key {key.text!r} by now", hint="Somebody else began the same meanwhile."
+        )
