@@ -6,8 +6,8 @@ Run recipes that nobody has to trust: isolated, measured, merged as one transact
     >>> result.outcome, result.changes.set["quickstart.rows"]   # doctest: +SKIP
     (<Outcome.SUCCEEDED: 'succeeded'>, 12)
 
-``run`` opens a controller for one run; keep a ``Controller`` (from ``open_controller``) for more. ``submit``, ``wait``
-and ``cancel`` are for runs that a worker carries out.
+``run`` opens a controller for one run; keep a ``Controller`` (from ``open_controller``) for more. ``batch`` runs one
+recipe on many inputs. ``submit``, ``wait`` and ``cancel`` are for runs that a worker carries out.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from isolation.api import cancel, open_controller, run, submit, wait
+    from isolation.api import batch, cancel, open_controller, run, submit, wait
     from isolation.controller import Controller
     from isolation.errors import IsolationError
-    from isolation.model.event import Watcher
     from isolation.model.outcome import Outcome
     from isolation.model.policy import Policy
     from isolation.model.run import Result
@@ -31,7 +30,7 @@ __all__ = [
     "Outcome",
     "Policy",
     "Result",
-    "Watcher",
+    "batch",
     "cancel",
     "load_policy",
     "open_controller",
@@ -46,7 +45,7 @@ _HOMES = {
     "Outcome": "isolation.model.outcome",
     "Policy": "isolation.model.policy",
     "Result": "isolation.model.run",
-    "Watcher": "isolation.model.event",
+    "batch": "isolation.api",
     "cancel": "isolation.api",
     "load_policy": "isolation.packaging.policy",
     "open_controller": "isolation.api",

@@ -11,10 +11,11 @@ from isolation.settings import load_settings
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pydantic import JsonValue
 
+    from isolation.batches import Done
     from isolation.controller import Controller
     from isolation.model.event import Watcher
     from isolation.model.policy import Policy
@@ -77,6 +78,44 @@ def run(
     with open_controller(state=state, engine=engine, secrets=secrets) as controller:
         return controller.run(
             Path(recipe), policy=policy, context=context, only=only, skip=skip, watcher=watcher, cancel=cancel
+        )
+
+
+def batch(
+    recipe: Path | str,
+    inputs: Iterable[Mapping[str, JsonValue]] | Path | str,
+    *,
+    policy: Policy | str | None = None,
+    context: Mapping[str, JsonValue] | None = None,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    workers: int | None = None,
+    ordered: bool = True,
+    key: str | None = None,
+    retry_failed: bool = False,
+    state: Path | str | None = None,
+    engine: str | None = None,
+    secrets: Mapping[str, str] | Path | str | None = None,
+) -> Iterator[Done]:
+    """
+    Run one recipe on many inputs, ``workers`` at once, and give what became of each: its ``number`` and ``result``.
+
+    ``inputs`` are context values for each run alone, or a file with one JSON object a line. Who gives the same again
+    with the same ``key`` goes on where it ended; ``retry_failed`` runs again what did not succeed. The rest is as for
+    ``run``. Nothing runs before the first result is asked for; to leave the loop cancels what is under way.
+    """
+    with open_controller(state=state, engine=engine, secrets=secrets) as controller:
+        yield from controller.batch(
+            Path(recipe),
+            inputs,
+            policy=policy,
+            context=context,
+            only=only,
+            skip=skip,
+            workers=workers,
+            ordered=ordered,
+            key=key,
+            retry_failed=retry_failed,
         )
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
+from isolation.batches import Batch
 from isolation.clock import timestamp
 from isolation.errors import (
     DatabaseLostError,
@@ -24,6 +25,7 @@ from isolation.errors import (
     UnenforceableError,
 )
 from isolation.execution import Execution, Hindrance, Means, Taken
+from isolation.inputs import inputs_of
 from isolation.keeper import Keeper
 from isolation.model.evidence import Evidence
 from isolation.model.outcome import Outcome
@@ -37,7 +39,7 @@ from isolation.vault import Vault
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pydantic import JsonValue
@@ -140,6 +142,32 @@ class Controller:
         order = wanted.order(self.stores, lambda recipe, policy: checked.append(self._check(recipe, policy)))
         ((secrets, image_id),) = checked
         return Prepared(self._means(self.stores), replace(order, image_id=image_id, merges=merges), secrets)
+
+    def batch(
+        self,
+        recipe: Path | str,
+        inputs: Iterable[Mapping[str, JsonValue]] | Path | str,
+        *,
+        policy: Policy | str | None = None,
+        context: Mapping[str, JsonValue] | None = None,
+        only: Sequence[str] = (),
+        skip: Sequence[str] = (),
+        paths: Sequence[Path] = (),
+        workers: int | None = None,
+        ordered: bool = True,
+        key: str | None = None,
+        retry_failed: bool = False,
+    ) -> Batch:
+        """
+        Prepare a recipe to be run on many inputs; nothing runs before somebody iterates over the batch.
+
+        ``inputs`` are context values for each run alone, over ``context``; or a file with one JSON object a line, ``-``
+        for standard input. ``workers`` run at once, as many as there are CPUs unless said otherwise. The rest is as for
+        ``Batch`` and ``prepare``.
+        """
+        given = inputs_of(inputs)
+        prepared = self.prepare(recipe, policy=policy, context=context, only=only, skip=skip, paths=paths)
+        return Batch(prepared, given, key=key, workers=workers, ordered=ordered, retry_failed=retry_failed)
 
     def rerun(
         self,

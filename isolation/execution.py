@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from isolation.keeper import Keeper
     from isolation.model.event import Event
     from isolation.model.evidence import Evidence
+    from isolation.model.key import Key
     from isolation.model.run import Digests, Engine
     from isolation.model.secret import Secret
     from isolation.model.snapshot import Snapshot
     from isolation.order import Order
     from isolation.sandbox.cells import Cells
     from isolation.sandbox.engine import Engine as ContainerEngine
-    from isolation.storage.keys import Key
     from isolation.storage.moves import Settling
     from isolation.stores import Stores
 

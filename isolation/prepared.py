@@ -6,8 +6,11 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from isolation.errors import DatabaseLostError
+from isolation.clock import timestamp
+from isolation.errors import DatabaseLostError, EngineError, EngineUnreachableError
 from isolation.execution import Execution, Taken
+from isolation.model.package import canonical, digest_of
+from isolation.model.run import Digests
 from isolation.order import check_inputs
 from isolation.stopwatch import Stopwatch
 from isolation.submission import new_run_id
@@ -17,12 +20,13 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
+    from isolation.clock import Clock
     from isolation.execution import Means
     from isolation.model.event import Event, Watcher
+    from isolation.model.key import Holder, Key
     from isolation.model.run import Result
     from isolation.model.secret import Secret
     from isolation.order import Order
-    from isolation.storage.keys import Key
 
 
 class Prepared:
@@ -33,13 +37,13 @@ class Prepared:
     """
 
     def __init__(self, means: Means, order: Order, secrets: Mapping[str, Secret]) -> None:
-        self.order = order
+        self._order = order
         self._means = means
         self._secrets = secrets
 
     def check(self, context: Mapping[str, JsonValue]) -> None:
         """Raise ContextError for values that a run of this cannot be given."""
-        check_inputs(context, self.order.package.recipe, self.order.policy)
+        check_inputs(context, self._order.package.recipe, self._order.policy)
 
     def run(
         self,
@@ -56,12 +60,12 @@ class Prepared:
         ``context`` holds values for this run only, over those that it was prepared with. ``key`` is kept with the run:
         no other has the same. ``watch`` knows already what came before the run.
         """
-        order = self.order
+        order = self._order
         if context:
             self.check(context)
             order = replace(order, inputs={**order.inputs, **context})
-        means, taken = self._means, Taken(new_run_id(self._means.clock), key=key, cancel=cancel or threading.Event())
-        watch = watch or Stopwatch(means.clock)
+        means, watch = self._means, watch or Stopwatch(self._means.clock)
+        taken = Taken(new_run_id(means.clock), key=key, cancel=cancel or threading.Event())
         with means.keeper.watching(taken.run_id, taken.cancel):
             try:
                 execution = Execution(means, order, taken, secrets=self._secrets, watch=watch, tell=teller(watcher))
@@ -71,6 +75,38 @@ class Prepared:
                     ledger, cause = means.stores.ledger, f"error:{type(error).__name__}"
                     means.keeper.give_up(lambda at: ledger.abandon(taken.run_id, at, cause))
                 raise
+
+    @property
+    def clock(self) -> Clock:
+        """The clock by which its runs are named."""
+        return self._means.clock
+
+    def holder(self, key: str, context: Mapping[str, JsonValue]) -> Holder | None:
+        """Return the run that has a key, or None; IdempotencyError where that was a run of something else."""
+        order = self._order
+        policy = digest_of(order.policy.content())
+        digests = Digests(package=order.package.digest, policy=policy, snapshot="", image="")
+        inputs = digest_of(canonical({**order.inputs, **context}))
+        return self._means.stores.ledger.under(key, digests, inputs)
+
+    def recorded(self, run_id: str) -> Result:
+        """Return the result of a run that has ended."""
+        return self._means.stores.ledger.get(run_id)
+
+    def check_engine(self) -> None:
+        """Raise EngineUnreachableError where the engine is away."""
+        try:
+            self._means.engine.image_id(self._order.image_id)
+        except EngineUnreachableError:
+            raise
+        except EngineError:
+            return
+
+    def bury_the_dead(self) -> None:
+        """Take their runs from processes of this machine that are gone."""
+        presence = self._means.stores.presence
+        for dead in presence.gone():
+            presence.bury(dead, timestamp(self.clock.now()))
 
 
 def teller(watcher: Watcher | None) -> Callable[[Event], None]:

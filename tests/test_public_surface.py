@@ -13,7 +13,7 @@ NAMES = {
     "Outcome",
     "Policy",
     "Result",
-    "Watcher",
+    "batch",
     "cancel",
     "submit",
     "wait",

@@ -1,37 +1,21 @@
-"""Keys that somebody gives to runs, so that he who asks twice for the same gets one run."""
+"""Who has a key, and how it goes from one run to another, in somebody's transaction."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
 
 from isolation.errors import IdempotencyError
+from isolation.model.key import Holder
 from isolation.model.outcome import Outcome
 from isolation.state.schema import runs
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from isolation.model.run import Digests, RunState
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Key:
-    """A key for a run that begins; ``instead_of`` is the run that had it and has ended, empty if there was none."""
-
-    text: str
-    instead_of: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Holder:
-    """The run that has a key; ``outcome`` is None until it ended, and when its controller died."""
-
-    run_id: str
-    state: RunState
-    outcome: Outcome | None
+    from isolation.model.key import Key
+    from isolation.model.run import Digests
 
 
 def holder(connection: Connection, namespace: str, key: str, digests: Digests, inputs_digest: str) -> Holder | None:

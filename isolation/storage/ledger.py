@@ -15,7 +15,7 @@ from isolation.model.run import Attempt, Digests, Result, RunState, RunSummary, 
 from isolation.settings import DEFAULT_NAMESPACE
 from isolation.state.schema import runs
 from isolation.storage.endings import cancelled, digests_of, ended, past_attempts, requeue, summary_columns
-from isolation.storage.keys import Holder, Key, hand_over, holder
+from isolation.storage.keys import hand_over, holder
 from isolation.storage.moves import Settling, check_running, finish, move
 from isolation.storage.presence import Presence
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Row
 
+    from isolation.model.key import Holder, Key
     from isolation.state.database import Database
 
 _NEWEST = ("last", "latest")
