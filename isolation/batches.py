@@ -27,7 +27,7 @@ from isolation.model.outcome import Outcome
 from isolation.submission import new_run_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from isolation.inputs import Context, Inputs
     from isolation.model.key import Holder
@@ -102,6 +102,7 @@ class Batch:
             )
         self.key = key or new_run_id(prepared.clock)
         self.inputs = inputs
+        self.recipe = prepared.recipe
         self.workers = workers or os.cpu_count() or 1
         self._prepared = prepared
         self._goes_on = key is not None
@@ -113,7 +114,7 @@ class Batch:
         self._over = False
         self._cancels: set[threading.Event] = set()
 
-    def __iter__(self) -> Iterator[Done]:
+    def __iter__(self) -> Generator[Done, None, None]:
         self._check_all()
         if self._goes_on:
             self._prepared.bury_the_dead()

@@ -77,6 +77,11 @@ class Prepared:
                 raise
 
     @property
+    def recipe(self) -> str:
+        """The recipe's name."""
+        return self._order.package.recipe.name
+
+    @property
     def clock(self) -> Clock:
         """The clock by which its runs are named."""
         return self._means.clock

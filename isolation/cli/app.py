@@ -9,6 +9,7 @@ from isolation.cli.parser import Parser
 
 _BRINGS = {
     "run": ("run", "rerun"),
+    "batch": ("batch",),
     "runs": ("runs", "show", "logs"),
     "queue": ("submit", "worker", "wait", "cancel"),
     "diff": ("diff", "replay"),

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from isolation.cli.board import Board, Piece
+    from isolation.cli.board import Piece
 
 _REFRESHES_PER_S = 8.0
 
 
-def live_view(board: Board, console: Console | None = None) -> Live:
+class Drawn(Protocol):
+    """What is drawn again and again."""
+
+    def lines(self) -> list[list[Piece]]:
+        """Write it as it is now, from another thread than the one that changes it."""
+
+
+def live_view(board: Drawn, console: Console | None = None) -> Live:
     """Make the view of a board on stderr; stopped, it leaves the terminal as it was, for the summary."""
     # Text, never markup: what a recipe says in square brackets means nothing to us.
     return Live(

@@ -9,6 +9,8 @@ stdout is none          lines                              lines
 ``--json``              lines                              nothing
 ``--quiet``             nothing                            nothing
 ======================  =================================  ============================
+
+A batch has a bar in the place of the list, also with ``--json`` where stdout is no terminal.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
@@ -27,16 +30,19 @@ from isolation.model.event import Event, Retrying, RunStarted, StepEnded
 from isolation.units import format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rich.live import Live
 
+    from isolation.cli.live import Drawn
+    from isolation.cli.tally import Tally
     from isolation.model.event import Watcher
     from isolation.model.policy import Limits
     from isolation.model.run import StepReport
 
 
 _PATIENCE_S = 0.3
+_LINE_EVERY_S = 10.0
 
 
 @contextmanager
@@ -54,7 +60,38 @@ def watching(*, as_json: bool, quiet: bool, limits: Limits | None = None) -> Ite
 
 
 @contextmanager
-def _shown_if_it_lasts(board: Board) -> Iterator[None]:
+def counting(tally: Tally, *, as_json: bool, quiet: bool) -> Iterator[Callable[[], None]]:
+    """Choose who watches a batch; what is given is to be called after each result."""
+    terminal = sys.stderr.isatty()
+    if quiet or (as_json and not terminal):
+        yield lambda: None
+    elif terminal and not (as_json and sys.stdout.isatty()) and os.environ.get("TERM") != "dumb":
+        with _shown_if_it_lasts(tally):
+            yield lambda: None
+    else:
+        yield _Spaced(tally, sys.stderr).tell
+
+
+class _Spaced:
+    """Writes how far a batch is, and not more often than people read it in a log."""
+
+    def __init__(self, tally: Tally, stream: TextIO, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+        self._tally = tally
+        self._stream = stream
+        self._monotonic_s = monotonic_s
+        self._told_s = monotonic_s()
+
+    def tell(self) -> None:
+        """Write a line, if the last is long enough ago."""
+        now_s = self._monotonic_s()
+        if now_s - self._told_s >= _LINE_EVERY_S:
+            self._told_s = now_s
+            self._stream.write(f"{self._tally.line()}\n")
+            self._stream.flush()
+
+
+@contextmanager
+def _shown_if_it_lasts(board: Drawn) -> Iterator[None]:
     """Show the live list of a run that lasts; one that is over at once never waits for rich to be imported."""
     over, lock = threading.Event(), threading.Lock()
     showing: list[Live] = []
