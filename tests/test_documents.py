@@ -95,6 +95,38 @@ def test_every_command_of_a_page_does_what_it_says(page: str, tmp_path: Path, po
 
 
 @pytest.mark.engine
+def test_the_page_on_batches_does_what_it_says(tmp_path: Path) -> None:
+    """Its commands with their exit codes, its inputs are those of the recipe, and its programs run."""
+    page = (ROOT / "docs/batches.md").read_text(encoding="utf-8")
+    (commands,), (shown,) = blocks(page, "bash"), blocks(page, "text")
+    assert shown == (ROOT / "recipes/batch/readings.jsonl").read_text(encoding="utf-8")
+
+    printed = ""
+    for line in commands.splitlines():
+        command, _, code = line.partition("  # exit code ")
+        done = call(command, tmp_path / "state")
+        assert done.returncode == int(code or 0), f"{command}\n{done.stdout}\n{done.stderr}"
+        printed = done.stdout
+    assert printed == "14.0\n"
+
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env=environment(tmp_path / "state"),
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for program in blocks(page, "python")
+    ]
+    assert said == [
+        "".join(f"{n} succeeded {{'celsius.{city}': 10.0}}\n" for n, city in enumerate(("Oslo", "Lisbon", "Graz"), 1)),
+        "{'celsius.Graz': 10.0}\n",
+    ]
+
+
+@pytest.mark.engine
 def test_a_second_demo_does_no_set_up_work(tmp_path: Path) -> None:
     """Set-up stages speak only when they have something to do; whatever was missing, the first call has done."""
     call("scripts/demo", tmp_path)

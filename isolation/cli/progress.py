@@ -69,10 +69,10 @@ def counting(tally: Tally, *, as_json: bool, quiet: bool) -> Iterator[Callable[[
         with _shown_if_it_lasts(tally):
             yield lambda: None
     else:
-        yield _Spaced(tally, sys.stderr).tell
+        yield Spaced(tally, sys.stderr).tell
 
 
-class _Spaced:
+class Spaced:
     """Writes how far a batch is, and not more often than people read it in a log."""
 
     def __init__(self, tally: Tally, stream: TextIO, monotonic_s: Callable[[], float] = time.monotonic) -> None:
