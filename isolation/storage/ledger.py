@@ -129,9 +129,10 @@ class Ledger:
 
     def newest_key(self, beginning: str) -> str | None:
         """Return the key, of those that begin so, whose run began last; None if there is none."""
-        begins_so = runs.c.idempotency_key.between(beginning, beginning + _AFTER_ANY_CHARACTER)
+        key = runs.c.idempotency_key
+        begins_so = (key >= beginning) & (key < beginning + _AFTER_ANY_CHARACTER)
         with self._database.reading() as connection:
-            query = select(runs.c.idempotency_key).where(self._here(), begins_so)
+            query = select(key).where(self._here(), begins_so)
             return connection.scalar(query.order_by(runs.c.number.desc()).limit(1))
 
     def abandon(self, run_id: str, at: str, cause: str = "controller:died", epoch: int | None = None) -> None:
