@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from isolation.context.value import check_entry
 from isolation.errors import ContextError
-from isolation.model.package import canonical
+from isolation.model.package import canonical, digest_of
 from isolation.model.policy import Policy
 from isolation.model.run import Digests
 from isolation.model.snapshot import Snapshot
@@ -50,14 +50,19 @@ class Order:
     merges: bool = True
 
     def record(self, stores: Stores) -> tuple[Digests, str]:
-        """Keep everything by content; returns the digests, and that of the inputs."""
+        """
+        Keep everything by content; returns the digests, and that of the inputs.
+
+        Those are kept by themselves only as long as there is no snapshot, which has them, too.
+        """
+        inputs = canonical(dict(self.inputs))
         digests = Digests(
             package=stores.blobs.put(self.package.manifest()),
             policy=stores.blobs.put(self.policy.content()),
             snapshot=stores.blobs.put(self.snapshot.content()) if self.snapshot else "",
             image=self.image_id,
         )
-        return digests, stores.blobs.put(canonical(dict(self.inputs)))
+        return digests, digest_of(inputs) if self.snapshot else stores.blobs.put(inputs)
 
 
 @dataclass(frozen=True, kw_only=True)
