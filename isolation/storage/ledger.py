@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from isolation.model.key import Holder, Key
     from isolation.state.database import Database
 
+_RUN = insert(runs)
 _NEWEST = ("last", "latest")
 _AFTER_ANY_CHARACTER = "\U0010ffff"
 _MOST_NAMED = 5
@@ -74,21 +75,20 @@ class Ledger:
             self._presence.enter(connection, started_at)
             if key is not None:
                 hand_over(connection, self._namespace, key)
-            connection.execute(
-                insert(runs).values(
-                    **self._new(run_id, recipe, policy_name, digests, started_at),
-                    state="running",
-                    queued=False,
-                    epoch=1,
-                    controller_id=self._presence.controller_id,
-                    started_at=started_at,
-                    begun_at=started_at,
-                    begun=1,
-                    inputs_digest=inputs_digest,
-                    idempotency_key=key.text if key else None,
-                    replay_of=replay_of,
-                )
-            )
+            row = {
+                **self._new(run_id, recipe, policy_name, digests, started_at),
+                "state": "running",
+                "queued": False,
+                "epoch": 1,
+                "controller_id": self._presence.controller_id,
+                "started_at": started_at,
+                "begun_at": started_at,
+                "begun": 1,
+                "inputs_digest": inputs_digest,
+                "idempotency_key": key.text if key else None,
+                "replay_of": replay_of,
+            }
+            connection.execute(_RUN, row)
         return 1
 
     def begin(self, run_id: str, epoch: int, digests: Digests) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from isolation.errors import RunEndedError, RunNotFoundError
 from isolation.model.document import to_json
@@ -31,6 +31,15 @@ _MOVES: dict[RunState, frozenset[RunState]] = {
     "running": frozenset({"queued", "finished", "abandoned"}),
     "finished": frozenset(),
     "abandoned": frozenset(),
+}
+
+# Made once: SQLAlchemy takes longer to make a statement of many values than the database to carry it out.
+_ATTEMPT = insert(attempts)
+_ONE = runs.c.run_id == bindparam("which")
+_HELD = select(runs.c.state, runs.c.epoch, runs.c.cancelled_at).where(_ONE)
+_MOVE_TO = {
+    to: update(runs).where(_ONE, runs.c.state.in_([state for state, moves in _MOVES.items() if to in moves]))
+    for to in _MOVES
 }
 
 
@@ -73,28 +82,29 @@ class Settling:
             raise ValueError(f"the run {self.run_id} cannot be finished with the result of {result.run_id}")
         finish(self.connection, result, at)
         if result.attempts:
-            self.keep(result.attempts[-1])
+            self._insert(result.attempts[-1])
         self._settled = True
 
     def keep(self, attempt: Attempt) -> None:
         """Record an attempt."""
-        self.connection.execute(
-            insert(attempts).values(
-                run_id=self.run_id,
-                number=attempt.number,
-                outcome=attempt.outcome.value,
-                cause=attempt.cause,
-                started_at=attempt.started_at,
-                document=to_json(attempt),
-            )
-        )
+        self._insert(attempt)
         self.connection.execute(update(runs).where(runs.c.run_id == self.run_id).values(attempts=attempt.number))
+
+    def _insert(self, attempt: Attempt) -> None:
+        row = {
+            "run_id": self.run_id,
+            "number": attempt.number,
+            "outcome": attempt.outcome.value,
+            "cause": attempt.cause,
+            "started_at": attempt.started_at,
+            "document": to_json(attempt),
+        }
+        self.connection.execute(_ATTEMPT, row)
 
 
 def check_running(connection: Connection, run_id: str, epoch: int | None = None) -> bool:
     """Raise RunEndedError for a run that has ended, or is another's; tells whether somebody wants to end it."""
-    columns = (runs.c.state, runs.c.epoch, runs.c.cancelled_at)
-    row = connection.execute(select(*columns).where(runs.c.run_id == run_id)).one_or_none()
+    row = connection.execute(_HELD, {"which": run_id}).one_or_none()
     if row is None:
         raise RunNotFoundError(f"there is no run {run_id!r} in this state folder", hint="`isolation runs` lists them.")
     if row.state != "running" or (epoch is not None and row.epoch != epoch):
@@ -109,10 +119,7 @@ def check_running(connection: Connection, run_id: str, epoch: int | None = None)
 
 def move(connection: Connection, run_id: str, to: RunState, **values: str | float | None) -> None:
     """Change the state if the table of moves allows it. The caller has looked, in the same transaction, and knows."""
-    allowed_from = [state for state, moves in _MOVES.items() if to in moves]
-    moved = connection.execute(
-        update(runs).where(runs.c.run_id == run_id, runs.c.state.in_(allowed_from)).values(state=to, **values)
-    )
+    moved = connection.execute(_MOVE_TO[to], {"which": run_id, "state": to, **values})
     if moved.rowcount != 1:
         raise RunEndedError(f"the run {run_id} cannot become {to}")
 
@@ -130,5 +137,6 @@ def finish(connection: Connection, result: Result, at: str) -> None:
         wall_s=result.usage.wall_s,
         snapshot_digest=result.digests.snapshot or None,  # another than at the start, if a conflict was tried again
         image_digest=result.digests.image or None,
+        attempts=len(result.attempts),
         result=to_json(result),
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from isolation.owner import Owner, is_gone, this_process
 from isolation.state.schema import controllers, runs
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
 
     from isolation.state.database import Database
+
+_PRESENT = select(controllers.c.controller_id).where(controllers.c.controller_id == bindparam("which"))
 
 LEASE_S = 30.0
 BEAT_S = LEASE_S / 3
@@ -55,8 +57,7 @@ class Presence:
 
     def enter(self, connection: Connection, at: str) -> None:
         """Be present from this transaction on, if it was not before: called with every run that is taken."""
-        present = select(controllers.c.controller_id).where(controllers.c.controller_id == self.controller_id)
-        if connection.scalar(present) is None:
+        if connection.scalar(_PRESENT, {"which": self.controller_id}) is None:
             owner = this_process()
             connection.execute(
                 insert(controllers).values(
