@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, text
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, or_, select, text
 
 from isolation.model.changes import Entry, HistoryFilter
 from isolation.model.package import canonical
@@ -27,6 +27,16 @@ _pointed_at = and_(
 _KEYS_A_QUERY = 500
 _ROWS_A_FETCH = 500
 _AFTER_ANY_CHARACTER = "\U0010ffff"
+# Made once: SQLAlchemy takes longer to make a statement than the database to carry it out.
+_VERSION = select(func.max(_columns.version)).where(_columns.namespace == bindparam("here"))
+_OF_KEYS = (
+    select(context_entries)
+    .join(context_current, _pointed_at)
+    .where(
+        context_current.c.namespace == bindparam("here"), context_current.c.key.in_(bindparam("keys", expanding=True))
+    )
+)
+_ADD = insert(context_entries)
 _POINT_TO = text(
     "INSERT INTO context_current (namespace, key, version) VALUES (:namespace, :key, :version)"
     " ON CONFLICT (namespace, key) DO UPDATE SET version = excluded.version"
@@ -42,7 +52,7 @@ class Space(NamedTuple):
 
 def newest_version(space: Space) -> int:
     """Return the store's version, which is that of its newest entry; 0 before the first."""
-    return space.connection.scalar(select(func.max(_columns.version)).where(_in(space))) or 0
+    return space.connection.scalar(_VERSION, {"here": space.namespace}) or 0
 
 
 def current(space: Space, keys: Sequence[str]) -> dict[str, Entry]:
@@ -50,7 +60,7 @@ def current(space: Space, keys: Sequence[str]) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     for start in range(0, len(keys), _KEYS_A_QUERY):
         some = keys[start : start + _KEYS_A_QUERY]
-        rows = space.connection.execute(_newest(space).where(context_current.c.key.in_(some)))
+        rows = space.connection.execute(_OF_KEYS, {"here": space.namespace, "keys": some})
         found |= {row.key: _entry(row) for row in rows}
     return found
 
@@ -124,7 +134,7 @@ def append(space: Space, writes: Sequence[Write], *, who: str, run_id: str | Non
         }
         for version, write in enumerate(writes, start=before + 1)
     ]
-    space.connection.execute(insert(context_entries), rows)
+    space.connection.execute(_ADD, rows)
     space.connection.execute(_POINT_TO, [{name: row[name] for name in ("namespace", "key", "version")} for row in rows])
     return before + len(writes)
 
