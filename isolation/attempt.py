@@ -11,6 +11,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from isolation.clock import timestamp
@@ -152,7 +153,7 @@ class Attempting:
                     listener.finish(self._engine)
                 usage = listener.usage()
                 evidence = listener.evidence(usage)
-                lost = self._destroy(cell)
+                lost = self._destroy(cell, stays=listener.left and not usage.oom_kills and not usage.forks_refused)
         except EngineUnreachableError as error:
             return Evidence(lost=str(error)), Usage(), attestation
         return replace(evidence, lost=evidence.lost or lost), usage, attestation
@@ -209,6 +210,7 @@ class Attempting:
             package=laid.tree,
             layer=laid.layer,
             labels=cell_labels(laid.run_id, self._number),
+            stays_for=self._stays_for,
             watch=watch,
         )
 
@@ -243,7 +245,16 @@ class Attempting:
             tell=self._tell,
             cancel=self._cancel,
             redaction=laid.redaction,
+            stays=self._stays_for is not None,
         )
+
+    @cached_property
+    def _stays_for(self) -> tuple[object, ...] | None:
+        """Name the runs that may share its cell; None where the policy lets none."""
+        laid = self._laid
+        if laid.policy.reuse == "never":
+            return None
+        return self._stores.namespace, laid.image_id, laid.tree, laid.layer, laid.policy.content()
 
     def _patiently(self, wait: Callable[[], T]) -> T:
         try:
@@ -253,10 +264,10 @@ class Attempting:
             self._cancel.set()
             return wait()  # it sees the cancel and stops at once
 
-    def _destroy(self, cell: Cell) -> str:
-        """Take the cell back; returns why that could not be, in which case nothing may be merged."""
+    def _destroy(self, cell: Cell, *, stays: bool) -> str:
+        """Take the cell back, or keep it; returns why that could not be, in which case nothing may be merged."""
         with self._watch.phase("remove"):
-            return self._cells.let_go(cell)
+            return self._cells.let_go(cell, self._stays_for if stays else None)
 
     def _destroy_claimed(self, coming: Future[_Standing], claimed: list[Cell], because: BaseException) -> None:
         """Wait for a claim under way, and take back what came of it; one that failed has cleaned up after itself."""

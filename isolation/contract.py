@@ -10,7 +10,8 @@ The runner speaks only in frames, and first: what it says of its confinement dec
 
 END proves that all was said and nothing was cut: it carries the nonce, and the count, the length and the SHA-256
 of everything the runner sent before it. After END the runner waits for BYE, so that the host can read the
-kernel's counters while the container still stands.
+kernel's counters while the container still stands. Where the plan says that the cell stays, it cleans up then and
+greets again, for the next run, with a nonce and a count of its own.
 
 Standard library only; the container's Python is 3.11. Imports stay cheap: each run pays for them.
 """
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import TypeGuard
 
-CONTRACT_VERSION = 5
+CONTRACT_VERSION = 6
 
 HELLO = 1
 STEP_STARTED = 2

@@ -71,6 +71,11 @@ class Channel:
         if kind != BYE:
             raise Malformed(f"frame kind {kind} instead of the farewell")
 
+    def begin_again(self) -> None:
+        """Forget the run before: the next has a nonce and a count of its own."""
+        self._nonce[:] = bytes(NONCE_BYTES)
+        self._tally = Tally()
+
     def forget(self) -> None:
         """Close the channel and wipe the nonce: called in a step's process before any of its code."""
         self._nonce[:] = bytes(NONCE_BYTES)

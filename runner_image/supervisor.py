@@ -19,6 +19,7 @@ from importlib import import_module
 import walls
 from answers import read_record
 from artifacts import send_artifacts
+from broom import clean, kill_all_others
 from channel import Channel
 from contract import (
     CONTRACT_VERSION,
@@ -43,30 +44,40 @@ SNAPSHOT = "/in/snapshot.json"
 
 
 def main() -> int:
-    """Run the plan that arrives on standard input; returns the container's exit code."""
+    """Run the plan that arrives on standard input, and more if it says so; returns the container's exit code."""
     walls.hide()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own handler would let a step interrupt us
-    seen = look()
+    seen: dict | None = look()
     channel = Channel.take_over_stdio()
-    channel.send_json(HELLO, {"contract": CONTRACT_VERSION, "python": sys.version.split()[0], "view": seen})
     _prepare_steps()
-    spare = Spare.fork(channel.forget)
-    document = channel.receive_plan()
+    supervisor = Supervisor(channel)
+    while True:
+        channel.send_json(HELLO, {"contract": CONTRACT_VERSION, "python": sys.version.split()[0], "view": seen})
+        supervisor.fork_ahead()
+        document = channel.receive_plan()
+        plan = _run(channel, supervisor, document)
+        if not document["stays"]:
+            return 0 if plan.succeeded else 1
+        clean()
+        channel.begin_again()
+        seen = None
+
+
+def _run(channel: Channel, supervisor: Supervisor, document: dict) -> Plan:
     if document["egress"]:  # before the secrets are here: that process never has them
         import_module("forwarder").start(document["egress"], channel.forget)
     secrets = Secrets(channel.receive_secrets())
     with open(SNAPSHOT, "rb") as file:
         snapshot = json.load(file)  # our own host wrote it, of any size
     plan = Plan(document, snapshot["values"])
-    supervisor = Supervisor(channel, plan, secrets, spare)
-    supervisor.run()
+    supervisor.run(plan, secrets)
     secrets.wipe()
-    _kill_all_others()
+    kill_all_others()
     send_artifacts(channel, document["limits"])
     channel.send_json(READING, _reading())
     channel.end()
     channel.wait_for_bye()
-    return 0 if plan.succeeded else 1
+    return plan
 
 
 def _prepare_steps() -> None:
@@ -77,13 +88,14 @@ def _prepare_steps() -> None:
 
 
 class Supervisor:
-    """Keeps as many steps going as the plan allows, until none is left."""
+    """Keeps as many steps of a plan going as it allows, until none is left."""
 
-    def __init__(self, channel: Channel, plan: Plan, secrets: Secrets, spare: Spare | None = None) -> None:
+    _plan: Plan
+    _secrets: Secrets
+
+    def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._plan = plan
-        self._secrets = secrets
-        self._spare = spare
+        self._spare: Spare | None = None
         self._running: dict[int, Process] = {}
         self._selector = selectors.DefaultSelector()
         self._wake, wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -91,8 +103,13 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._selector.register(self._wake, selectors.EVENT_READ, None)
 
-    def run(self) -> None:
-        """Run every step that can be run."""
+    def fork_ahead(self) -> None:
+        """Have a process ready for the first step, before the plan is here."""
+        self._spare = Spare.fork(self._channel.forget)
+
+    def run(self, plan: Plan, secrets: Secrets) -> None:
+        """Run every step of a plan that can be run."""
+        self._plan, self._secrets = plan, secrets
         while True:
             self._start_ready()
             if not self._running:
@@ -196,20 +213,6 @@ class Supervisor:
             self._start(process.step, process.number + 1)
         else:
             self._channel.send_json(STEP_ENDED, report)
-
-
-def _kill_all_others() -> None:
-    """
-    Kill every process of this container but ourselves, and see that all are gone: one that dies still writes.
-
-    kill(2): pid -1 spares the caller. Whoever loses its parent becomes our child, so none is overlooked.
-    """
-    try:
-        while True:
-            os.kill(-1, signal.SIGKILL)
-            os.wait()
-    except (ProcessLookupError, ChildProcessError):
-        return
 
 
 def _reading() -> dict:

@@ -8,7 +8,7 @@ from typing import Literal
 View = Literal["engine", "host", "cell"]
 """Who saw it: the engine's record, the host's kernel from outside, or the runner from inside."""
 
-Cell = Literal["new", "warm"]
+Cell = Literal["new", "warm", "shared"]
 
 Verdict = Literal["held", "unverified", "mismatch"]
 
@@ -35,7 +35,9 @@ class Attestation:
     All facts of one cell. ``runtime`` decides what they must be: gVisor shows another kernel than the host's.
 
     ``cell`` is ``new`` where it was made for its run, and ``warm`` where it stood ready: then its runner told of itself
-    before it was claimed, and what the claim changed was seen from the host.
+    before it was claimed, and what the claim changed was seen from the host. ``shared``: the policy lets runs of the
+    same package share it, one after another; the facts are those of its first run, and before each further one the
+    host saw that its limits stand, that nothing lives in it but the runner, and that no file of a run is left.
     """
 
     runtime: str

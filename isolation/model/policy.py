@@ -176,6 +176,9 @@ class ContextScope(Strict):
     writes: tuple[str, ...] = Field(default=("*",), strict=False)
 
 
+Reuse = Literal["never", "package"]
+"""Whether runs of the same package, policy and namespace may share a container, one after another."""
+
 Runtime = Literal["runc", "crun", "runsc"]
 
 
@@ -189,6 +192,7 @@ class Policy(Strict):
     network: Network = NO_NETWORK
     retry: dict[RetryCause, RetryRule] = Field(default_factory=dict)
     require_attestation: bool = False
+    reuse: Reuse = "never"
     merge: MergeRule = MergeRule()
     context: ContextScope = ContextScope()
     determinism: Determinism = Determinism()
@@ -210,6 +214,20 @@ class Policy(Strict):
             if raised is not None and limits is not None and raised[2] < getattr(limits, raised[0]):
                 raise ValueError(f"up_to of {outcome.value} is below limits.{named}; raise it")
         return retry
+
+    @model_validator(mode="after")
+    def _check_reuse(self) -> Self:
+        if self.reuse == "never":
+            return self
+        shared = {
+            "limits.shm": bool(self.limits.shm_bytes),
+            "a network": bool(self.network.allow),
+            "the runtime 'runsc'": self.runtime == "runsc",
+        }
+        for what, is_wanted in shared.items():
+            if is_wanted:
+                raise ValueError(f"`reuse: package` cannot be had with {what}: one run would leave traces for the next")
+        return self
 
     @field_validator("determinism")
     @classmethod

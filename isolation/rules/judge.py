@@ -43,7 +43,7 @@ def judge(evidence: Evidence) -> tuple[Outcome, str]:
     5. it said more than it may, or what it may not: a secret, to the context;
     6. the answer is missing, or does not prove itself;
     7. a step did not succeed;
-    8. the container's own exit code.
+    8. the container's own exit code, unless it stays for other runs.
     """
     if evidence.lost or evidence.refused:
         return (Outcome.LOST, "engine") if evidence.lost else (Outcome.REFUSED, "attestation")
@@ -73,7 +73,7 @@ def _judge_answer(evidence: Evidence) -> tuple[Outcome, str]:
     for step in evidence.steps:
         if step.outcome not in _FINE and step.outcome is not StepOutcome.SKIPPED:
             return _judge_step(step)
-    if evidence.exit_code != 0:
+    if evidence.exit_code:  # None: its cell stays, for other runs
         return Outcome.NO_ANSWER, f"exit_code:{evidence.exit_code}"
     if any(step.outcome is StepOutcome.SKIPPED for step in evidence.steps):
         return Outcome.FAILED, "skipped"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isolation.contract import HELLO
@@ -16,6 +18,7 @@ from isolation.sandbox.attestation.record import pid_of
 from isolation.sandbox.engine import LABEL, OWNER_LABEL, Ended, Engine
 from isolation.sandbox.first import FirstProcess
 from isolation.sandbox.frames import Hello, read_frame
+from isolation.sandbox.groups.group import limits_wanted
 from isolation.sandbox.hardening import (
     FOLDERS_WRITABLE,
     HELD_ABOVE,
@@ -30,8 +33,6 @@ from isolation.sandbox.stage import Stage
 from isolation.sandbox.streams import Channel
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from isolation.model.attestation import Attestation
     from isolation.model.policy import Policy
     from isolation.sandbox.egress.folder import Egress, Egresses
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from isolation.sandbox.hardening import Mounts
     from isolation.sandbox.leases import Leases
     from isolation.sandbox.pool.shape import Shape
+
+_CLEANS_WITHIN_S = 5.0
+_RUNNERS = 2
 
 
 class Cell:
@@ -71,6 +75,7 @@ class Cell:
         self._own: tuple[str, ...] = ()
         self._greeting = b""
         self._idle: Attestation | None = None
+        self._attested: Attestation | None = None
         self.since: Reading | None = None
         """How far the group's counters were when it was claimed; None: they began with the run."""
         self.most_tasks: int | None = None
@@ -166,13 +171,46 @@ class Cell:
         heard = HELLO, self._greeting
         self._channel = Channel(self.channel.stream, policy.limits.result_bytes, heard)
 
+    def begin_again(self, name: str, policy: Policy) -> None:
+        """
+        Take it for a further run of the same package and policy, once the host saw that the one before left nothing.
+
+        Raises EngineError where something is left, or its limits do not stand; then it is of no use any more.
+        """
+        heard = self._first_frame(_CLEANS_WITHIN_S)
+        limits = limits_wanted(limits_on_host(policy))
+        if heard[0] != HELLO or not self._is_clean() or self.group.in_force() != limits:
+            raise EngineError("a run left something in its cell", hint="The cell is removed, another takes its place.")
+        self._leases.assign(self.uid, self.name, name)
+        self.group.begin_again()
+        self.since = self.group.read()
+        self._channel = Channel(self.channel.stream, policy.limits.result_bytes, heard)
+
+    def is_alone(self) -> bool:
+        """Tell whether nothing lives in it any more but its runner, by the kernel's list of its group."""
+        return self._first is not None and self.group.processes() == [self._first.pid]
+
+    def _is_clean(self) -> bool:
+        """Tell whether no process lives in it but its runner and the one that it forked ahead, and no file is left."""
+        first = self._first
+        if first is None or not first.lives or len(self.group.processes()) > _RUNNERS:
+            return False
+        root = Path(f"/proc/{first.pid}/root")
+        return all(_is_empty(root / path.lstrip("/")) for path in FOLDERS_WRITABLE)
+
     def put(self, snapshot: bytes) -> None:
         """Put the snapshot in place; the runner reads it when it has the plan. Raises EngineError."""
         assert self._stage is not None, "not created yet"  # noqa: S101 - a cell is handed out when it stands
         self._stage.put(snapshot)
 
     def attest(self, policy: Policy, view: CellView | None, *, local: bool) -> Attestation:
-        """Look from all sides at what confines it, now that its runner has greeted. Raises EngineError."""
+        """
+        Look from all sides at what confines it, now that its runner has greeted. Raises EngineError.
+
+        One that stays is looked at before its first run; before each further one, ``begin_again`` looks.
+        """
+        if self._attested is not None:
+            return self._attested
         seen = Standing(
             policy=policy,
             uid=self.uid,
@@ -184,7 +222,10 @@ class Cell:
             nameless=self._stage is None or self._stage.nameless,
             idle=self._idle,
         )
-        return attest(seen, self._engine.facts(), local=local)
+        found = attest(seen, self._engine.facts(), local=local)
+        if policy.reuse == "package":
+            found = self._attested = replace(found, cell="shared")
+        return found
 
     @property
     def stands(self) -> bool:
@@ -272,6 +313,12 @@ class Cell:
             for frame in self.channel.receive(until_s - time.monotonic()):
                 return frame
         return 0, b""
+
+
+def _is_empty(tmpfs: Path) -> bool:
+    """Tell whether a tmpfs holds nothing but its root, by its own count."""
+    found = os.statvfs(tmpfs)
+    return found.f_bfree == found.f_blocks and found.f_ffree == found.f_files - 1
 
 
 def cell_name(run_id: str, attempt: int) -> str:

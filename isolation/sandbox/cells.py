@@ -18,13 +18,14 @@ from isolation.model.run import Engine as Ran
 from isolation.sandbox.cell import Cell, idle_labels, idle_name
 from isolation.sandbox.engine_counters import EngineGroup
 from isolation.sandbox.groups.make import cap_all, cpus_for_runs, make_group
+from isolation.sandbox.pool.kept import Kept
 from isolation.sandbox.pool.pool import Pool
 from isolation.sandbox.pool.shape import shape_of
 from isolation.sandbox.runtimes import check_runtime, limits_on_host
 from isolation.units import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
     from isolation.clock import Clock
     from isolation.model.attestation import Attestation
@@ -64,6 +65,7 @@ class Cells:
         self._most_idle = most_idle
         self._clock = clock or SystemClock()
         self._making = threading.Lock()
+        self._kept = Kept(self.take_back, self._clock)
         self._pool: Pool | None = None
         self._left: queue.SimpleQueue[Cell] = queue.SimpleQueue()
 
@@ -73,6 +75,11 @@ class Cells:
         limits = policy.limits
         check_runtime(policy, facts)
         self._check_network(policy)
+        if policy.reuse == "package" and not self._fits():
+            raise UnenforceableError(
+                f"policy {policy.name!r} lets runs share a cell, which only root on the engine's own host can watch",
+                hint="Run it there, or choose `reuse: never` in the policy.",
+            )
         if limits.cpus > facts.cpus:
             raise UnenforceableError(
                 f"limits.cpus of policy {policy.name!r} is {limits.cpus:g}, but this host has {facts.cpus}",
@@ -124,14 +131,19 @@ class Cells:
         layer: Path | None,
         labels: dict[str, str],
         watch: Stopwatch,
+        stays_for: Hashable | None = None,
     ) -> Cell:
         """
         Have a cell for a run: an idle one, fitted to it, or one of that name, made for it and started.
 
-        Whatever fails, nothing of it is left that the engine lets us remove.
+        ``stays_for`` names the runs that may share one: first of all, one that stayed is taken. Whatever fails, nothing
+        of it is left that the engine lets us remove.
         """
         self.take_back_what_is_left()
         policy = self._as_held(policy)
+        stayed = self._take_again(name, policy, stays_for, watch)
+        if stayed is not None:
+            return stayed
         with contextlib.suppress(EngineError):  # one that cannot be fitted is gone, and another is made
             idle = self._take_idle(policy, image_id, watch)
             if idle is not None:
@@ -147,6 +159,17 @@ class Cells:
             with watch.phase("start"):
                 cell.start()
         return cell
+
+    def _take_again(self, name: str, policy: Policy, stays_for: Hashable | None, watch: Stopwatch) -> Cell | None:
+        while stays_for is not None:
+            with watch.phase("claim"):
+                stayed = self._kept.take(stays_for)
+                if stayed is None:
+                    return None
+                with contextlib.suppress(EngineError), self._undone(stayed):  # such a one is gone
+                    stayed.begin_again(name, policy)
+                    return stayed
+        return None
 
     def expect(self, policy: Policy, image_id: str, count: int = 1) -> None:
         """Have so many cells made ready for runs of that policy; nothing where there is no pool."""
@@ -186,12 +209,15 @@ class Cells:
                 error.add_note(f"and its cell could not be taken back: {problem}")
             raise
 
-    def let_go(self, cell: Cell) -> str:
+    def let_go(self, cell: Cell, stays_for: Hashable | None = None) -> str:
         """
-        Take a cell back after its run, beside what follows where nothing in it can live any more.
+        Take a cell back after its run, beside what follows where nothing in it can live any more; or keep it.
 
         Returns why that could not be; then nothing may be merged.
         """
+        if stays_for is not None:
+            self._kept.put(stays_for, cell)
+            return ""
         pool = self.pool
         if pool is not None and cell.is_dead:
             pool.give_back(cell)
@@ -202,6 +228,7 @@ class Cells:
         """Remove the idle cells, and try again what could not be destroyed before."""
         with self._making:
             pool, self._pool, self._most_idle = self._pool, None, 0
+        self._kept.close()
         if pool is not None:
             pool.close()
         self.take_back_what_is_left()

@@ -40,6 +40,14 @@ class EngineGroup:
         """Refuse: the engine sets them."""
         raise NotImplementedError(limits)
 
+    def begin_again(self) -> None:
+        """Refuse: no cell stays where its group is the engine's."""
+        raise NotImplementedError
+
+    def processes(self) -> list[int]:
+        """Refuse: as above."""
+        raise NotImplementedError
+
     def watch(self, container_id: str) -> None:
         """Begin to ask."""
         threading.Thread(target=self._ask, args=(container_id,), name="engine counters", daemon=True).start()

@@ -62,8 +62,12 @@ class Listener:
         tell: Callable[[Event], None],
         cancel: threading.Event,
         redaction: Redaction = NOTHING,
+        stays: bool = False,
     ) -> None:
+        """``stays``: the plan will say that the cell is to be used for other runs, too."""
         self._cell = cell
+        self._stays = stays
+        self._left = False
         self._transcript = transcript
         self._artifacts = artifacts
         self._limits = limits
@@ -136,25 +140,42 @@ class Listener:
             self._stopped = self._stopped or self._reason_to_stop()
 
     def finish(self, engine: Engine) -> None:
-        """Let it go or kill it, and wait until it has ended: by the kernel's word where it has answered in full."""
+        """
+        Let it go or kill it, and wait until it has ended: by the kernel's word where it has answered in full.
+
+        One that stays for other runs, and in which nothing of this one lives any more, is left to clean itself.
+        """
         self._meter.sample()
-        self._cell.group.go_first()
         try:
-            if self._complete:
-                self._say_goodbye()
-                self._ended = self._cell.ended(_END_TIMEOUT_S)
-            elif not self._cell.channel.closed:
-                self._cell.channel.close()  # while output waits for us, the engine does not see the container's end
-                engine.kill(self._cell.container_id)
-            self._ended = self._ended or engine.wait(self._cell.container_id, _END_TIMEOUT_S)
-            if self._ended is None:
-                engine.kill(self._cell.container_id)
-                self._ended = engine.wait(self._cell.container_id, _END_TIMEOUT_S)
-            if self._ended is None:
-                self._lost = "the engine does not say how the container ended"
+            if self._complete and self._stays:
+                self._leave()
+            if not self._left:
+                self._see_it_end(engine)
         except EngineError as error:
             self._lost = str(error)
         self._artifacts.close()
+
+    def _leave(self) -> None:
+        if self._cell.is_alone():
+            self._left = True
+            self._say_goodbye()
+        else:
+            self._lost = "something of the run lived on after its runner said that nothing did"
+
+    def _see_it_end(self, engine: Engine) -> None:
+        self._cell.group.go_first()
+        if self._complete and not self._lost:
+            self._say_goodbye()
+            self._ended = self._cell.ended(_END_TIMEOUT_S)
+        elif not self._cell.channel.closed:
+            self._cell.channel.close()  # while output waits for us, the engine does not see the container's end
+            engine.kill(self._cell.container_id)
+        self._ended = self._ended or engine.wait(self._cell.container_id, _END_TIMEOUT_S)
+        if self._ended is None:
+            engine.kill(self._cell.container_id)
+            self._ended = engine.wait(self._cell.container_id, _END_TIMEOUT_S)
+        if self._ended is None:
+            self._lost = "the engine does not say how the container ended"
 
     def usage(self) -> Usage:
         """Return what was used; call it after ``finish`` and before the cell is destroyed."""
@@ -183,6 +204,11 @@ class Listener:
             artifacts=self._artifacts.kept,
             diagnostics=self._redaction.text(self._cell.channel.diagnostics, DIAGNOSTIC_BYTES),
         )
+
+    @property
+    def left(self) -> bool:
+        """Tell whether the cell stays for other runs; only where this one ended well in it."""
+        return self._left and not self._problem
 
     def _goes_on(self) -> bool:
         ended = self._complete or self._stopped or self._problem or self._lost or self._refused

@@ -22,7 +22,10 @@ _EXACT = (
     "cpu_s", "cpu_user_s", "cpu_system_s", "throttled_s", "memory_peak_bytes", "pids_peak",
     "io_read_bytes", "io_write_bytes", "oom_kills", "forks_refused",
 )  # fmt: skip
-_SUMS = ("cpu_s", "cpu_user_s", "cpu_system_s", "throttled_s", "io_read_bytes", "io_write_bytes")
+_SUMS = (
+    "cpu_s", "cpu_user_s", "cpu_system_s", "throttled_s", "io_read_bytes", "io_write_bytes", "oom_kills",
+    "forks_refused",
+)  # fmt: skip
 _PARTS = ("memory_anon_bytes", "memory_file_bytes", "memory_kernel_bytes")
 
 

@@ -39,7 +39,7 @@ def deadlines(recipe: Recipe, steps: Sequence[Step], policy: Policy) -> Deadline
 
 def plan_document(recipe: Recipe, steps: Sequence[Step], policy: Policy) -> dict[str, Any]:
     """
-    Write the plan as the runner takes it: ``steps`` in the order of the run.
+    Write the plan as the runner takes it: ``steps`` in the order of the run; it ``stays`` for more runs, or not.
 
     A step's time is the least of its own and the policy's. ``writes`` holds the recipe's globs and the policy's: a
     key must match both. ``merge`` is the policy's rule for steps that run at once, and how often one that is to be run
@@ -56,6 +56,7 @@ def plan_document(recipe: Recipe, steps: Sequence[Step], policy: Policy) -> dict
         "limits": {"result_bytes": limits.result_bytes, "artifact_count": limits.artifact_count},
         "egress": way_out(policy.network),
         "determinism": _determinism(policy),
+        "stays": policy.reuse == "package",
     }
 
 

@@ -48,6 +48,13 @@ class Group:
     def limit(self, limits: Limits) -> None:
         """Ignore them."""
 
+    def begin_again(self) -> None:
+        """Ignore it."""
+
+    def processes(self) -> list[int]:
+        """Tell of none."""
+        return []
+
     def watch(self, container_id: str) -> None:
         """Ignore it."""
 

@@ -60,6 +60,12 @@ class Group(Protocol):
         Only where the group ``holds`` them. Raises EngineError where the kernel refuses.
         """
 
+    def begin_again(self) -> None:
+        """Begin a further run: a peak begins anew where the kernel lets us, else it is not told any more."""
+
+    def processes(self) -> list[int]:
+        """Return the processes that live in the container now, by their numbers on the host."""
+
     def watch(self, container_id: str) -> None:
         """Learn which container lies in the group; called when it has started."""
 

@@ -43,6 +43,7 @@ class GroupV1:
         self._container: str | None = None
         self._refused: int | None = None
         self._kills = 0
+        self._again = False
         self._folders = {name: root / name / "isolation" / cell for name in CONTROLLERS if (root / name).is_dir()}
         for folder in self._folders.values():
             folder.mkdir(parents=True, exist_ok=True)
@@ -73,6 +74,15 @@ class GroupV1:
             hint = "It is busy with more than an idle cell should be."
             raise EngineError(f"the group {self.parent} takes no other limits: {error.strerror}", hint=hint) from error
 
+    def begin_again(self) -> None:
+        """Begin the peak of memory anew; that of processes cannot be, and is not told any more."""
+        self._write("memory", "memory.max_usage_in_bytes", 0)
+        self._again = True
+
+    def processes(self) -> list[int]:
+        """Return the processes that live in the container now."""
+        return [int(words[0]) for words in lines(self._own("pids") / "cgroup.procs")]
+
     def watch(self, container_id: str) -> None:
         """Learn which container lies in the group."""
         self._container = container_id
@@ -99,7 +109,7 @@ class GroupV1:
             memory_file_bytes=stat.get("total_cache"),
             memory_kernel_bytes=number(self._folders["memory"] / "memory.kmem.usage_in_bytes"),
             pids=number(self._folders["pids"] / "pids.current"),
-            pids_peak=number(self._folders["pids"] / "pids.peak"),
+            pids_peak=None if self._again else number(self._folders["pids"] / "pids.peak"),
             **self._io(),
             oom_kills=self._kills,
             forks_refused=self._refused,

@@ -35,6 +35,7 @@ class GroupV2:
         self.source = "cgroup v2"
         self.holds = not systemd  # which writes what it knows itself, whenever it likes
         self._throttled: float | None = None
+        self._again = False
         self._refused: int | None = None
         self._slice = slice_of(cell) if systemd else ""
         self._container: str | None = None
@@ -66,6 +67,15 @@ class GroupV2:
             hint = "It is busy with more than an idle cell should be."
             raise EngineError(f"the group {self.parent} takes no other limits: {error.strerror}", hint=hint) from error
 
+    def begin_again(self) -> None:
+        """Tell no peaks any more: they are those of all runs."""
+        self._again = True
+
+    def processes(self) -> list[int]:
+        """Return the processes that live in the container now."""
+        own = next(self._folder.glob(f"*{self._container}*"), self._folder / "gone")
+        return [int(words[0]) for words in lines(own / "cgroup.procs")]
+
     def watch(self, container_id: str) -> None:
         """Learn which container lies in the group: its own group holds the limits, unless we wrote them into ours."""
         self._container = container_id
@@ -84,12 +94,12 @@ class GroupV2:
             cpu_system_s=scaled(cpu.get("system_usec"), 1e-6),
             throttled_s=self._throttled_s(),
             memory_bytes=number(self._folder / "memory.current"),
-            memory_peak_bytes=number(self._folder / "memory.peak"),
+            memory_peak_bytes=None if self._again else number(self._folder / "memory.peak"),
             memory_anon_bytes=memory.get("anon"),
             memory_file_bytes=memory.get("file"),
             memory_kernel_bytes=memory.get("kernel"),
             pids=number(self._folder / "pids.current"),
-            pids_peak=number(self._folder / "pids.peak"),
+            pids_peak=None if self._again else number(self._folder / "pids.peak"),
             io_read_bytes=sum(int(device.get("rbytes", 0)) for device in devices) if known else None,
             io_write_bytes=sum(int(device.get("wbytes", 0)) for device in devices) if known else None,
             oom_kills=keyed(self._folder / "memory.events").get("oom_kill"),
