@@ -35,9 +35,9 @@ def clean() -> None:
             if len(file.readlines()) > 1:
                 raise SystemExit("a run left something in the kernel's memory that others of the cell would find")
     for folder in _FOLDERS:
+        os.chmod(folder, 0o700)
         for name in os.listdir(folder):
             _remove(f"{folder}/{name}")
-        os.chmod(folder, 0o700)
 
 
 def _remove(path: str) -> None:
