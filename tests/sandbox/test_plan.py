@@ -45,6 +45,7 @@ def test_the_plan_holds_what_the_runner_needs_and_no_more() -> None:
         "limits": {"result_bytes": 2**20, "artifact_count": 64},
         "egress": None,
         "determinism": {"seed": 0, "directory_order": "sorted", "cpu_count": 1},
+        "stays": False,
     }  # fmt: skip
 
 
