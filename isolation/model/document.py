@@ -71,7 +71,12 @@ def _shallow(value: object) -> object:
     """Turn what JSON's encoder does not know into what it does, one level deep: it finds the rest itself, in C."""
     if isinstance(value, Enum):
         return value.value
-    return {field.name: getattr(value, field.name) for field in fields(cast("Any", value))}
+    return {name: getattr(value, name) for name in _names(cast("Any", type(value)))}
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 # Only readers need these two, and building one takes some ten milliseconds. pydantic looks for the names that
