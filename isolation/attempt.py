@@ -29,7 +29,6 @@ from isolation.sandbox.egress.discretion import hide
 from isolation.sandbox.listener import Listener
 from isolation.sandbox.plan import deadlines, plan_document, read_scope, secrets_payload, write_scope
 from isolation.sandbox.transcript import Transcript
-from isolation.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     import threading
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
     from isolation.sandbox.cell import Cell
     from isolation.sandbox.cells import Cells
     from isolation.sandbox.engine import Engine
+    from isolation.stopwatch import Stopwatch
     from isolation.storage.logs import LogWriter
     from isolation.stores import Stores
 
@@ -119,13 +119,15 @@ class Attempting:
             laid.run_id, self._number, self._clock, limits.log_bytes, self._tell, redaction=laid.redaction
         ) as logs:
             evidence, usage, attestation = self._in_a_cell(logs, prepare)
-        outcome, cause = judge(evidence)
+        with self._watch.phase("judge"):
+            outcome, cause = judge(evidence)
         attempt = Attempt(
             number=self._number,
             outcome=outcome,
             cause=cause,
             started_at=started_at,
             phases_ms=dict(self._watch.phases_ms),
+            phases_at_ms=dict(self._watch.phases_at_ms),
             usage=usage,
             steps=evidence.steps,
             exit_code=evidence.exit_code,
@@ -151,12 +153,19 @@ class Attempting:
                         self._patiently(listener.listen)
                 with watch.phase("collect"):
                     listener.finish(self._engine)
-                usage = listener.usage()
-                evidence = listener.evidence(usage)
+                with watch.phase("judge"):
+                    usage = listener.usage()
+                    evidence = listener.evidence(usage)
+                self._bill_imports(evidence)
                 lost = self._destroy(cell, stays=listener.left and not usage.oom_kills and not usage.forks_refused)
         except EngineUnreachableError as error:
             return Evidence(lost=str(error)), Usage(), attestation
         return replace(evidence, lost=evidence.lost or lost), usage, attestation
+
+    def _bill_imports(self, evidence: Evidence) -> None:
+        told = [step.import_s for step in evidence.steps if step.import_s is not None]
+        if told:
+            self._watch.add("import", sum(told))
 
     def _deliver(self, listener: Listener) -> None:
         laid = self._laid
@@ -165,7 +174,7 @@ class Attempting:
     @contextmanager
     def _standing(self, logs: LogWriter, prepare: Callable[[], Snapshot]) -> Iterator[_Standing]:
         """Hold an attested cell with its snapshot in place; an exception destroys it before it goes on."""
-        aside = Stopwatch(self._clock)
+        aside = self._watch.aside()
         claimed: list[Cell] = []
         with ThreadPoolExecutor(1) as beside:
             coming = beside.submit(self._stand_up, logs, aside, claimed)
@@ -175,7 +184,7 @@ class Attempting:
                 standing = self._patiently(coming.result)
                 self._traffic = standing.cell.traffic
                 standing.cell.put(snapshot)
-                self._watch.phases_ms |= aside.phases_ms
+                self._watch.take_in(aside)
                 yield standing
             except BaseException as error:
                 self._destroy_claimed(coming, claimed, error)
@@ -234,6 +243,7 @@ class Attempting:
             check_entry=check_entry,
             redaction=laid.redaction,
             read_scope=read_scope(laid.recipe, laid.policy),
+            began_s=self._watch.began_s,
         )
         return Listener(
             cell,

@@ -238,12 +238,15 @@ class Controller:
         made = [*record.attempts]
         taken = Taken(claim.run_id, epoch=claim.epoch, queued=True, attempts=made, cancel=cancel, released=released)
         secrets, image_id = ({}, "") if isinstance(able, Hindrance) else able
+        watch = Stopwatch(self.clock)
+        if claim.waited_s is not None:
+            watch.waited("queue", claim.waited_s)
         execution = Execution(
             self._means(stores),
             replace(order, image_id=order.image_id or image_id),
             taken,
             secrets=secrets,
-            watch=Stopwatch(self.clock),
+            watch=watch,
             tell=teller(watcher),
         )
         if isinstance(able, Hindrance):

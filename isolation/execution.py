@@ -240,15 +240,17 @@ class Execution:
         """
         Merge and record in one transaction; returns the result, or the seconds until the next attempt.
 
-        What the bill says of the merge ends where its commit begins: the commit writes the bill.
+        What the bill says of the merge begins with the wait for other writers, and ends where its commit begins: the
+        commit writes the bill.
         """
         taken, now = self._taken, self._clock.now()
         at = timestamp(now)
+        asked_s = self._clock.monotonic_s()
         ended: Result | float
         with self._stores.ledger.settling(taken.run_id, taken.epoch) as settling:
             for attempt in made[:-1]:
                 settling.keep(attempt)
-            attempt, merge = self._merged(settling, made[-1], evidence, at)
+            attempt, merge = self._merged(settling, made[-1], evidence, at, asked_s)
             attempts = [*taken.attempts, *made[:-1], attempt]
             delay_s = self._delay(settling, attempts, merge)
             if delay_s is None:
@@ -266,7 +268,9 @@ class Execution:
             self._snapshot = None
         return ended
 
-    def _merged(self, settling: Settling, attempt: Attempt, evidence: Evidence, at: str) -> tuple[Attempt, Merge]:
+    def _merged(
+        self, settling: Settling, attempt: Attempt, evidence: Evidence, at: str, asked_s: float
+    ) -> tuple[Attempt, Merge]:
         if attempt.outcome is not Outcome.SUCCEEDED:
             return attempt, Merge()
         if settling.cancelled:
@@ -274,7 +278,7 @@ class Execution:
         if self._wanted.replay_of or not self._wanted.merges:
             return attempt, Merge()
         assert self._snapshot is not None, "an attempt without a snapshot"  # noqa: S101 - prepare() came first
-        with self._watch.phase("merge"):
+        with self._watch.phase("merge", asked_s):
             merge = self._stores.contexts.merge(
                 settling.connection,
                 self._snapshot,
@@ -285,7 +289,8 @@ class Execution:
                 run_id=self._taken.run_id,
                 at=at,
             )
-        attempt = replace(attempt, phases_ms=dict(self._watch.phases_ms))
+        watch = self._watch
+        attempt = replace(attempt, phases_ms=dict(watch.phases_ms), phases_at_ms=dict(watch.phases_at_ms))
         if merge.status == "conflict":
             attempt = replace(attempt, outcome=Outcome.CONFLICT, cause="merge")
         return attempt, merge

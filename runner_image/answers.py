@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from contract import LONGEST, MOST_READS, RECORD_CHARS, Malformed, is_context_key, loads
 
-_ANSWER_KEYS = {"set", "deleted", "writers", "reads", "read_all", "outputs", "problem"}
+if TYPE_CHECKING:
+    from typing import TypeGuard
+
+_ANSWER_KEYS = {"set", "deleted", "writers", "reads", "read_all", "import_s", "outputs", "problem"}
 _RECORD_KEYS = {"level", "logger", "message", "at"}
 SPARE = 64
 """Values that the report around an answer may need, so that who checks it again does not find it too large."""
@@ -20,6 +25,7 @@ def read_answer(content: bytes) -> dict:
         and _is_texts(answer["deleted"])
         and _is_reads(answer["reads"])
         and isinstance(answer["read_all"], bool)
+        and _is_time(answer["import_s"])
         and isinstance(answer["writers"], dict)
         and _is_texts([*answer["writers"].values()])
         and isinstance(answer["outputs"], dict | None)
@@ -39,12 +45,19 @@ def read_record(content: bytes) -> dict:
         _is_short(record, "level", "logger")
         and isinstance(record["message"], str)
         and len(record["message"]) <= RECORD_CHARS
-        and isinstance(record["at"], int | float)
-        and not isinstance(record["at"], bool)
+        and _is_number(record["at"])
     )
     if not good:
         raise Malformed("not a log record")
     return record
+
+
+def _is_time(value: object) -> bool:
+    return value is None or (_is_number(value) and value >= 0)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_problem(problem: object) -> bool:

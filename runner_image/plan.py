@@ -93,6 +93,7 @@ class Plan:
             "tries": process.number,
             "wall_s": time.monotonic() - process.started_s,
             "cpu_s": process.cpu_s,
+            "import_s": answer.get("import_s"),
             "cause": error["cause"] if error else "",
             "error": {key: error[key] for key in ("type", "message", "traceback")} if error else None,
             "set": changes.get("set", {}),

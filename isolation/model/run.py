@@ -33,6 +33,10 @@ class StepReport:
     ``cause`` is machine-readable (``exception``, ``timeout``, ``missing_keys``, ...), empty where all went well;
     ``reason`` tells people why a step did not run.
 
+    ``began_s`` is when its last try began, from the beginning of the work on the attempt; ``wall_s`` and ``cpu_s`` are
+    what that try took, and ``import_s`` how much of it went into importing its module: the step's own word, None where
+    it gave none.
+
     What it read and wrote of the context is its runner's word. ``read_all``: it counts as having read all that it may
     see, beside the keys that it asked for by name. ``keys_combined`` are those written whose value comes from another
     step's as well, that ran at once; ``keys_dropped`` those that it wrote in vain, since they keep the other's.
@@ -40,8 +44,10 @@ class StepReport:
 
     name: str
     outcome: StepOutcome
+    began_s: float | None = None
     wall_s: float | None = None
     cpu_s: float | None = None
+    import_s: float | None = None
     tries: int = 0
     cause: str = ""
     reason: str = ""
@@ -70,6 +76,9 @@ class Attempt:
 
     ``cause`` is machine-readable, such as ``limits.memory`` or ``step:load``. ``attestation`` is None where the
     container was gone before it could be looked at.
+
+    ``phases_ms`` is its bill, and ``phases_at_ms`` when each phase began, from when the work on the attempt did. Phases
+    may go on beside each other; ``import`` has no moment, since it is a part of the steps, as these are of ``run``.
     """
 
     number: int
@@ -77,6 +86,7 @@ class Attempt:
     cause: str
     started_at: str
     phases_ms: dict[str, float] = field(default_factory=dict)
+    phases_at_ms: dict[str, float] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     steps: tuple[StepReport, ...] = ()
     exit_code: int | None = None

@@ -69,6 +69,7 @@ class StepEndedFrame(Strict):
     cause: str = Field(max_length=300)
     wall_s: float | None = Field(default=None, ge=0)
     cpu_s: float | None = Field(default=None, ge=0)
+    import_s: float | None = Field(default=None, ge=0)
     error: ErrorText | None = None
     set: dict[str, JsonValue] = Field(default_factory=dict)
     deleted: list[str] = Field(default_factory=list)

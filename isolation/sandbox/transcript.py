@@ -81,11 +81,13 @@ class Transcript:
         check_entry: Callable[[str, JsonValue], object],
         redaction: Redaction = NOTHING,
         read_scope: Sequence[Sequence[str]] = (),
+        began_s: float | None = None,
     ) -> None:
         self._steps = steps
         self._scope = write_scope
         self._read_scope = tuple(tuple(globs) for globs in read_scope)
         self._clock = clock
+        self._attempt_began_s = clock.monotonic_s() if began_s is None else began_s
         self._logs = logs
         self._artifacts = artifacts
         self._tell = tell
@@ -198,7 +200,8 @@ class Transcript:
 
     def _end(self, frame: StepEndedFrame) -> None:
         name = self._name(frame.step)
-        ran = self.running.pop(frame.step, None) is not None
+        try_began_s = self.running.pop(frame.step, None)
+        ran = try_began_s is not None
         if frame.step in self._reports or ran == (frame.outcome in {"skipped", "disabled"}):
             raise Malformed(f"the step {name!r} ended out of turn")
         if frame.outcome == "succeeded":
@@ -212,8 +215,10 @@ class Transcript:
         report = StepReport(
             name=name,
             outcome=StepOutcome(frame.outcome),
+            began_s=None if try_began_s is None else round(try_began_s - self._attempt_began_s, 6),
             wall_s=frame.wall_s,
             cpu_s=frame.cpu_s,
+            import_s=self._import_s(frame, try_began_s),
             tries=frame.tries,
             cause=frame.cause if ran else "",
             reason="" if ran else frame.cause,
@@ -227,6 +232,12 @@ class Transcript:
         )
         self._reports[frame.step] = report
         self._tell(StepEnded(report=report))
+
+    def _import_s(self, frame: StepEndedFrame, try_began_s: float | None) -> float | None:
+        """Believe what a step says of itself only as far as it can be: no longer than its try took, seen from here."""
+        if frame.import_s is None or try_began_s is None:
+            return None
+        return min(frame.import_s, self._clock.monotonic_s() - try_began_s)
 
     def _note_reads(self, name: str, frame: StepEndedFrame) -> None:
         began = self._began_at.get(frame.step, 0)

@@ -12,6 +12,7 @@ to before the moment at which the wait began does not make it longer, it ends it
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, func, insert, or_, select, update
@@ -51,12 +52,18 @@ class Submission:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """A run that was taken from the queue. ``lost``: attempts that began, and of which nobody told the end."""
+    """
+    A run that was taken from the queue.
+
+    ``lost``: attempts that began, and of which nobody told the end. ``waited_s``: how long it waited since it was
+    submitted, put back, or due, by the wall clock; None where that clock was set back meanwhile.
+    """
 
     namespace: str
     run_id: str
     epoch: int
     lost: int
+    waited_s: float | None = None
 
 
 class Queue:
@@ -114,7 +121,9 @@ class Queue:
                 due_at=None,
             )
             _take_turn(connection, namespace)
-        return Claim(namespace=namespace, run_id=row.run_id, epoch=row.epoch + 1, lost=row.begun - row.attempts)
+        waited_s = _between_s(row.due_at or row.parked_at or row.submitted_at, now)
+        lost = row.begun - row.attempts
+        return Claim(namespace=namespace, run_id=row.run_id, epoch=row.epoch + 1, lost=lost, waited_s=waited_s)
 
     def waiting(self) -> dict[str, int]:
         """Count the runs that wait, by namespace, due or not."""
@@ -151,6 +160,11 @@ class Queue:
 
 def _due(now: str) -> ColumnElement[bool]:
     return or_(runs.c.due_at.is_(None), runs.c.due_at <= now, runs.c.parked_at > now)
+
+
+def _between_s(earlier: str, later: str) -> float | None:
+    spent_s = (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
+    return spent_s if spent_s >= 0 else None
 
 
 def _next_namespace(connection: Connection, now: str) -> str | None:

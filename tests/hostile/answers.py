@@ -16,6 +16,7 @@ ANSWER: dict[str, Any] = {
     "writers": {},
     "reads": [],
     "read_all": False,
+    "import_s": None,
     "outputs": None,
     "problem": None,
 }

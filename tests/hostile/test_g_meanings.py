@@ -180,10 +180,13 @@ def test_row_118_values_that_python_calls_equal_are_different_values(
 
 FALSE_KINDS = [{"step": False}, {"step": 0.0}, {"tries": "1"}, {"tries": True}, {"set": []}, {"cause": None}]
 FALSE_READS = [{"reads": {"a": 1}}, {"reads": ["\x1b"]}, {"reads": ["a"] * 1001}, {"read_all": 1}, {"dropped": [" "]}]
+FALSE_TIMES = [{"wall_s": "1"}, {"import_s": -1}]
 
 
 @pytest.mark.parametrize(
-    "kind", [*FALSE_KINDS, *FALSE_READS, {"writers": {"a": 1}}, {"wall_s": "1"}], ids=lambda kind: str(kind)[:40]
+    "kind",
+    [*FALSE_KINDS, *FALSE_READS, {"writers": {"a": 1}}, *FALSE_TIMES],
+    ids=lambda kind: str(kind)[:40],
 )
 def test_row_118_no_field_of_a_frame_takes_another_kind_of_value(
     treason: Attack, arena: Arena, kind: dict[str, object]

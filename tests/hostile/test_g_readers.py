@@ -56,7 +56,10 @@ def run(channel, plan):
     channel.wait_for_bye()
 """
 AROUND = {
-    "a step": ('{"set":', ',"deleted":[],"writers":{},"reads":[],"read_all":false,"outputs":null,"problem":null}'),
+    "a step": (
+        '{"set":',
+        ',"deleted":[],"writers":{},"reads":[],"read_all":false,"import_s":null,"outputs":null,"problem":null}',
+    ),
     "the runner": ('{"step":0,"outcome":"succeeded","tries":1,"cause":"","set":', "}"),
 }
 

@@ -25,7 +25,7 @@ class Ended:
 
     def __init__(self, of: Json, *, status: int = 0, number: int = 1, **answer: object) -> None:
         empty: Json = {"set": {}, "deleted": [], "writers": {}, "reads": [], "read_all": False, "outputs": None}
-        empty["problem"] = None
+        empty |= {"import_s": None, "problem": None}
         self.step, self.number, self.status = of, number, status
         self.answer: bytes | None = json.dumps({**empty, **answer}).encode()
         self.timed_out = self.too_large = False

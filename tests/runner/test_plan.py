@@ -141,10 +141,11 @@ def test_a_silent_end_is_told_by_its_status(plan_of: Any, status: int, outcome: 
     [
         b"", b"{}", b"[]", b"\xff", b"[" * 200, b'{"a":1,"a":1}', {"set": []}, {"deleted": [1]}, {"writers": {"k": 1}},
         {"reads": "k"}, {"reads": [" k"]}, {"reads": ["k"] * 1001}, {"read_all": 1},
+        {"import_s": "1"}, {"import_s": -1}, {"import_s": True},
         {"outputs": 3}, {"problem": {"cause": "x"}}, {"problem": {**problem(), "cause": "x" * 101}},
         {"problem": {**problem(), "more": ""}}, {"set": {"k": [0] * 99_990}},
     ],
-    ids=range(18),
+    ids=range(21),
 )  # fmt: skip
 def test_an_answer_that_is_none_fails_its_step_and_nothing_else(plan_of: Any, answer: bytes | Json) -> None:  # noqa: ANN401
     """A step writes what it likes on its pipe: what the host would choke on must stop here."""

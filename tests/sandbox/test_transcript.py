@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -87,6 +88,50 @@ def log(step: int, text: bytes = b"hello\n", stream: int = 1) -> tuple[int, obje
 
 READING = (contract.READING, {"cpu_user_s": 0.5, "cpu_system_s": 0, "memory_peak_bytes": 1})
 BOTH = (started(0), ended(0), started(1), ended(1))
+
+
+class Hand:
+    """A clock that is moved by hand."""
+
+    at_s = 100.0
+
+    def monotonic_s(self) -> float:
+        """Return what it was moved to."""
+        return self.at_s
+
+    def now(self) -> datetime:
+        """Return a moment that says nothing."""
+        return datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_what_a_step_says_of_its_import_is_bounded_by_its_try(kept: Kept) -> None:
+    """It is the cell's word: no more of it is believed than can be true."""
+    clock = Hand()
+    transcript = Transcript(
+        ["load", "sum", "save"],
+        [["*"]],
+        clock=clock,
+        logs=kept,
+        artifacts=kept,
+        tell=kept.events.append,
+        check_entry=check_entry,
+        began_s=98.0,
+    )
+    say(transcript, HELLO)
+    for step, told_s in enumerate((1e6, 0.125, None)):
+        say(transcript, started(step))
+        clock.at_s += 0.5
+        say(transcript, ended(step, import_s=told_s))
+
+    assert [report.import_s for report in transcript.reports()] == [0.5, 0.125, None]
+    assert [report.began_s for report in transcript.reports()] == [2.0, 2.5, 3.0]
+
+
+def test_a_step_that_never_ran_took_no_time(transcript: Transcript) -> None:
+    """Whatever is said of it."""
+    say(transcript, HELLO, ended(0, "skipped", import_s=1.0))
+
+    assert (transcript.reports()[0].import_s, transcript.reports()[0].began_s) == (None, None)
 
 
 def test_a_whole_run_is_told_in_order(transcript: Transcript, kept: Kept) -> None:

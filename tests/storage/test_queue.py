@@ -54,7 +54,7 @@ def test_a_run_is_taken_once(queue: Queue, wanted: Submission, ledger: Ledger) -
 
     claim = take(queue)
 
-    assert claim == Claim(namespace="default", run_id="r1", epoch=1, lost=0)
+    assert claim == Claim(namespace="default", run_id="r1", epoch=1, lost=0, waited_s=0.0)
     assert queue.claim(NOW) is None
     assert (ledger.summary("r1").state, queue.waiting()) == ("running", {})
 
@@ -114,8 +114,19 @@ def test_a_run_that_waits_for_its_next_attempt_is_taken_when_it_is_due(
 
     assert queue.claim("2026-01-01T00:00:09.999Z") is None
     assert (ledger.summary("r1").state, ledger.summary("r1").due_at) == ("queued", LATER)
-    assert take(queue, LATER) == Claim(namespace="default", run_id="r1", epoch=2, lost=0)
+    assert take(queue, LATER) == Claim(namespace="default", run_id="r1", epoch=2, lost=0, waited_s=0.0)
     assert ledger.attempts("r1") == (attempt,)
+
+
+def test_who_takes_a_run_is_told_how_long_it_waited(queue: Queue, wanted: Submission, ledger: Ledger) -> None:
+    """Since it was submitted, or put back: what was before is not this attempt's. A clock set back tells nothing."""
+    queue.submit(wanted, NOW)
+    first = take(queue, LATER)
+    ledger.give_back("r1", first.epoch, LATER)
+    again = take(queue, "2026-01-01T00:00:12.500Z")
+    ledger.give_back("r1", again.epoch, LATER)
+
+    assert [first.waited_s, again.waited_s, take(queue, NOW).waited_s] == [10.0, 2.5, None]
 
 
 def test_a_clock_that_is_set_back_ends_a_wait(
