@@ -21,7 +21,7 @@ from isolation.wiring import engine_beside, open_controller
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
     from isolation.cli.artifacts import ArtifactFolder
@@ -109,8 +109,10 @@ def exit_code(result: Result) -> int:
     return EngineError.exit_code if result.outcome in {Outcome.LOST, Outcome.REFUSED} else 1
 
 
-def show_result(stores: Stores, result: Result, *, as_json: bool, folder: ArtifactFolder | None = None) -> None:
-    """Show a finished run: one JSON object, or the summary for people."""
+def show_result(
+    stores: Stores, result: Result, *, as_json: bool, folder: ArtifactFolder | None = None, bill: Sequence[str] = ()
+) -> None:
+    """Show a finished run: one JSON object, or the summary for people, which may have its bill."""
     if as_json:
         say(escape_json(to_json(result)))
         return
@@ -120,7 +122,7 @@ def show_result(stores: Stores, result: Result, *, as_json: bool, folder: Artifa
     def where(artifact: Artifact) -> str:
         return str(folder.place(artifact) if folder else stores.blobs.path(artifact.digest))
 
-    say(summary(result, policy_of(stores, result), where, Paint.for_stream(sys.stdout)))
+    say(summary(result, policy_of(stores, result), where, Paint.for_stream(sys.stdout), bill))
 
 
 def takes_choices(parser: Parser) -> None:

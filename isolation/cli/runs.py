@@ -48,7 +48,7 @@ def register(parser: Parser) -> None:
     added = parser.add(
         "show",
         show,
-        "Show a recorded run: outcome, steps, usage, changes, errors, artifacts.",
+        "Show a recorded run: outcome, steps, usage, what its time went into, changes, errors, artifacts.",
         examples=("isolation show last", "isolation show last --attestation", "isolation show 20260131-1 --json"),
     )
     takes_run(added)
@@ -97,22 +97,28 @@ def show(given: Namespace) -> int:
         if given.attestation:
             _show_attestation(stores.ledger.attempts(run.run_id), as_json=given.json)
             return 0
-        show_run(stores, run, as_json=given.json)
+        show_run(stores, run, as_json=given.json, billed=True)
     return 0
 
 
-def show_run(stores: Stores, run: RunSummary, *, as_json: bool) -> Result | None:
-    """Show a run as far as it came, and return its result, if it has one."""
-    if run.state == "finished":
-        result = stores.ledger.get(run.run_id)
-        show_result(stores, result, as_json=as_json)
-        return result
-    attempts = stores.ledger.attempts(run.run_id)
-    if as_json:
+def show_run(stores: Stores, run: RunSummary, *, as_json: bool, billed: bool = False) -> Result | None:
+    """Show a run as far as it came, with the bills of its attempts if asked; return its result, if it has one."""
+    result = stores.ledger.get(run.run_id) if run.state == "finished" else None
+    attempts = result.attempts if result else stores.ledger.attempts(run.run_id)
+    bill = _bill(attempts) if billed and not as_json else []
+    if result:
+        show_result(stores, result, as_json=as_json, bill=bill)
+    elif as_json:
         print_json({**summary_document(run), "attempts": [to_document(attempt) for attempt in attempts]})
     else:
-        say(unfinished(run, attempts))
-    return None
+        say("\n".join([unfinished(run, attempts), *(["", *bill] if bill else [])]))
+    return result
+
+
+def _bill(attempts: tuple[Attempt, ...]) -> list[str]:
+    from isolation.cli.bill import bill_lines, columns  # noqa: PLC0415 - only where it is asked for
+
+    return bill_lines(attempts, Paint.for_stream(sys.stdout), columns())
 
 
 def _show_attestation(attempts: tuple[Attempt, ...], *, as_json: bool) -> None:

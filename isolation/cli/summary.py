@@ -28,7 +28,7 @@ from isolation.sandbox.runtimes import limits_on_host
 from isolation.units import format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from isolation.model.policy import Policy
     from isolation.model.run import Artifact, Result, StepReport
@@ -42,14 +42,16 @@ def summary(
     policy: Policy | None,
     where: Callable[[Artifact], str],
     paint: Paint = Paint(),  # noqa: B008 - frozen
+    bill: Sequence[str] = (),
 ) -> str:
-    """Write the whole summary; ``where`` tells where an artifact lies now."""
+    """Write the whole summary; ``where`` tells where an artifact lies now, and ``bill`` has what the time went into."""
     steps = result.attempts[-1].steps if result.attempts else ()
     sections = [
         _headline(result, policy, paint),
         _attempt_lines(result),
         _step_lines(steps, paint),
         ["usage", *usage_lines(result.usage, limits_on_host(policy) if policy else None)],
+        bill,
         network_lines(result.attempts[-1].network, paint) if result.attempts else [],
         _attestation_lines(result),
         observed_lines(result, paint),
