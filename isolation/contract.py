@@ -43,7 +43,8 @@ PLAN = 16
 BYE = 17
 SECRETS = 18
 ANSWER = 32
-"""From a step's process to the runner, never to the host."""
+TOLD = 33
+"""From a step's process to the runner, and from the runner to one that waits for its step; never to the host."""
 
 HEADER = struct.Struct(">BI")
 LOG_HEADER = struct.Struct(">HB")

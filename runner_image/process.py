@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING
 
 import step as child
-from contract import ANSWER, HEADER, RECORD, SMALL_FRAME_BYTES
+from contract import ANSWER, HEADER, RECORD, SMALL_FRAME_BYTES, TOLD, frame
 
 if TYPE_CHECKING:
     import resource
@@ -162,16 +162,24 @@ class Spare:
     def become(self, step: dict, number: int, *, values: dict, config: dict, answer_bytes: int) -> Process | None:
         """Have it try a step; None where it is gone, or the step is one that is better forked: then it ends itself."""
         said = b"" if step["secrets"] else json.dumps((step, values, config)).encode()
-        try:
-            if 0 < len(said) <= _MOST_TOLD_BYTES and os.write(self._tell_fd, said) == len(said):
-                return Process(step, number, self.pid, self._fds, answer_bytes)
-        except BrokenPipeError:
-            pass
-        finally:
+        if 0 < len(said) <= _MOST_TOLD_BYTES and self._tell(said):
             os.close(self._tell_fd)
-        for fd in self._fds:
-            os.close(fd)
+            return Process(step, number, self.pid, self._fds, answer_bytes)
+        self.dismiss()
         return None
+
+    def dismiss(self) -> None:
+        """Have it end, unused."""
+        self._tell(b"")
+        for fd in (*self._fds, self._tell_fd):
+            os.close(fd)
+
+    def _tell(self, said: bytes) -> bool:
+        try:
+            os.write(self._tell_fd, frame(TOLD, said))
+        except BrokenPipeError:
+            return False
+        return True
 
 
 def _fork(pipes: list[tuple[int, int]]) -> int:
@@ -192,9 +200,10 @@ def _ours(pipes: list[tuple[int, int]]) -> tuple[int, int, int]:
 
 
 def _listen(_: object) -> tuple[dict, dict, dict, dict]:
-    """Wait for the step; who is told nothing ends."""
+    """Wait for the step; who is told nothing ends. The pipe's end says nothing: others may have its other one, too."""
     with open(_TOLD_FD, "rb") as told:
-        said = told.read()
+        header = told.read(HEADER.size)
+        said = told.read(HEADER.unpack(header)[1]) if header else b""
     if not said:
         os._exit(0)
     step, values, config = json.loads(said)

@@ -66,6 +66,7 @@ def main() -> int:
 def _run(channel: Channel, supervisor: Supervisor, document: dict) -> Plan:
     if document["egress"]:  # before the secrets are here: that process never has them
         import_module("forwarder").start(document["egress"], channel.forget)
+        supervisor.dismiss_spare()  # it was forked before there were variables that name the way out
     secrets = Secrets(channel.receive_secrets())
     with open(SNAPSHOT, "rb") as file:
         snapshot = json.load(file)  # our own host wrote it, of any size
@@ -106,6 +107,12 @@ class Supervisor:
     def fork_ahead(self) -> None:
         """Have a process ready for the first step, before the plan is here."""
         self._spare = Spare.fork(self._channel.forget)
+
+    def dismiss_spare(self) -> None:
+        """Have every step's process forked when it starts."""
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            spare.dismiss()
 
     def run(self, plan: Plan, secrets: Secrets) -> None:
         """Run every step of a plan that can be run."""
