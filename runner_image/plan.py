@@ -13,6 +13,7 @@ import os
 import signal
 import time
 from fnmatch import fnmatchcase
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from answers import SPARE, read_answer
@@ -43,6 +44,15 @@ class Plan:
         self._most_conflicts: int = document["merge"]["attempts"] - 1
         self._conflicts: dict[str, int] = {}
         self._state: dict[str, str] = {step["name"]: "waiting" for step in self._steps}
+        self._dependants: dict[str, list[dict]] = {step["name"]: [] for step in self._steps}
+        for step in self._steps:
+            for name in dict.fromkeys(step["depends_on"]):
+                self._dependants[name].append(step)
+        # Heaps of places in the plan. Who looked through all steps each time would look a thousand times at a thousand.
+        self._ready: list[int] = []
+        self._unrunnable: list[int] = []
+        for step in self._steps:
+            self._look_at(step)
 
     @property
     def succeeded(self) -> bool:
@@ -51,27 +61,21 @@ class Plan:
 
     def take_unrunnable(self) -> Iterator[dict]:
         """Settle and report the steps that will never run: disabled, or after one that did not succeed."""
-        changed = True
-        while changed:
-            changed = False
-            for step in self._steps:
-                reason = self._why_not(step) if self._state[step["name"]] == "waiting" else None
-                if reason is None:
-                    continue
+        while self._unrunnable:
+            step = self._steps[heappop(self._unrunnable)]
+            if self._state[step["name"]] == "waiting":
+                reason = self._why_not(step)
                 outcome = "skipped" if step["enabled"] else "disabled"
-                self._state[step["name"]] = outcome
-                changed = True
+                self._end(step, outcome)
                 yield {"step": step["index"], "outcome": outcome, "tries": 0, "cause": reason}
 
     def take_ready(self, running: int) -> dict | None:
         """Return the next step that may start beside ``running`` others, and mark it as running."""
-        if running >= self._workers:
+        if running >= self._workers or not self._ready:
             return None
-        for step in self._steps:
-            if self._state[step["name"]] == "waiting" and self._satisfied(step):
-                self._state[step["name"]] = "running"
-                return step
-        return None
+        step = self._steps[heappop(self._ready)]
+        self._state[step["name"]] = "running"
+        return step
 
     def view_for(self, step: dict) -> dict:
         """Return the context for one try of a step; the forked process has it to itself."""
@@ -83,7 +87,7 @@ class Plan:
         outcome, error, answer = self._judge(process)
         again = outcome != "succeeded" and self._is_tried_again(process, error or {})
         if not again:
-            self._state[step["name"]] = outcome
+            self._end(step, outcome)
         if outcome == "succeeded":
             self._shared.adopt(step["name"], answer)
         changes = answer if outcome == "succeeded" else {}
@@ -108,7 +112,7 @@ class Plan:
 
     def settle_unstarted(self, step: dict, number: int, why: str) -> dict:
         """Report a step whose process the kernel refused."""
-        self._state[step["name"]] = "failed"
+        self._end(step, "failed")
         error = {"type": "BlockingIOError", "message": why, "traceback": ""}
         return {"step": step["index"], "outcome": "failed", "tries": number, "cause": "not_started", "error": error}
 
@@ -189,6 +193,20 @@ class Plan:
         answer["reads"] = reads[:MOST_READS]
         answer["read_all"] = answer["read_all"] or len(reads) > MOST_READS
         return None
+
+    def _end(self, step: dict, outcome: str) -> None:
+        self._state[step["name"]] = outcome
+        for dependant in self._dependants[step["name"]]:
+            self._look_at(dependant)
+
+    def _look_at(self, step: dict) -> None:
+        """See whether a step has become one that can start, or one that never will."""
+        if self._state[step["name"]] != "waiting":
+            return
+        if self._why_not(step) is not None:
+            heappush(self._unrunnable, step["index"])
+        elif self._satisfied(step):
+            heappush(self._ready, step["index"])
 
     def _why_not(self, step: dict) -> str | None:
         if not step["enabled"]:

@@ -167,3 +167,17 @@ def test_time_comes_before_everything_that_a_step_said(plan_of: Any) -> None:  #
     process.timed_out = True
 
     assert plan.settle(process)[0]["cause"] == "timeout"
+
+
+def test_a_large_plan_starts_in_its_order_and_skips_in_it(plan_of: Any) -> None:  # noqa: ANN401
+    """A step with several dependencies starts once, and one with several that did not succeed is skipped once."""
+    names = [f"s{number}" for number in range(200)]
+    plan = plan_of(*(step(name, depends_on=names[max(0, at - 2) : at]) for at, name in enumerate(names)))
+    started = []
+    while (taken := plan.take_ready(0)) is not None:
+        plan.view_for(taken)
+        started.append(taken["index"])
+        plan.settle(Ended(taken, problem=problem() if taken["name"] == "s150" else None))
+
+    assert started == [*range(151)]
+    assert [report["step"] for report in plan.take_unrunnable()] == [*range(151, 200)]
