@@ -6,6 +6,7 @@ Most are forked when their step starts. One is forked ahead, while its cell stan
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # typeshed has no such module
 import json
 import os
 import select
@@ -217,8 +218,9 @@ def _live(
     code = 70
     try:
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # what a Python program expects
+        # Of the module beneath ``signal``, whose own functions look names up in enums: many pages to copy.
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)  # what a Python program expects
         left = forget()
         ours = [os.dup(fd) for fd in (pipes[0][1], pipes[1][1], pipes[2][1], *told)]  # above all that they become
         for fd, own in zip(ours, (1, 2, _ANSWER_FD, _TOLD_FD), strict=False):

@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 import time
+from importlib.machinery import PathFinder
 from time import monotonic  # by this name nobody can put another clock in its place once the step has begun
 
 import still
@@ -17,6 +18,10 @@ LIBRARY = "/opt/runner/library"
 PACKAGE = "/package"
 LAYER = "/layer"
 
+_NAMES = [name.removesuffix(".py") for name in os.listdir(os.path.dirname(__file__))]
+"""Modules of the runner, and what else lies beside them."""
+_NO_MODULE = "no such module"
+_kept: list[object] = []
 _OURS = ("/opt/runner/step.py", "/opt/runner/still.py")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -70,12 +75,19 @@ def live(step: dict, values: dict, config: dict, secrets: dict, answer_fd: int) 
     return 1 if problem else 0
 
 
+def list_package() -> None:
+    """List the package's folder for the imports of all steps at once; nothing in it is opened."""
+    PathFinder.find_spec(_NO_MODULE, [PACKAGE])
+
+
 def _forget_our_modules() -> None:
-    """Free the names of the runner's own modules: a recipe's `plan.py` is as good as ours."""
-    for name, module in [*sys.modules.items()]:
-        file = getattr(module, "__file__", None) or ""
-        if name != "__main__" and file.startswith("/opt/runner/") and not file.startswith(LIBRARY + "/"):
-            del sys.modules[name]
+    """
+    Free the names of the runner's own modules: a recipe's `plan.py` is as good as ours.
+
+    The modules themselves are kept. To take them apart is work, as to look at all others is: each page of memory that a
+    forked process touches is copied.
+    """
+    _kept.extend(sys.modules.pop(name, None) for name in _NAMES)
 
 
 class Outlet:

@@ -6,7 +6,6 @@ A help, and no wall: a step can undo it, and what does not go through these func
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -16,13 +15,16 @@ if TYPE_CHECKING:
     from typing import Self
 
 
+_list_as_is, _scan_as_is = os.listdir, os.scandir
+
+
 def hold(wanted: dict, step: str) -> None:
     """Hold still what is wanted; each step has a seed of its own, so that none depends on what ran before it."""
     if wanted["seed"] is not None:
         seed = f"{wanted['seed']}:{step}"
         when_imported("random", lambda module: _seed(module, seed))
     if wanted["directory_order"] != "as_is":
-        _order_folders(backwards=wanted["directory_order"] == "reversed")
+        _Folders(backwards=wanted["directory_order"] == "reversed").put_in_place()
     if wanted["cpu_count"] is not None:
         _tell_cpus(wanted["cpu_count"])
 
@@ -33,26 +35,33 @@ def when_imported(name: str, then: Callable[[Any], object]) -> None:
         then(sys.modules[name])
         return
 
-    def find(wanted: str, *_: object) -> object:
-        if wanted != name:
+    sys.meta_path.insert(0, _Finder(name, then))
+
+
+class _Finder:
+    """Waits for one module to be imported, among ``sys.meta_path``."""
+
+    def __init__(self, name: str, then: Callable[[Any], object]) -> None:
+        self._name = name
+        self._then = then
+
+    def find_spec(self, wanted: str, _path: object = None, _target: object = None, /) -> Any:  # noqa: ANN401 - as below
+        if wanted != self._name:
             return None
-        sys.meta_path.remove(finder)
+        sys.meta_path.remove(self)
         from importlib.util import find_spec
 
-        spec: Any = find_spec(name)
+        spec: Any = find_spec(wanted)
         if spec is None or not hasattr(spec.loader, "exec_module"):
             return spec
         load = spec.loader.exec_module
 
         def load_and_tell(module: Any) -> None:  # noqa: ANN401 - modules have the attributes that they have
             load(module)
-            then(module)
+            self._then(module)
 
         spec.loader.exec_module = load_and_tell
         return spec
-
-    finder = type("Finder", (), {"find_spec": staticmethod(find)})()
-    sys.meta_path.insert(0, finder)
 
 
 def _seed(module: Any, seed: str) -> None:  # noqa: ANN401 - as above
@@ -60,46 +69,48 @@ def _seed(module: Any, seed: str) -> None:  # noqa: ANN401 - as above
         module.seed(seed)
 
 
-def _order_folders(*, backwards: bool) -> None:
-    list_as_is, scan_as_is = os.listdir, os.scandir
+class _Folders:
+    """Lists folders in order; made for all steps before any of them is forked, as classes are not cheap to make."""
 
-    @functools.wraps(list_as_is)
-    def listdir(path: Any = None) -> list:  # noqa: ANN401 - text, bytes, a path or a descriptor
-        return sorted(list_as_is(path), reverse=backwards)
+    def __init__(self, *, backwards: bool) -> None:
+        self._backwards = backwards
 
-    class Entries:
-        """What os.scandir returns: an iterator that can be closed."""
+    def put_in_place(self) -> None:
+        os.listdir = self.listdir
+        os.scandir = self.scandir  # type: ignore[assignment]  # os.walk, glob, pathlib and shutil look it up there
+        os.supports_fd |= {self.listdir, self.scandir}
 
-        def __init__(self, path: Any = None) -> None:  # noqa: ANN401 - as above
-            with scan_as_is(path) as entries:
-                self._entries = iter(sorted(entries, key=lambda entry: entry.name, reverse=backwards))
+    def listdir(self, path: Any = None) -> list:  # noqa: ANN401 - text, bytes, a path or a descriptor
+        return sorted(_list_as_is(path), reverse=self._backwards)
 
-        def __iter__(self) -> Iterator[os.DirEntry]:
-            return self
+    def scandir(self, path: Any = None) -> _Entries:  # noqa: ANN401 - as above
+        with _scan_as_is(path) as entries:
+            return _Entries(sorted(entries, key=lambda entry: entry.name, reverse=self._backwards))
 
-        def __next__(self) -> os.DirEntry:
-            return next(self._entries)
 
-        def __enter__(self) -> Self:
-            return self
+class _Entries:
+    """What os.scandir returns: an iterator that can be closed."""
 
-        def __exit__(self, *_: object) -> None:
-            self.close()
+    def __init__(self, entries: list[os.DirEntry]) -> None:
+        self._entries = iter(entries)
 
-        def close(self) -> None:
-            self._entries = iter(())
+    def __iter__(self) -> Iterator[os.DirEntry]:
+        return self
 
-    os.listdir = listdir
-    os.scandir = Entries  # type: ignore[assignment]  # os.walk, glob, pathlib and shutil look it up there
-    os.supports_fd |= {listdir, Entries}
+    def __next__(self) -> os.DirEntry:
+        return next(self._entries)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._entries = iter(())
 
 
 def _tell_cpus(count: int) -> None:
     affinity_as_is = os.sched_getaffinity
-
-    @functools.wraps(affinity_as_is)
-    def sched_getaffinity(pid: int) -> set[int]:
-        return set(sorted(affinity_as_is(pid))[:count])
-
     os.cpu_count = lambda: count
-    os.sched_getaffinity = sched_getaffinity
+    os.sched_getaffinity = lambda pid, /: set(sorted(affinity_as_is(pid))[:count])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import resource
-import selectors
+import select
 import signal
 import sys
 import time
@@ -36,7 +36,7 @@ from contract import (
 from handover import Secrets
 from plan import Plan
 from process import Process, Spare
-from step import LIBRARY
+from step import LIBRARY, list_package
 from view import look
 
 _OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
@@ -53,6 +53,7 @@ def main() -> int:
     supervisor = Supervisor(channel)
     while True:
         channel.send_json(HELLO, {"contract": CONTRACT_VERSION, "python": sys.version.split()[0], "view": seen})
+        channel.flush()
         supervisor.fork_ahead()
         document = channel.receive_plan()
         plan = _run(channel, supervisor, document)
@@ -70,6 +71,7 @@ def _run(channel: Channel, supervisor: Supervisor, document: dict) -> Plan:
     secrets = Secrets(channel.receive_secrets())
     with open(SNAPSHOT, "rb") as file:
         snapshot = json.load(file)  # our own host wrote it, of any size
+    list_package()
     plan = Plan(document, snapshot["values"])
     supervisor.run(plan, secrets)
     secrets.wipe()
@@ -82,7 +84,12 @@ def _run(channel: Channel, supervisor: Supervisor, document: dict) -> Plan:
 
 
 def _prepare_steps() -> None:
-    """Import, while the host prepares the plan, what every step would import; nothing of the package, ever."""
+    """
+    Do, while the host prepares the plan, what every step would do; nothing with the package, ever.
+
+    Python's compiler makes some hundred types when it is first used: most of what a small module's import takes.
+    """
+    compile("context.set('key', f'{1}')", "<none>", "exec")
     sys.path.insert(0, LIBRARY)
     import_module("orchestrator.context")
     sys.path.remove(LIBRARY)
@@ -98,11 +105,13 @@ class Supervisor:
         self._channel = channel
         self._spare: Spare | None = None
         self._running: dict[int, Process] = {}
-        self._selector = selectors.DefaultSelector()
+        self._poll = select.epoll()  # not through ``selectors``: the same with more of Python to touch at each step
+        self._whose: dict[int, Process] = {}
+        """By descriptor: the process that it is a pipe from."""
         self._wake, wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_w)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        self._selector.register(self._wake, selectors.EVENT_READ, None)
+        self._poll.register(self._wake, select.EPOLLIN)
 
     def fork_ahead(self) -> None:
         """Have a process ready for the first step, before the plan is here."""
@@ -151,6 +160,7 @@ class Supervisor:
 
     def _start(self, step: dict, number: int) -> None:
         self._channel.send_json(STEP_STARTED, {"step": step["index"], "try": number})
+        self._channel.flush()
         try:
             process = self._process(step, number)
         except OSError as error:
@@ -161,7 +171,8 @@ class Supervisor:
             return
         self._running[process.pid] = process
         for fd in process.fds:
-            self._selector.register(fd, selectors.EVENT_READ, process)
+            self._poll.register(fd, select.EPOLLIN)
+            self._whose[fd] = process
 
     def _process(self, step: dict, number: int) -> Process:
         values, config, answer_bytes = self._plan.view_for(step), self._plan.config, self._plan.answer_bytes
@@ -179,11 +190,12 @@ class Supervisor:
     def _wait(self) -> None:
         deadlines = [process.deadline_s for process in self._running.values() if process.deadline_s is not None]
         timeout = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
-        for key, _ in self._selector.select(timeout):
-            if key.data is None:
+        self._channel.flush()
+        for fd, _ in self._poll.poll(timeout):
+            if fd == self._wake:
                 os.read(self._wake, 4096)
-            else:
-                self._pump(key.data, key.fd)
+            elif fd in self._whose:  # one that is closed may still be told of, while a process just forked has a copy
+                self._pump(self._whose[fd], fd)
         for process in self._running.values():
             if process.deadline_s is not None and time.monotonic() >= process.deadline_s:
                 process.stop()
@@ -191,7 +203,7 @@ class Supervisor:
     def _pump(self, process: Process, fd: int) -> None:
         content = process.read(fd, PIECE_BYTES)
         if content is None:
-            self._selector.unregister(fd)
+            del self._whose[fd]  # to be closed is enough: epoll(7)
         elif fd == process.answer_fd:
             for record in process.take_records():
                 self._pass_on(process, record)
@@ -211,8 +223,9 @@ class Supervisor:
         for fd in [*process.fds]:
             for _ in process.rest(fd):
                 self._pump(process, fd)
-        for fd in [*process.fds]:
-            self._selector.unregister(fd)
+        for fd in process.fds:
+            self._poll.unregister(fd)
+            del self._whose[fd]
         process.close()
         del self._running[process.pid]
         report, again = self._plan.settle(process)

@@ -31,6 +31,10 @@ from view import look
 class Traitor(channel.Channel):
     contract = contract
 
+    def send(self, kind, *pieces):
+        super().send(kind, *pieces)
+        self.flush()
+
     def settle(self, **more):
         self.send_json(contract.STEP_STARTED, {"step": 0, "try": 1})
         ended = {"step": 0, "outcome": "succeeded", "tries": 1, "cause": "", **more}
