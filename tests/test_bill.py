@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,8 +13,6 @@ from isolation.rules.bill import share
 from tests.site import Site
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from isolation.model.run import Result
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
@@ -26,6 +26,12 @@ steps:
 """
 SLOW = f"import time\ntime.sleep({IMPORT_S})\ndef run(context, params):\n    context.set('a', 1)\n"
 GONE = "import os\nos._exit(3)\ndef run(context, params):\n    pass\n"
+PAGE = Path(__file__).parents[1] / "docs" / "bill.md"
+EXPLAINED = {
+    name
+    for names in re.findall(r"^\| (`.*`) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    for name in re.findall("`(\\w+)`", names)
+}
 EVERY = {"pack", "freeze", "attest", "deliver", "run", "collect", "judge"}
 
 
@@ -46,12 +52,13 @@ def ran(recipe: Path, tmp_path: Path, *, only: str = "") -> Result:
 
 
 def test_a_run_is_billed_phase_by_phase(recipe: Path, tmp_path: Path) -> None:
-    """Each with the moment at which it began, in the order in which the data goes its way."""
+    """Each with the moment at which it began, in the order in which the data goes its way; the page explains each."""
     (attempt,) = ran(recipe, tmp_path, only="slow").attempts
     bill, at = attempt.phases_ms, attempt.phases_at_ms
 
     assert EVERY | {"merge", "import"} <= {*bill}
     assert {*bill} - {*at} == {"import"}
+    assert {*bill} <= EXPLAINED
     in_order = ("pack", "freeze", "deliver", "run", "collect", "judge", "merge")
     assert sorted(in_order, key=lambda name: at[name]) == [*in_order]
     assert all(spent_ms >= 0 for spent_ms in bill.values())
