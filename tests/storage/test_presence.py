@@ -42,7 +42,7 @@ def theirs(database: Database) -> Process:
 
 def submit(process: Process, run_id: str, digests: Digests) -> None:
     wanted = Submission(run_id=run_id, recipe="etl", policy="default", digests=digests, inputs_digest="n")
-    process.queue.submit(wanted, "t0")
+    process.queue.submit(wanted, "2026-01-01T00:00:00.000Z")
 
 
 def test_one_is_gone_only_if_its_process_has_surely_ended(database: Database, digests: Digests) -> None:
@@ -58,7 +58,7 @@ def test_one_is_gone_only_if_its_process_has_surely_ended(database: Database, di
         "elsewhere": {"owner_boot": f"{boot} pid:[1]", "owner_pid": 2**22 + 1},
     }
     for name, values in changes.items():
-        Process(database, name).ledger.start(name, "etl", "default", digests, "t1")
+        Process(database, name).ledger.start(name, "etl", "default", digests, "2026-01-01T00:00:01.000Z")
         with database.writing() as connection:
             connection.execute(
                 update(controllers).where(controllers.c.controller_id == name).values(owner_pid=us.pid, **values)
@@ -75,7 +75,7 @@ def test_one_is_gone_only_if_its_process_has_surely_ended(database: Database, di
 
 def test_whose_beat_stands_still_for_a_lease_is_gone(ours: Process, theirs: Process, digests: Digests) -> None:
     """By the watcher's own clock: none is compared with another's."""
-    theirs.ledger.start("r1", "etl", "default", digests, "t1")
+    theirs.ledger.start("r1", "etl", "default", digests, "2026-01-01T00:00:01.000Z")
     lookout = Lookout(ours.presence)
 
     assert lookout.stale(100.0) == ()
@@ -91,7 +91,7 @@ def test_a_watcher_that_could_not_look_for_a_lease_begins_anew(
     ours: Process, theirs: Process, digests: Digests
 ) -> None:
     """When a database comes back after half a minute, whoever looks first must not bury all who could not beat."""
-    theirs.ledger.start("r1", "etl", "default", digests, "t1")
+    theirs.ledger.start("r1", "etl", "default", digests, "2026-01-01T00:00:01.000Z")
     lookout = Lookout(ours.presence)
 
     assert lookout.stale(100.0) == ()
@@ -103,20 +103,20 @@ def test_a_watcher_that_could_not_look_for_a_lease_begins_anew(
 def test_who_has_no_run_yet_was_not_taken_for_dead(ours: Process, theirs: Process, digests: Digests) -> None:
     """A first run's requirements may take longer to install than a beat; it would be cancelled, and by nobody."""
     assert theirs.presence.beat()
-    theirs.ledger.start("r1", "etl", "default", digests, "t1")
+    theirs.ledger.start("r1", "etl", "default", digests, "2026-01-01T00:00:01.000Z")
     (seen,) = ours.presence.others()
-    ours.presence.bury(seen, "t2")
+    ours.presence.bury(seen, "2026-01-01T00:00:02.000Z")
 
     assert [theirs.presence.beat() for _ in range(2)] == [False, True]
 
 
 def test_one_that_beat_again_is_not_buried(ours: Process, theirs: Process, digests: Digests) -> None:
     """Between the look and the deed it came back."""
-    theirs.ledger.start("r1", "etl", "default", digests, "t1")
+    theirs.ledger.start("r1", "etl", "default", digests, "2026-01-01T00:00:01.000Z")
     (seen,) = ours.presence.others()
     assert theirs.presence.beat()
 
-    assert ours.presence.bury(seen, "t2").abandoned == ()
+    assert ours.presence.bury(seen, "2026-01-01T00:00:02.000Z").abandoned == ()
     assert ours.ledger.summary("r1").state == "running"
 
 
@@ -124,17 +124,17 @@ def test_the_runs_of_one_who_is_gone_are_abandoned_or_wait_again(
     ours: Process, theirs: Process, digests: Digests
 ) -> None:
     """Whoever started a run by hand went with its process; whoever submitted one still wants it."""
-    theirs.ledger.start("by-hand", "etl", "default", digests, "t1")
+    theirs.ledger.start("by-hand", "etl", "default", digests, "2026-01-01T00:00:01.000Z")
     submit(theirs, "submitted", digests)
-    claim = theirs.queue.claim("t1")
+    claim = theirs.queue.claim("2026-01-01T00:00:01.000Z")
     assert claim is not None
     (seen,) = ours.presence.others()
 
-    buried = ours.presence.bury(seen, "t2")
+    buried = ours.presence.bury(seen, "2026-01-01T00:00:02.000Z")
 
     assert (buried.requeued, buried.abandoned) == (("submitted",), ("by-hand",))
     assert not theirs.presence.beat()
-    again = ours.queue.claim("t3")
+    again = ours.queue.claim("2026-01-01T00:00:03.000Z")
     assert again is not None
     assert (again.run_id, again.epoch, again.lost) == ("submitted", claim.epoch + 1, 1)
 
@@ -143,12 +143,12 @@ def test_a_run_that_was_cancelled_does_not_wait_for_another(ours: Process, their
     """Who cancelled it was told that it will end; whoever was to end it died, or put it back."""
     for run_id in ("r1", "r2"):
         submit(theirs, run_id, digests)
-        theirs.queue.claim("t1")
-        assert not ours.ledger.cancel(run_id, "t2")
-    theirs.ledger.give_back("r2", 1, "t3")
+        theirs.queue.claim("2026-01-01T00:00:01.000Z")
+        assert not ours.ledger.cancel(run_id, "2026-01-01T00:00:02.000Z")
+    theirs.ledger.give_back("r2", 1, "2026-01-01T00:00:03.000Z")
     (seen,) = ours.presence.others()
 
-    buried = ours.presence.bury(seen, "t4")
+    buried = ours.presence.bury(seen, "2026-01-01T00:00:04.000Z")
 
     assert (buried.requeued, buried.abandoned) == ((), ())
     assert [ours.ledger.get(run_id).outcome for run_id in ("r1", "r2")] == [Outcome.CANCELLED] * 2
@@ -158,34 +158,34 @@ def test_what_was_put_back_before_it_began_does_not_count(ours: Process, digests
     """It would be given up for what was never its fault."""
     submit(ours, "r1", digests)
     for begun, lost in ((False, 0), (True, 0), (False, 1), (True, 1)):
-        claim = ours.queue.claim("t1")
+        claim = ours.queue.claim("2026-01-01T00:00:01.000Z")
         assert claim is not None
         assert claim.lost == lost
-        ours.ledger.give_back("r1", claim.epoch, "t1", begun=begun)
+        ours.ledger.give_back("r1", claim.epoch, "2026-01-01T00:00:01.000Z", begun=begun)
 
 
 def test_who_was_paused_past_its_lease_can_finish_nothing(ours: Process, theirs: Process, digests: Digests) -> None:
     """While it waits for another, and when another has it."""
     submit(theirs, "r1", digests)
-    claim = theirs.queue.claim("t1")
+    claim = theirs.queue.claim("2026-01-01T00:00:01.000Z")
     assert claim is not None
     (seen,) = ours.presence.others()
-    ours.presence.bury(seen, "t2")
+    ours.presence.bury(seen, "2026-01-01T00:00:02.000Z")
 
     for _ in range(2):
         with pytest.raises(RunEndedError, match="taken over"), theirs.ledger.settling("r1", claim.epoch):
             pytest.fail("the block must not be entered")
         with pytest.raises(RunEndedError, match="taken over"):
-            theirs.ledger.give_back("r1", claim.epoch, "t3")
-        ours.queue.claim("t3")
+            theirs.ledger.give_back("r1", claim.epoch, "2026-01-01T00:00:03.000Z")
+        ours.queue.claim("2026-01-01T00:00:03.000Z")
 
 
 def test_who_leaves_is_no_more_there_unless_it_still_has_a_run(database: Database, digests: Digests) -> None:
     """One that leaves a run behind must be found."""
     one, another = Process(database, "one"), Process(database, "another")
-    one.ledger.start("r1", "etl", "default", digests, "t1")
-    another.ledger.start("r2", "etl", "default", digests, "t1")
-    another.ledger.abandon("r2", "t2")
+    one.ledger.start("r1", "etl", "default", digests, "2026-01-01T00:00:01.000Z")
+    another.ledger.start("r2", "etl", "default", digests, "2026-01-01T00:00:01.000Z")
+    another.ledger.abandon("r2", "2026-01-01T00:00:02.000Z")
 
     one.presence.leave()
     another.presence.leave()
@@ -199,7 +199,7 @@ def test_no_look_at_who_runs_what_goes_through_all_runs_that_ever_were(
 ) -> None:
     """Workers look every few seconds, and runs are kept for ever."""
     submit(theirs, "r1", digests)
-    theirs.queue.claim("t1")
+    theirs.queue.claim("2026-01-01T00:00:01.000Z")
     asked: list[tuple[str, object]] = []
     with database.reading() as connection:
         engine = connection.engine
@@ -210,7 +210,7 @@ def test_no_look_at_who_runs_what_goes_through_all_runs_that_ever_were(
     (other,) = ours.presence.others()
     ours.presence.runs_of(other)
     theirs.presence.leave()
-    ours.presence.bury(other, "t2")
+    ours.presence.bury(other, "2026-01-01T00:00:02.000Z")
 
     selects = [(said, given) for said, given in asked if said.startswith("SELECT") and "FROM runs" in said]
     with database.reading() as connection:
