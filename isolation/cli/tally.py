@@ -66,7 +66,7 @@ class Tally:
             said.append(f"{self.failed} did not succeed")
         if made and spent_s > 0:
             said.append(f"{made / spent_s:.1f}/s")
-            if self._count is not None:
+            if self._count is not None and self.done < self._count:
                 said.append(f"{format_seconds((self._count - self.done) * spent_s / made)} left")
         return "  ".join(said)
 

@@ -46,6 +46,15 @@ def test_the_rate_is_of_what_was_run_and_the_time_left_follows_from_it(make: Mak
     assert "".join(text for _, text in tally.lines()[0]) == f"sales  [######..............]  {tally.line()}"
 
 
+def test_a_batch_that_is_done_has_no_time_left(make: Make) -> None:
+    """Not even none."""
+    time = Time()
+    tally = Tally("sales", 1, time)
+    time.now_s += 2
+    tally.add(Done(number=1, result=make.result()))
+    assert tally.line() == "1 of 1  0.5/s"
+
+
 def test_where_nobody_knows_how_many_come_no_time_left_is_told(make: Make) -> None:
     """A guess would be worse."""
     time = Time()
