@@ -25,8 +25,8 @@ _ENDED = {"finished", "abandoned"}
 
 
 def new_run_id(clock: Clock) -> str:
-    """Name a run: by the time, so that they sort, and by chance."""
-    return f"{clock.now():%Y%m%d-%H%M%S}-{token_hex(4)}"
+    """Name a run: by the time, so that they sort, and by chance, which does not bring two of a million together."""
+    return f"{clock.now():%Y%m%d-%H%M%S}-{token_hex(6)}"
 
 
 def submit(stores: Stores, wanted: Wanted, clock: Clock, *, priority: int = 0, key: str | None = None) -> str:
