@@ -57,6 +57,9 @@ def register(parser: Parser) -> None:
         notes="SIGTERM or Ctrl-C: take no more, and end what is under way. Again: stop that, and leave it to others.",
     )
     added.add_argument("--slots", type=positive, default=os.cpu_count() or 1, metavar="N", help="runs at once (CPUs)")
+    added.add_argument(
+        "--idle", type=whole, metavar="N", help="keep up to N cells ready for runs to come (as many as slots; 0: none)"
+    )
     added.add_argument("--until-empty", action="store_true", help="leave when nothing waits and nothing runs any more")
     added.add_argument("--secrets", metavar="FILE", help="take the secrets' values from here (TOML, chmod 600)")
     takes_json(added)
@@ -121,7 +124,8 @@ def worker(given: Namespace) -> int:
             sys.stdout.flush()
 
     settings = settings_of(given)
-    with open_controller(settings) as controller:
+    idle = given.slots if given.idle is None else max(0, given.idle)
+    with open_controller(settings, idle=idle) as controller:
         ours = open_worker(controller, slots=given.slots, tell=tell)
         with _stopped_by_signals(ours):
             ours.run(until_empty=given.until_empty)
