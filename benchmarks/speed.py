@@ -1,5 +1,5 @@
 """
-What a run costs, each figure beside its floor in the same minutes: ``.venv/bin/python benchmarks/speed.py [--json FILE]``.
+What a run costs, each figure beside its floor in the same minutes: ``.venv/bin/python benchmarks/speed.py``.
 
 ::
 
@@ -12,14 +12,13 @@ What a run costs, each figure beside its floor in the same minutes: ``.venv/bin/
 
 Ratios are taken pair by pair, so that a machine whose speed drifts changes little. ``--only start,idle`` runs some;
 ``--scale 0.1`` runs a tenth of everything. benchmarks/bill.py has recipes of 1, 10 and 100 steps, benchmarks/context.py
-contexts of 1 to 100k keys, benchmarks/cold.py the command line.
+contexts of 1 to 100k keys, benchmarks/cold.py the command line. ``--json FILE`` keeps the figures for plot.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
-import importlib.util
 import json
 import os
 import platform
@@ -43,7 +42,7 @@ from isolation.sandbox.pool.shape import shape_of
 from isolation.settings import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from isolation.controller import Controller
     from isolation.prepared import Prepared
@@ -56,7 +55,6 @@ RECIPE = "metadata: {name: bench}\nsteps:\n  - {name: hello, module: bench, func
 IMAGE = load_settings().image
 ALONE, SHARED = Policy(name="alone"), Policy(name="shared", reuse="package")
 STANDS_WITHIN_S = 30.0
-PEERS = ("epicbox", "llm_sandbox", "minisweagent")
 
 
 def main() -> None:
@@ -143,7 +141,9 @@ def at_once(folder: Path, scale: float) -> Figures:
                 await_idle(controller, many)
                 gate = threading.Barrier(many)
                 with ThreadPoolExecutor(many) as threads:
-                    times += threads.map(lambda _, gate=gate: (gate.wait(), timed_ms(lambda: checked(prepared)))[1], range(many))
+                    times += threads.map(
+                        lambda _, gate=gate: (gate.wait(), timed_ms(lambda: checked(prepared)))[1], range(many)
+                    )
             found[f"{many} at once"] = spread(times)
     return found
 
@@ -173,8 +173,6 @@ def soak(folder: Path, scale: float) -> Figures:
         for number in range(runs):
             checked(many if number % every else lone)
             if (number + 1) % (runs // 5) == 0:
-                assert controller.cells.pool is not None
-                controller.cells.pool.wait_for_removals(STANDS_WITHIN_S)
                 await_idle(controller)
                 marks[f"after {number + 1}"] = footprint(folder, number + 1)
     return marks
@@ -208,8 +206,8 @@ def await_idle(controller: Controller, many: int = 1) -> None:
     """Wait until so many cells stand ready: what is measured is a claim, and not the wait for a cell."""
     image_id, pool = controller.engine.image_id(IMAGE), controller.cells.pool
     shape = shape_of(ALONE, image_id)
-    assert pool is not None, "root on the engine's own host"
-    assert shape is not None
+    if pool is None or shape is None:
+        raise SystemExit("a pool takes root on the engine's own host")
     pool.expect(shape, 1 if many == 1 else many * 8)
     if not pool.wait(shape, many, STANDS_WITHIN_S):
         raise SystemExit(f"no {many} idle cells: {pool!r}")
@@ -334,11 +332,6 @@ def count(number: int, scale: float) -> int:
 def mb(size_bytes: float) -> float:
     """Return megabytes."""
     return round(size_bytes / 1e6, 2)
-
-
-def peers() -> Iterator[str]:
-    """Name the peers that are installed."""
-    yield from (name for name in PEERS if importlib.util.find_spec(name) is not None)
 
 
 if __name__ == "__main__":

@@ -175,25 +175,26 @@ class Attempting:
     def _standing(self, logs: LogWriter, prepare: Callable[[], Snapshot]) -> Iterator[_Standing]:
         """Hold an attested cell with its snapshot in place; an exception destroys it before it goes on."""
         aside = self._watch.aside()
-        claimed: list[Cell] = []
         with ThreadPoolExecutor(1) as beside:
-            coming = beside.submit(self._stand_up, logs, aside, claimed)
+            claim = beside.submit(self._claim, aside)
+            coming = beside.submit(self._stand_up, claim, logs, aside)
             try:
                 snapshot = prepare().content()
                 self._tell(PhaseStarted(phase="claim", attempt=self._number))
+                self._patiently(claim.result)
+                self._tell(PhaseStarted(phase="attest", attempt=self._number))
                 standing = self._patiently(coming.result)
                 self._traffic = standing.cell.traffic
                 standing.cell.put(snapshot)
                 self._watch.take_in(aside)
                 yield standing
             except BaseException as error:
-                self._destroy_claimed(coming, claimed, error)
+                self._destroy_claimed(claim, coming, error)
                 raise
 
-    def _stand_up(self, logs: LogWriter, watch: Stopwatch, claimed: list[Cell]) -> _Standing:
-        """Claim a cell and have it attested; in a thread of its own, beside what this process does meanwhile."""
-        cell = self._claim(watch)
-        claimed.append(cell)
+    def _stand_up(self, claim: Future[Cell], logs: LogWriter, watch: Stopwatch) -> _Standing:
+        """Have a cell attested; as it was claimed, in a thread of its own, beside what this process does meanwhile."""
+        cell = claim.result()
         listener = self._listener(cell, logs)
         with watch.phase("attest"):
             return _Standing(cell, listener, self._attest(cell, listener))
@@ -279,10 +280,10 @@ class Attempting:
         with self._watch.phase("remove"):
             return self._cells.let_go(cell, self._stays_for if stays else None)
 
-    def _destroy_claimed(self, coming: Future[_Standing], claimed: list[Cell], because: BaseException) -> None:
+    def _destroy_claimed(self, claim: Future[Cell], coming: Future[_Standing], because: BaseException) -> None:
         """Wait for a claim under way, and take back what came of it; one that failed has cleaned up after itself."""
         coming.exception()
-        for cell in claimed:
-            problem = self._cells.take_back(cell)
+        if claim.exception() is None:
+            problem = self._cells.take_back(claim.result())
             if problem:  # what came first says more
                 because.add_note(f"and its cell could not be taken back: {problem}")

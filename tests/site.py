@@ -53,6 +53,7 @@ class Site:
         self.folder = folder
         self.state = folder / "state"
         self.url = url
+        self._writing = threading.Lock()
         self.stores = Stores(self.state, url)
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("ISOLATION_")}
         self.environment |= {"ISOLATION_STATE": str(self.state), "XDG_CONFIG_HOME": str(folder)}
@@ -62,13 +63,14 @@ class Site:
     def submit(self, source: str, **how: object) -> str:
         """Submit a recipe of one step."""
         recipe = self.folder / hashlib.sha256(source.encode()).hexdigest()[:8]
-        recipe.mkdir(exist_ok=True)
-        if not (recipe / "work.py").exists():
-            (recipe / "work.py").write_text(source)
-            (recipe / "recipe.yaml").write_text(
-                "metadata: {name: work}\nexecution: {retry_attempts: 9}\n"
-                "steps: [{name: work, module: work, function: run}]\n"
-            )
+        with self._writing:  # several threads of a test may submit the same
+            if not recipe.exists():
+                recipe.mkdir()
+                (recipe / "work.py").write_text(source)
+                (recipe / "recipe.yaml").write_text(
+                    "metadata: {name: work}\nexecution: {retry_attempts: 9}\n"
+                    "steps: [{name: work, module: work, function: run}]\n"
+                )
         how = {"state": self.state, "database": self.url, **how}
         return isolation.submit(recipe, **how)  # type: ignore[arg-type]  # a test's own words
 

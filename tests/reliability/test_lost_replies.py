@@ -16,6 +16,7 @@ import pytest
 from isolation.model.outcome import Outcome
 from isolation.model.policy import Limits, Policy, RetryRule
 from isolation.sandbox.engine import engine_address
+from isolation.sandbox.first import FirstProcess
 from isolation.settings import Settings
 from isolation.wiring import open_controller
 from tests.hostile.traces import Witness, check_gone
@@ -88,6 +89,13 @@ def desk(tmp_path: Path, engine: None) -> Iterator[Desk]:
     gc.collect()  # so that those sockets are told of here, where that is ignored
 
 
+@pytest.fixture
+def older_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that does not tell us how a container's first process exited, so that the engine is asked."""
+    monkeypatch.setattr(FirstProcess, "wait", lambda *_: None)
+
+
+@pytest.mark.usefixtures("older_kernel")
 @pytest.mark.parametrize("what", LOST)
 def test_row_150_a_lost_reply_of_the_engine_is_healed(desk: Desk, what: str) -> None:
     """What may be asked twice is asked again; else the attempt is lost, and the next succeeds. One merge, in all."""
@@ -144,9 +152,10 @@ def test_row_150_a_stream_that_is_cut_ends_the_run_and_merges_nothing(desk: Desk
     assert desk.merged() == []
 
 
+@pytest.mark.usefixtures("older_kernel")
 @pytest.mark.parametrize("call", ["wait", "remove"])
 def test_row_150_an_engine_whose_replies_never_come_loses_the_run(desk: Desk, call: str) -> None:
-    """Without its word on the container's end nothing is merged; what may be left is taken back when replies come."""
+    """Without a word on the container's end nothing is merged; what may be left is taken back when replies come."""
     desk.proxy.lose(call, times=1000)
     (desk.folder / "work.py").write_text(WRITES)
     witness = Witness(desk.client)
