@@ -231,7 +231,8 @@ def checked(prepared: Prepared) -> None:
 def docker_run() -> None:
     """Do what people type."""
     image = ("--entrypoint", "/usr/bin/python3", IMAGE, "-c", PROGRAM)
-    subprocess.run(["docker", "run", "--rm", *image], check=True, stdout=subprocess.DEVNULL)
+    command = ["docker", "run", "--rm", *image]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def bare_calls(client: docker.APIClient) -> None:
