@@ -17,6 +17,7 @@ The file is ``ISOLATION_SETTINGS``, else ``settings.toml`` in the platform's con
     image  = "isolation-runner:latest"         # the runner image
     paths  = ["~/shared/modules"]              # further folders to find recipes' local modules in
     secrets = "~/isolation-secrets.toml"       # a file with NAME = "value" that only its owner can open
+    pool = "5m"                                # the command line's pool ends when idle for so long; "off": none
 """
 
 from __future__ import annotations
@@ -28,14 +29,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isolation.errors import SettingsError, did_you_mean
+from isolation.units import parse_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DEFAULT_NAMESPACE = "default"
 
-_NAMES = ("state", "database", "namespace", "engine", "policy", "image", "paths", "secrets")
-_DEFAULTS = {"policy": "default", "image": "isolation-runner:latest", "namespace": DEFAULT_NAMESPACE}
+_NAMES = ("state", "database", "namespace", "engine", "policy", "image", "paths", "secrets", "pool")
+_DEFAULTS = {"policy": "default", "image": "isolation-runner:latest", "namespace": DEFAULT_NAMESPACE, "pool": "5m"}
+_NO_POOL = "off"
 _NAMESPACE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -44,7 +47,8 @@ class Settings:
     """
     What a controller is opened with. ``engine`` None leaves the choice to the engine's own rules.
 
-    ``database`` is a URL; None: a file in the state folder.
+    ``database`` is a URL; None: a file in the state folder. ``pool_s`` is the time after which the command line's
+    pool ends if nobody calls for it; None: there is none.
     """
 
     state: Path
@@ -55,6 +59,7 @@ class Settings:
     image: str = _DEFAULTS["image"]
     paths: tuple[Path, ...] = ()
     secrets: Path | None = None
+    pool_s: float | None = 300.0
 
 
 def load_settings(
@@ -90,7 +95,19 @@ def load_settings(
         image=found["image"],
         paths=tuple(Path(path).expanduser().absolute() for path in found.get("paths", ())),
         secrets=Path(found["secrets"]).expanduser().absolute() if found.get("secrets") else None,
+        pool_s=_pool_s(found["pool"]),
     )
+
+
+def _pool_s(text: str) -> float | None:
+    if text == _NO_POOL:
+        return None
+    try:
+        return parse_seconds(text)
+    except ValueError as error:
+        raise SettingsError(
+            f"the pool cannot be {text!r}", hint='Write a time such as 5m, or "off" for none.'
+        ) from error
 
 
 def _namespace(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from importlib import import_module
 
+from isolation.cli.line import WITHOUT_A_POOL
 from isolation.cli.parser import Parser
 
 _BRINGS = {
@@ -17,6 +18,7 @@ _BRINGS = {
     "context": ("context",),
     "policy": ("policy",),
     "package": ("package",),
+    "pool": ("pool",),
     "host": ("doctor", "clean", "schema"),
     "completion": ("completion",),
 }
@@ -53,14 +55,19 @@ def _build(modules: list[str]) -> Parser:
     parser.add_argument(
         "--engine", metavar="ADDRESS", help="Docker Engine to use [environment: ISOLATION_ENGINE, DOCKER_HOST]"
     )
+    parser.add_argument(
+        WITHOUT_A_POOL,
+        action="store_true",
+        help="run in this process alone, and start no pool [environment: ISOLATION_POOL=off]",
+    )
     for module in modules:
         import_module(f"isolation.cli.{module}").register(parser)
     return parser
 
 
 _EPILOG = """\
---state, --database, --namespace and --engine may also stand after the command. `isolation COMMAND --help` tells
-more, with examples.
+--state, --database, --namespace, --engine and --no-pool may also stand after the command. `isolation COMMAND --help`
+tells more, with examples.
 
 examples:
   isolation doctor                     what this host gives and lacks

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from isolation.cli.app import parser_for
 from isolation.cli.escape import escape
+from isolation.cli.line import globals_first
 from isolation.errors import IsolationError
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ DEFECT = 70
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 """128 + SIGPIPE, as the shell reports any program whose reader went away."""
-
-_GLOBAL_OPTIONS = ("--state", "--database", "--namespace", "--engine")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -62,33 +61,6 @@ def tell(sentence: str, hint: str = "") -> None:
     text = f"isolation: {escape(sentence, lines=True)}\n"
     with suppress(OSError):
         sys.stderr.write(f"{text}{escape(hint, lines=True)}\n" if hint else text)
-
-
-def globals_first(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """
-    Take the global options out, so that they may be given anywhere; what is left begins with the command's name.
-
-    >>> globals_first(["runs", "--state", "here", "--json"])
-    (['--state', 'here'], ['runs', '--json'])
-    >>> globals_first(["context", "set", "option", "--", "--state"])
-    ([], ['context', 'set', 'option', '--', '--state'])
-    """
-    first: list[str] = []
-    rest: list[str] = []
-    pending = list(arguments)
-    while pending:
-        argument = pending.pop(0)
-        if argument == "--":
-            rest += [argument, *pending]
-            break
-        if argument in _GLOBAL_OPTIONS:
-            first += [argument, *pending[:1]]
-            del pending[:1]
-        elif argument.startswith(tuple(f"{option}=" for option in _GLOBAL_OPTIONS)):
-            first.append(argument)
-        else:
-            rest.append(argument)
-    return first, rest
 
 
 def _defect(error: Exception) -> int:
