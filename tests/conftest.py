@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from isolation.storage.ledger import Ledger
     from tests.postgresql import Server
 
+os.environ.setdefault("ISOLATION_POOL", "off")
+"""No test leaves a process behind, or meets another's; ISOLATION_POOL=5m runs all of them with a pool."""
+
 DIGESTS = Digests(package="a" * 64, snapshot="b" * 64, policy="c" * 64, image="sha256:" + "d" * 64)
 
 

@@ -57,6 +57,7 @@ class Site:
         self.stores = Stores(self.state, url)
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("ISOLATION_")}
         self.environment |= {"ISOLATION_STATE": str(self.state), "XDG_CONFIG_HOME": str(folder)}
+        self.environment |= {"ISOLATION_POOL": os.environ["ISOLATION_POOL"]}
         if url:
             self.environment["ISOLATION_DATABASE"] = url
 

@@ -42,7 +42,7 @@ def register(parser: Parser) -> None:
         None,
         "Look after the process in the background that makes the next command fast.",
         examples=("isolation pool status", "isolation pool stop"),
-        notes='`isolation run` starts it; it ends when idle. ISOLATION_POOL=off, or pool = "off" in the settings: none.',
+        notes='`isolation run` starts it. ISOLATION_POOL=off, or pool = "off" in the settings: none.',
     )
     added = group.add("start", start, "Start a pool for commands such as this one; returns when it can be called.")
     takes_json(added)

@@ -53,6 +53,7 @@ class Shell:
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ISOLATION_")},
             "ISOLATION_STATE": str(folder / "state"),
+            "ISOLATION_POOL": os.environ["ISOLATION_POOL"],
             "XDG_CONFIG_HOME": str(folder),
             "TERM": "xterm",
         }

@@ -9,7 +9,7 @@ import pytest
 from isolation.errors import SettingsError
 from isolation.settings import Settings, load_settings
 
-NAMES = ("STATE", "ENGINE", "POLICY", "IMAGE", "PATHS", "SECRETS", "SETTINGS")
+NAMES = ("STATE", "ENGINE", "POLICY", "IMAGE", "PATHS", "SECRETS", "SETTINGS", "POOL")
 
 
 @pytest.fixture(autouse=True)

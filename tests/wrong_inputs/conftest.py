@@ -65,7 +65,7 @@ class Desk:
     def command(self, arguments: Sequence[str], engine: str, environment: Mapping[str, str]) -> dict[str, Any]:
         """Return what subprocess needs to know."""
         own = {name: value for name, value in os.environ.items() if not name.startswith(("ISOLATION_", "DOCKER_"))}
-        own |= {"ISOLATION_SETTINGS": str(self.path / "settings.toml")}
+        own |= {"ISOLATION_SETTINGS": str(self.path / "settings.toml"), "ISOLATION_POOL": os.environ["ISOLATION_POOL"]}
         own |= {name: self.fill(value) for name, value in environment.items()}
         given = [str(COMMAND), "--state", str(self.state), "--engine", engine, *map(self.fill, arguments)]
         return {"args": given, "env": own, "cwd": self.path, "text": True, "stdin": subprocess.DEVNULL}

@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NoReturn, cast
 
 from isolation.cli.ahead.call import DECLINED, READY, Call, receive
 from isolation.cli.boundary import flush, run
@@ -84,9 +84,28 @@ def _take_on(call: Call) -> None:
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
         signal.signal(number, signal.SIG_IGN if number in call.ignored else usual)
-    # The streams themselves stand: they write to the same numbers, in the encoding that the same variables chose.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=sys.stdout.isatty() and not sys.stdout.write_through)
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = _opened(getattr(sys, name), descriptor)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def _opened(before: io.TextIOWrapper, number: int) -> io.TextIOWrapper:
+    """
+    Open a standard stream as the interpreter does at its start: what is behind it is another now.
+
+    The encoding was chosen by the same variables, and so was whether to buffer (PYTHONUNBUFFERED).
+    """
+    if number == 0:
+        return io.TextIOWrapper(io.BufferedReader(io.FileIO(number, closefd=False)), before.encoding, before.errors)
+    raw = io.FileIO(number, "w", closefd=False)
+    return io.TextIOWrapper(
+        cast("BinaryIO", raw) if before.write_through else io.BufferedWriter(raw),
+        before.encoding,
+        before.errors,
+        line_buffering=not before.write_through and (number == 2 or raw.isatty()),  # noqa: PLR2004 - stderr
+        write_through=before.write_through,
+    )
 
 
 def _is_wanted() -> bool:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isolation.cli.ahead.call import connect, peer_of
+from isolation.cli.ahead.call import READY, connect, peer_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,11 +30,12 @@ class Place:
 
     def __init__(self, folder: str | Path, name: str) -> None:
         self.path = Path(folder) / name
+        self._file = 0
 
     def listen(self) -> socket.socket | None:
         """Take the place; None if a pool is there already. Raises OSError where there can be none."""
         with _locked(self.path.parent) as folder:
-            if listener_of(self.path):
+            if _is_served(self.path):
                 return None
             self.path.unlink(missing_ok=True)
             listener = socket.socket(socket.AF_UNIX)
@@ -43,13 +44,15 @@ class Place:
             self.path.chmod(0o600)
             listener.listen(_WAITING_CALLERS)
             listener.settimeout(0)
+            self._file = self.path.stat().st_ino
             return listener
 
     def leave(self, listener: socket.socket) -> None:
         """Give the place up. Callers that wait there already find that nobody answers, and go elsewhere."""
         with suppress(OSError), _locked(self.path.parent):
             listener.close()
-            self.path.unlink(missing_ok=True)
+            if self.path.stat().st_ino == self._file:  # else another has taken it, and is newer
+                self.path.unlink()
 
 
 def taken(folder: str | Path) -> list[tuple[Path, int]]:
@@ -88,6 +91,16 @@ def listener_of(path: Path) -> int:
         return 0
     with connection:
         return peer_of(connection)[0]
+
+
+def _is_served(path: Path) -> bool:
+    """Tell whether a pool there would carry out a command: one that has grown old takes leave instead."""
+    connection = connect(str(path.parent), path.name, _ANSWERS_WITHIN_S)
+    if connection is None:
+        return False
+    with connection, suppress(OSError):
+        return connection.recv(1) == READY
+    return False
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import pkgutil
 import selectors
 import sys
 import time
+import traceback
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -117,6 +118,8 @@ def _attended(listener: socket.socket) -> int | None:
             served = False
             try:
                 served = attend(connection)
+            except BaseException:  # noqa: BLE001 - as an interpreter does it, and then the process ends
+                traceback.print_exc()
             finally:
                 os._exit(0 if served else 1)
         return os.pidfd_open(pid)
