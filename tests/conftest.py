@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -16,7 +18,6 @@ from isolation.model.usage import HostReading, Sample, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from isolation.context.store import ContextStore
     from isolation.model.policy import Policy
@@ -135,6 +136,23 @@ def url(request: pytest.FixtureRequest) -> str | None:
         return None
     server: Server = request.getfixturevalue("postgresql")
     return server.url()
+
+
+@pytest.fixture(scope="session")
+def pool_variables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Start a pool of this session's own; returns the variables by which commands find it."""
+    variables = {"XDG_RUNTIME_DIR": str(tmp_path_factory.mktemp("runtime")), "ISOLATION_POOL": "10m"}
+    command = [str(Path(sys.executable).with_name("isolation")), "pool"]
+    subprocess.run([*command, "start"], env=os.environ | variables, capture_output=True, check=True)
+    yield variables
+    subprocess.run([*command, "stop"], env=os.environ | variables, capture_output=True, check=True)
+
+
+@pytest.fixture(params=["alone", "in a pool"])
+def maybe_pool(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Say by variables whether commands go to a pool. Whoever takes it is run both ways."""
+    found: dict[str, str] = request.getfixturevalue("pool_variables") if request.param == "in a pool" else {}
+    return found
 
 
 @pytest.fixture

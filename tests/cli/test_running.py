@@ -78,8 +78,10 @@ class Shell:
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path)
+def shell(tmp_path: Path, maybe_pool: dict[str, str]) -> Shell:
+    shell = Shell(tmp_path)
+    shell.environment |= maybe_pool
+    return shell
 
 
 def test_a_run_prints_one_json_object_of_the_published_schema(shell: Shell) -> None:

@@ -22,7 +22,11 @@ SIGNATURE = "95c87b76ccfa0944715c38685136f557a190c62e473867d765c622e1237d58f6"
 
 def call(state: Path, *more: object, **environment: str) -> subprocess.CompletedProcess[str]:
     own = {name: value for name, value in os.environ.items() if not name.startswith("ISOLATION_")}
-    own |= {"ISOLATION_STATE": str(state), "XDG_CONFIG_HOME": str(state), "ISOLATION_POOL": os.environ["ISOLATION_POOL"]}
+    own |= {
+        "ISOLATION_STATE": str(state),
+        "XDG_CONFIG_HOME": str(state),
+        "ISOLATION_POOL": os.environ["ISOLATION_POOL"],
+    }
     own |= environment
     command = [str(word) for word in (*COMMAND, *more)]
     return subprocess.run(command, env=own, capture_output=True, text=True, check=False)

@@ -21,10 +21,12 @@ SLEEPER = (
 
 @pytest.mark.engine
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-def test_an_interrupted_run_is_cancelled_and_leaves_nothing(desk: Desk, address: str, number: signal.Signals) -> None:
+def test_an_interrupted_run_is_cancelled_and_leaves_nothing(
+    desk: Desk, address: str, number: signal.Signals, maybe_pool: dict[str, str]
+) -> None:
     """Ctrl-C, a service manager and a closed terminal all mean: no container, no merge, and a record that says so."""
     desk.write({"recipe.yaml": STEPS + SUM + "    depends_on: [load]\n", "load.py": SLEEPER})
-    command = desk.command(("run", "{folder}"), address, {})
+    command = desk.command(("run", "{folder}"), address, maybe_pool)
     with subprocess.Popen(**command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         begun = [process.stderr.readline(), process.stderr.readline()]
