@@ -29,8 +29,8 @@ PACKAGE = Path(__file__).parents[2] / "isolation"
 TIME_S = 60.0
 NO_RUNS = "no runs yet; begin one: isolation run RECIPE\n"
 RECIPE = "metadata: {name: small}\nsteps:\n  - {name: work, module: work, function: run}\n"
-WAITS = "import time\n\ndef run(context, params):\n    context.set('small.n', 1)\n    time.sleep(3600)\n"
 ENDS = "def run(context, params):\n    context.set('small.n', 1)\n"
+WAITS = ENDS + "\ndef last(context, params):\n    import time\n    time.sleep(3600)\n"
 
 
 class Front:
@@ -346,9 +346,13 @@ def test_a_command_whose_caller_is_killed_ends(front: Front) -> None:
 def test_a_run_whose_caller_is_killed_is_cancelled(front: Front) -> None:
     """Nobody would look at it any more: no container goes on unseen, and nothing is merged."""
     front.write(WAITS)
+    (front.path / "recipe.yaml").write_text(
+        RECIPE + "  - {name: last, module: work, function: last, depends_on: [work]}\n"
+    )
     process = front.start("run", ".")
     assert process.stderr is not None
     run_id = process.stderr.readline().split()[1]
+    assert process.stderr.readline().startswith("step work ... succeeded ")
     (attendant,) = [child for child in front.pool().children() if child.children()]
     process.kill()
     process.communicate(timeout=TIME_S)
@@ -398,7 +402,8 @@ def test_a_run_in_a_pool_imports_nothing_more(place: Front) -> None:
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    imported = [name for name in done.stderr.split() if not name.startswith("encodings.")]
+    assert (done.returncode, imported) == (0, [])
 
 
 def _await(there: Callable[[], bool]) -> None:

@@ -31,7 +31,10 @@ _NAME = b"isolation-pool"
 _SET_NAME = 15
 """prctl(2)"""
 _NEVER_BY_A_RUN = ("isolation.state.migrations", "isolation.sandbox.doctor", "isolation.testing")
-_LATE = ("docker", "sqlalchemy.dialects.sqlite", "rich.live")
+_LATE = (
+    *("docker", "platformdirs.unix", "psutil", "pydantic.dataclasses", "rich.live"),
+    *("sqlalchemy.dialects.sqlite", "sqlite3"),
+)
 """What ours import only when they use it."""
 
 
