@@ -127,6 +127,25 @@ def test_the_page_on_batches_does_what_it_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.engine
+def test_every_command_of_the_page_on_the_pool_does_what_it_says(tmp_path: Path) -> None:
+    """With a pool of the page's own, which is there from the first run to the last line."""
+    (commands,) = blocks((ROOT / "docs/pool.md").read_text(encoding="utf-8"), "bash")
+    own = {"XDG_RUNTIME_DIR": str(tmp_path), "ISOLATION_POOL": "5m", "ISOLATION_STATE": str(tmp_path / "state")}
+    for line in commands.splitlines():
+        program, *arguments = shlex.split(line, comments=True)
+        done = subprocess.run(
+            [Path(sys.executable).with_name(program), *arguments],
+            cwd=ROOT,
+            env=os.environ | own,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    assert [*(tmp_path / "isolation" / "pool").iterdir()] == []
+
+
+@pytest.mark.engine
 def test_a_second_demo_does_no_set_up_work(tmp_path: Path) -> None:
     """Set-up stages speak only when they have something to do; whatever was missing, the first call has done."""
     call("scripts/demo", tmp_path)

@@ -44,7 +44,12 @@ def register(parser: Parser) -> None:
         examples=("isolation pool status", "isolation pool stop"),
         notes='`isolation run` starts it. ISOLATION_POOL=off, or pool = "off" in the settings: none.',
     )
-    added = group.add("start", start, "Start a pool for commands such as this one; returns when it can be called.")
+    added = group.add(
+        "start",
+        start,
+        "Start a pool for commands such as this one; returns when it can be called.",
+        examples=("isolation pool start",),
+    )
     takes_json(added)
     added = group.add(
         "status",
@@ -54,7 +59,12 @@ def register(parser: Parser) -> None:
         notes="Exit code 1: none serves commands such as this one.",
     )
     takes_json(added)
-    added = group.add("stop", stop, "End this user's pools; commands under way go on to their end.")
+    added = group.add(
+        "stop",
+        stop,
+        "End this user's pools; commands under way go on to their end.",
+        examples=("isolation pool stop",),
+    )
     takes_json(added)
 
 
