@@ -39,6 +39,7 @@ DEFAULT_NAMESPACE = "default"
 _NAMES = ("state", "database", "namespace", "engine", "policy", "image", "paths", "secrets", "pool")
 _DEFAULTS = {"policy": "default", "image": "isolation-runner:latest", "namespace": DEFAULT_NAMESPACE, "pool": "5m"}
 _NO_POOL = "off"
+CELLS = "ISOLATION_CELLS"
 _NAMESPACE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -48,7 +49,8 @@ class Settings:
     What a controller is opened with. ``engine`` None leaves the choice to the engine's own rules.
 
     ``database`` is a URL; None: a file in the state folder. ``pool_s`` is the time after which the command line's
-    pool ends if nobody calls for it; None: there is none.
+    pool ends if nobody calls for it; None: there is none. ``cells`` is where a command in such a pool may borrow cells
+    that stand ready; nobody sets that but the pool.
     """
 
     state: Path
@@ -60,6 +62,7 @@ class Settings:
     paths: tuple[Path, ...] = ()
     secrets: Path | None = None
     pool_s: float | None = 300.0
+    cells: Path | None = None
 
 
 def load_settings(
@@ -96,6 +99,7 @@ def load_settings(
         paths=tuple(Path(path).expanduser().absolute() for path in found.get("paths", ())),
         secrets=Path(found["secrets"]).expanduser().absolute() if found.get("secrets") else None,
         pool_s=_pool_s(found["pool"]),
+        cells=Path(os.environ[CELLS]) if os.environ.get(CELLS) else None,
     )
 
 

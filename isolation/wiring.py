@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from isolation.clock import SystemClock
+from isolation.errors import IsolationError
 from isolation.stores import Stores
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
@@ -61,11 +64,13 @@ def open_controller(
     from isolation.sandbox.cells import Cells, is_local  # noqa: PLC0415 - slow to import
     from isolation.sandbox.egress.folder import Egresses  # noqa: PLC0415 - slow to import
     from isolation.sandbox.leases import Leases, leases_folder  # noqa: PLC0415 - slow to import
+    from isolation.sandbox.pool.borrow import Borrower  # noqa: PLC0415 - slow to import
     from isolation.vault import Vault  # noqa: PLC0415 - slow to import
 
     clock = SystemClock()
     leases, egresses = Leases(leases_folder()), Egresses(clock)
     connected = engine or _connect(settings)
+    own = {"engine": connected, "leases": leases, "egresses": egresses}
     return Controller(
         stores=open_stores(settings),
         engine=connected,
@@ -76,6 +81,7 @@ def open_controller(
             egresses=egresses,
             most_idle=idle,
             clock=clock,
+            borrower=Borrower(settings.cells, connected.address, own) if settings.cells and not idle else None,
         ),
         clock=clock,
         image=settings.image,
@@ -83,6 +89,26 @@ def open_controller(
         paths=settings.paths,
         vault=Vault(given=secrets, file=settings.secrets, environment=os.environ),
     )
+
+
+def lend_cells(settings: Settings, listener: socket.socket, life: int, *, most: int) -> None:
+    """
+    Keep cells ready for other processes until ``life`` can be read.
+
+    The first is made at once, for a run of the policy and the image of these settings.
+    """
+    from isolation.packaging.policy import load_policy  # noqa: PLC0415 - slow to import
+    from isolation.sandbox.cells import Cells, is_local  # noqa: PLC0415 - slow to import
+    from isolation.sandbox.egress.folder import Egresses  # noqa: PLC0415 - slow to import
+    from isolation.sandbox.leases import Leases, leases_folder  # noqa: PLC0415 - slow to import
+    from isolation.sandbox.pool.lend import Lender  # noqa: PLC0415 - slow to import
+
+    engine, leases, egresses = _connect(settings), Leases(leases_folder()), Egresses(SystemClock())
+    cells = Cells(engine, leases, local=is_local(engine.address), egresses=egresses, most_idle=most)
+    with suppress(IsolationError):  # then who comes says what is wrong
+        cells.expect(load_policy(settings.policy), engine.image_id(settings.image))
+    own = {"engine": engine, "leases": leases, "egresses": egresses}
+    Lender(cells, engine.address, own).lend(listener, life)
 
 
 def _connect(settings: Settings) -> DockerEngine:

@@ -57,8 +57,8 @@ def _handed_over() -> int | None:
 def _start_a_pool() -> None:
     from isolation.settings import load_settings  # noqa: PLC0415 - imported by the command
 
-    idle_s = load_settings().pool_s
-    if idle_s is not None:
+    settings = load_settings()
+    if settings.pool_s is not None:
         from isolation.cli.ahead.start import start_for_the_next  # noqa: PLC0415 - only the first command needs it
 
-        start_for_the_next(idle_s)
+        start_for_the_next(settings)

@@ -73,8 +73,8 @@ def start(given: Namespace) -> int:
     from isolation.cli.ahead.standing import is_watched  # noqa: PLC0415 - hashes are slow to import
     from isolation.cli.ahead.start import start as start_pool  # noqa: PLC0415 - as above
 
-    idle_s = settings_of(given).pool_s
-    if idle_s is None:
+    settings = settings_of(given)
+    if settings.pool_s is None:
         raise InputError(
             "the settings want no pool", hint='ISOLATION_POOL, or `pool = "off"` in the settings, says so.'
         )
@@ -82,7 +82,7 @@ def start(given: Namespace) -> int:
         raise InputError(
             "a command that is traced has no pool", hint="Start it outside of the tracer, without LD_PRELOAD."
         )
-    why = start_pool(idle_s)
+    why = start_pool(settings)
     if why:
         raise StorageError(
             f"the pool did not come up: {why}", hint="Commands run all the same, each in its own process."

@@ -274,6 +274,27 @@ class Cell:
             self._leases.release(self._uid)
             self._uid = None
 
+    def part(self) -> None:
+        """Let go of it, where another process has it back and destroys it."""
+        if self._channel is not None:
+            self._channel.close()
+        if self._egress is not None:
+            self._egress.close()
+        if self._first is not None:
+            self._first.close()
+            self._first = None
+        if self._group is not None:
+            self._group.close()
+
+    def reclaim(self) -> None:
+        """Have it back from another process, which has laid out its folders: ``destroy`` takes them away, too."""
+        self._stage = Stage(self._leases.stages / str(self.uid))
+
+    def forget(self) -> None:
+        """Let go of it, where another process has destroyed it: its uid may be somebody else's by now."""
+        self._container_id = self._uid = None
+        self.destroy()
+
     def _lay_out(self, policy: Policy, package: Path, layer: Path | None) -> Mounts:
         self._stage = Stage(self._leases.stages / str(self.uid))
         mounts = self._stage.set_up(package=package, layer=layer)

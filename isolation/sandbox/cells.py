@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from isolation.sandbox.frames import CellView
     from isolation.sandbox.groups.group import Group
     from isolation.sandbox.leases import Leases
+    from isolation.sandbox.pool.borrow import Borrower
     from isolation.sandbox.pool.shape import Shape
     from isolation.stopwatch import Stopwatch
 
@@ -54,8 +55,13 @@ class Cells:
         egresses: Egresses | None = None,
         most_idle: int = 0,
         clock: Clock | None = None,
+        borrower: Borrower | None = None,
     ) -> None:
-        """``most_idle`` cells at most stand ready for runs that nobody asked for yet; 0: each is made for its run."""
+        """
+        ``most_idle`` cells at most stand ready for runs that nobody asked for yet; 0: each is made for its run.
+
+        ``borrower`` has those of another process, which are taken where there are none here.
+        """
         self._engine = engine
         self._leases = leases
         self._local = local
@@ -64,6 +70,7 @@ class Cells:
         self._capped = False
         self._most_idle = most_idle
         self._clock = clock or SystemClock()
+        self._borrower = borrower
         self._making = threading.Lock()
         self._kept = Kept(self.take_back, self._clock)
         self._pool: Pool | None = None
@@ -178,11 +185,19 @@ class Cells:
             self.pool.expect(shape, count)
 
     def _take_idle(self, policy: Policy, image_id: str, watch: Stopwatch) -> Cell | None:
-        shape = shape_of(policy, image_id)
-        if shape is None or self.pool is None:
+        if self.pool is None and self._borrower is None:
             return None
         with watch.phase("claim"):
+            return self.take_idle(policy, image_id)
+
+    def take_idle(self, policy: Policy, image_id: str) -> Cell | None:
+        """Take an idle cell for a run of that policy, which is then the caller's; None if there is none just now."""
+        shape = shape_of(policy, image_id)
+        if shape is None or not self._fits():
+            return None
+        if self.pool is not None:
             return self.pool.take(shape)
+        return self._borrower.take(policy, image_id) if self._borrower is not None else None
 
     def _make_idle(self, shape: Shape) -> Cell:
         """Make a cell for any run of a shape, and wait until it can be claimed."""
@@ -218,6 +233,8 @@ class Cells:
         if stays_for is not None:
             self._kept.put(stays_for, cell)
             return ""
+        if self._borrower is not None and cell.is_dead and self._borrower.give_back(cell):
+            return ""
         pool = self.pool
         if pool is not None and cell.is_dead:
             pool.give_back(cell)
@@ -245,6 +262,8 @@ class Cells:
         except EngineError as error:
             self._left.put(cell)
             return str(error)
+        if self._borrower is not None:
+            self._borrower.forget(cell)
         return ""
 
     def take_back_what_is_left(self) -> None:

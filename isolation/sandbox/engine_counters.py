@@ -65,6 +65,10 @@ class EngineGroup:
     def go_first(self) -> None:
         """Do nothing: as above."""
 
+    def close(self) -> None:
+        """Ask no more."""
+        self._over.set()
+
     def remove(self) -> None:
         """Ask no more; the engine made the group and removes it."""
         self._over.set()

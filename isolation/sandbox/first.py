@@ -13,6 +13,8 @@ import select
 import struct
 from pathlib import Path
 
+from isolation.sandbox.descriptor import Descriptor
+
 _INFO = struct.Struct("=QQ44xi")
 """
 ``struct pidfd_info`` of linux/pidfd.h as it was first: mask, cgroup id, ids of process and user, exit status.
@@ -37,7 +39,7 @@ class FirstProcess:
     def of(cls, pid: int, container_id: str, proc: Path = Path("/proc")) -> FirstProcess | None:
         """Hold it; None where it is gone already, is not of that container, or this kernel has no pidfds."""
         try:
-            fd = os.pidfd_open(pid)
+            fd = Descriptor(os.pidfd_open(pid))
         except OSError:
             return None
         try:

@@ -18,9 +18,13 @@ import pytest
 
 from isolation.cli.ahead.call import READY
 from isolation.cli.ahead.standing import key, standing
+from isolation.owner import Owner
+from isolation.sandbox.docker_engine import DockerEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from isolation.sandbox.engine import Leftover
 
 pytestmark = pytest.mark.slow
 
@@ -75,8 +79,12 @@ class Front:
 
     def command(self) -> tuple[psutil.Process, psutil.Process]:
         """Return the one command that the pool carries out, and who attends to it."""
-        (found,) = [(command, child) for child in self.pool().children() for command in child.children()]
+        (found,) = [(command, child) for child in self.pool().children() for command in _children(child)]
         return found
+
+    def lender(self) -> psutil.Process:
+        """Return the pool's process that keeps cells: its first; the others attend to who calls, or asks."""
+        return min(self.pool().children(), key=psutil.Process.create_time)
 
     def end_waiting(self, process: subprocess.Popen[str]) -> int:
         """Let the command that waits come to its end; returns its exit code."""
@@ -353,13 +361,51 @@ def test_a_run_whose_caller_is_killed_is_cancelled(front: Front) -> None:
     assert process.stderr is not None
     run_id = process.stderr.readline().split()[1]
     assert process.stderr.readline().startswith("step work ... succeeded ")
-    (attendant,) = [child for child in front.pool().children() if child.children()]
+    _, attendant = front.command()
     process.kill()
     process.communicate(timeout=TIME_S)
     psutil.wait_procs([attendant], TIME_S)
     (run,) = json.loads(front.run("runs", "--json")[1])
     assert (run["run_id"], run["outcome"]) == (run_id, "cancelled")
     assert front.run("context", "list")[1] == "no keys\n"
+
+
+@pytest.mark.engine
+@pytest.mark.usefixtures("engine")
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts into running cells")
+def test_a_run_in_a_pool_is_given_a_cell_that_stands_ready(front: Front) -> None:
+    """And when the pool has ended, no cell is left, whoever had it."""
+    front.write(ENDS)
+    lender = front.lender()
+    _await(lambda: _phases(front).isdisjoint({"create", "start"}))
+    assert front.run("pool", "stop")[0] == 0
+    assert psutil.wait_procs([lender], TIME_S)[1] == []
+    assert _cells_of(lender.pid) == []
+
+
+@pytest.mark.engine
+@pytest.mark.usefixtures("engine")
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts into running cells")
+def test_a_command_that_is_killed_leaves_no_cell(front: Front) -> None:
+    """Even where it cannot do a thing about it, which without a pool waits for `isolation clean`."""
+    front.write(ENDS)
+    lender = front.lender()
+    _await(lambda: _phases(front).isdisjoint({"create", "start"}))
+    _await(lambda: len(_cells_of(lender.pid)) == 1)
+    front.write(WAITS)
+    (front.path / "recipe.yaml").write_text(
+        RECIPE + "  - {name: last, module: work, function: last, depends_on: [work]}\n"
+    )
+    process = front.start("run", ".")
+    assert process.stderr is not None
+    process.stderr.readline()
+    assert process.stderr.readline().startswith("step work ... succeeded ")
+    command, _ = front.command()
+    command.kill()
+    assert process.wait(TIME_S) == -signal.SIGKILL
+    assert front.run("pool", "stop")[0] == 0
+    assert psutil.wait_procs([lender], TIME_S)[1] == []
+    assert _cells_of(lender.pid) == []
 
 
 @pytest.mark.engine
@@ -404,6 +450,25 @@ def test_a_run_in_a_pool_imports_nothing_more(place: Front) -> None:
     )
     imported = [name for name in done.stderr.split() if not name.startswith("encodings.")]
     assert (done.returncode, imported) == (0, [])
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children()
+    except psutil.NoSuchProcess:  # it attended to who asked whether the pool is there
+        return []
+
+
+def _phases(front: Front) -> set[str]:
+    code, out, told = front.run("run", ".", "--json")
+    assert code == 0, told
+    return {*json.loads(out)["attempts"][0]["phases_ms"]}
+
+
+def _cells_of(pid: int) -> list[Leftover]:
+    """List the containers of the cells that a process has made, whoever uses them."""
+    owners = ((left, Owner.read(left.owner)) for left in DockerEngine().leftovers())
+    return [left for left, owner in owners if owner is not None and owner.pid == pid]
 
 
 def _await(there: Callable[[], bool]) -> None:

@@ -45,7 +45,7 @@ def group(v1: Path) -> Iterator[GroupV1]:
     group = GroupV1(v1, CELL, LIMITS)
     group.watch("abc")
     yield group
-    group._close()
+    group.close()
 
 
 def own(root: Path, controller: str) -> Path:

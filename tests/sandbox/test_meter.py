@@ -72,6 +72,9 @@ class Group:
     def go_first(self) -> None:
         """Do nothing."""
 
+    def close(self) -> None:
+        """Do nothing."""
+
     def remove(self) -> None:
         """Do nothing."""
 

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, BinaryIO, NoReturn, cast
 from isolation.cli.ahead.call import DECLINED, READY, Call, receive
 from isolation.cli.boundary import flush, run
 from isolation.errors import SettingsError
-from isolation.settings import load_settings
+from isolation.settings import CELLS, load_settings
 
 if TYPE_CHECKING:
     import socket
+    from pathlib import Path
 
 _CALLED_WITHIN_S = 5.0
 _SET_PDEATHSIG = 1
@@ -33,9 +34,9 @@ _FIRST_OF_OURS = 512
 """Descriptors of our own are put above those that callers use."""
 
 
-def attend(connection: socket.socket) -> bool:
+def attend(connection: socket.socket, cells: Path | None) -> bool:
     """
-    Carry out what the caller calls for; returns whether it called for anything.
+    Carry out what the caller calls for; returns whether it called for anything. ``cells``: where it may borrow some.
 
     Runs in a process that is there for nothing else, and has one thread.
     """
@@ -48,6 +49,8 @@ def attend(connection: socket.socket) -> bool:
     connection.settimeout(None)
     connection = _take_descriptors(connection, call, fds)
     _take_on(call)
+    if cells is not None:
+        os.environ[CELLS] = str(cells)
     if not _is_wanted():
         connection.sendall(DECLINED)
         return False

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from isolation.cli.ahead.attendant import attend
 from isolation.cli.ahead.call import peer_of
+from isolation.cli.ahead.lending import Expected, lending_place, start_lending
 from isolation.cli.ahead.place import Place
 from isolation.cli.ahead.standing import key, standing
 
@@ -38,7 +39,7 @@ _LATE = (
 """What ours import only when they use it."""
 
 
-def main(folder: str, name: str, idle_s: float) -> None:
+def main(folder: str, name: str, idle_s: float, expected: list[str]) -> None:
     """Serve as the pool of that name, unless somebody does already, or we are not what it was named for."""
     code = code_on_disk()
     import_all()
@@ -54,8 +55,10 @@ def main(folder: str, name: str, idle_s: float) -> None:
     # What is here stays here: a child that looked through it for garbage would copy it.
     gc.collect()
     gc.freeze()
+    lending = lending_place(folder, name)
+    life = start_lending(lending, Expected(*expected))
     try:
-        serve(listener, code, idle_s)
+        serve(listener, code, idle_s, lending.path if life is not None else None)
     finally:
         place.leave(listener)
 
@@ -83,8 +86,12 @@ def _looked_at(paths: list[Path]) -> list[tuple[Path, os.stat_result]]:
     return found
 
 
-def serve(listener: socket.socket, code: object, idle_s: float) -> None:
-    """Fork for whoever calls, until nobody has for that long, or the code on the disk is another."""
+def serve(listener: socket.socket, code: object, idle_s: float, cells: Path | None = None) -> None:
+    """
+    Fork for whoever calls, until nobody has for that long, or the code on the disk is another.
+
+    ``cells``: where commands may borrow cells that stand ready.
+    """
     with selectors.DefaultSelector() as selector:
         selector.register(listener, selectors.EVENT_READ)
         until = time.monotonic() + idle_s
@@ -101,12 +108,12 @@ def serve(listener: socket.socket, code: object, idle_s: float) -> None:
                 elif code_on_disk() != code:
                     return
                 else:
-                    attendant = _attended(listener)
+                    attendant = _attended(listener, cells)
                     if attendant is not None:
                         selector.register(attendant, selectors.EVENT_READ)
 
 
-def _attended(listener: socket.socket) -> int | None:
+def _attended(listener: socket.socket, cells: Path | None) -> int | None:
     """Fork for one caller; returns the descriptor of the process that attends to it, or None: it is not for us."""
     try:
         connection, _ = listener.accept()
@@ -120,7 +127,7 @@ def _attended(listener: socket.socket) -> int | None:
         if pid == 0:
             served = False
             try:
-                served = attend(connection)
+                served = attend(connection, cells)
             except BaseException:  # noqa: BLE001 - as an interpreter does it, and then the process ends
                 traceback.print_exc()
             finally:

@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 from isolation.cli.ahead.standing import at_start, folder, is_watched, key
+from isolation.sandbox.engine import engine_address
+
+if TYPE_CHECKING:
+    from isolation.settings import Settings
 
 _PROGRAM = (
     "import sys, json; *given, sys.path[:] = json.loads(sys.argv[1]); "
@@ -14,9 +19,9 @@ _PROGRAM = (
 )
 
 
-def start(idle_s: float) -> str:
+def start(settings: Settings) -> str:
     """Start a pool for commands such as this one, and wait until it can be called; returns why it cannot, or ""."""
-    process = _start(idle_s, subprocess.PIPE)
+    process = _start(settings, subprocess.PIPE)
     assert process.stdout is not None and process.stderr is not None  # noqa: S101, PT018 - asked for
     with process.stdout, process.stderr:  # which it lets go of as soon as it is ready
         if process.stdout.readline() or process.wait() == 0:  # or there was one already
@@ -24,18 +29,19 @@ def start(idle_s: float) -> str:
         return process.stderr.read().strip().rpartition("\n")[2]
 
 
-def start_for_the_next(idle_s: float) -> None:
+def start_for_the_next(settings: Settings) -> None:
     """Start a pool, and go: whether it comes up is no part of the command that was asked for."""
     try:
         if not is_watched():
-            _start(idle_s, subprocess.DEVNULL)
+            _start(settings, subprocess.DEVNULL)
     except OSError:
         return
 
 
-def _start(idle_s: float, output: int) -> subprocess.Popen[str]:
+def _start(settings: Settings, output: int) -> subprocess.Popen[str]:
+    expected = engine_address(settings.engine), settings.image, settings.policy
     return subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM, json.dumps([folder(), key(), idle_s, sys.path])],
+        [sys.executable, "-c", _PROGRAM, json.dumps([folder(), key(), settings.pool_s, expected, sys.path])],
         env=at_start(),
         cwd="/",
         stdin=subprocess.DEVNULL,

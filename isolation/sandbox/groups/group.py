@@ -89,6 +89,9 @@ class Group(Protocol):
         gVisor's sandbox has ten seconds for it, and an engine whose runtime gave up leaves things behind.
         """
 
+    def close(self) -> None:
+        """Let go of what is held open, where another process removes the group; nothing can be read any more."""
+
     def remove(self) -> None:
         """Remove the group; its container is gone. Can be called again. Raises EngineError if something lives in it."""
 

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from isolation.errors import EngineError
+from isolation.sandbox.descriptor import Descriptor
 from isolation.sandbox.groups.files import keyed, lines, number, remove, scaled
 from isolation.sandbox.groups.group import ENDS_BY, PERIOD_US, YIELDS_BY, Reading, limits_in_force, quota_us
 
@@ -53,12 +54,12 @@ class GroupV1:
             self._write("memory", "memory.swappiness", 0)
         self._write("cpu", "cpu.cfs_period_us", PERIOD_US)
         self._limit(limits)
-        self._ooms: int | None = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._ooms: int | None = Descriptor(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
         try:
             with (self._folders["memory"] / "memory.oom_control").open("rb") as control:
                 self._write("memory", "cgroup.event_control", f"{self._ooms} {control.fileno()}")
         except OSError:
-            self._close()
+            self.close()
             raise
 
     def cell_memory_bytes(self, limits: Limits) -> int:
@@ -137,7 +138,7 @@ class GroupV1:
 
     def remove(self) -> None:
         """Remove the group in every hierarchy."""
-        self._close()
+        self.close()
         for home in homes(self._root):  # the engine removes the container's own group, and leaves what lies above it
             remove(home / self._cell)
 
@@ -150,7 +151,8 @@ class GroupV1:
         self._write("pids", "pids.max", limits.pids)
         self._write("cpu", "cpu.cfs_quota_us", quota_us(limits))
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Let go of what is held open; another process removes the group."""
         if self._ooms is not None:
             os.close(self._ooms)
             self._ooms = None

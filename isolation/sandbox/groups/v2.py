@@ -132,6 +132,9 @@ class GroupV2:
         with contextlib.suppress(OSError):  # as above
             (self._folder / "cpu.weight").write_text(str(_WEIGHT * ENDS_BY))
 
+    def close(self) -> None:
+        """Do nothing: no file is held open."""
+
     def remove(self) -> None:
         """Remove the group, if systemd has not already."""
         if self._slice:
