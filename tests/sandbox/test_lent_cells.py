@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from isolation.model.policy import Policy
+from isolation.sandbox.cell import cell_name
 from isolation.sandbox.engine import engine_address
 from isolation.sandbox.leases import Leases, leases_folder
 from isolation.sandbox.pool.borrow import Borrower
@@ -72,10 +73,10 @@ class Lending:
         """Return another process's, as it were."""
         return Borrower(self.path, engine_address(), self.own)
 
-    def is_left(self, name: str, uid: int) -> list[str]:
+    def is_left(self, container_id: str, uid: int) -> list[str]:
         """Say what is left of a cell."""
         leases = Leases(leases_folder())
-        left = [f"container {one}" for one in self.engine.leftovers() if name in str(one)]
+        left = [f"container {one}" for one in self.engine.leftovers() if one.container_id == container_id]
         left += [f"lease {lease}" for lease in leases.held() if lease.uid == uid]
         return left + [str(path) for path in leases.stages.glob(str(uid))]
 
@@ -128,26 +129,28 @@ def test_a_kill_for_memory_in_a_lent_cell_is_seen(lending: Lending, borrowing: C
     assert "start" not in result.attempts[0].phases_ms
 
 
-def test_who_goes_away_with_a_cell_leaves_nothing(lending: Lending) -> None:
+def test_who_goes_away_with_a_cell_leaves_nothing(lending: Lending, tmp_path: Path) -> None:
     """Killed, or without the time to give it back: the end of the connection says so."""
     borrower = lending.borrower()
     cell = borrowed(borrower, lending)
-    name, uid = cell.name, cell.uid
-    assert lending.is_left(name, uid) != []
+    container_id, uid = cell.container_id, cell.uid
+    (tmp_path / "package").mkdir()
+    cell.fit(cell_name("killed", 1), POLICY, package=tmp_path / "package", layer=None)
+    assert len(lending.is_left(container_id, uid)) == 3
     cell.part()
     (connection,) = borrower._borrowed.values()
     connection.close()
     lending.end()
-    assert lending.is_left(name, uid) == []
+    assert lending.is_left(container_id, uid) == []
 
 
 def test_a_cell_that_was_removed_elsewhere_is_not_removed_again(lending: Lending) -> None:
     """Its uid may be another cell's by now: that lease must stand."""
     borrower = lending.borrower()
     cell = borrowed(borrower, lending)
-    name, uid = cell.name, cell.uid
+    container_id, uid = cell.container_id, cell.uid
     cell.destroy()
-    assert lending.is_left(name, uid) == []
+    assert lending.is_left(container_id, uid) == []
     leases = Leases(leases_folder())
     assert leases._write_down(uid, "another\n\n")
     borrower.forget(cell)
