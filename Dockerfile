@@ -55,7 +55,7 @@ RUN mkdir -p /rootfs/etc/ssl/certs /rootfs/usr/lib/ssl /rootfs/opt; \
     printf '%s\n' 'root:x:0:' 'nogroup:x:65534:' >/rootfs/etc/group; \
     printf '%s\n' 'passwd: files' 'group: files' 'hosts: files dns' >/rootfs/etc/nsswitch.conf; \
     mkdir -p /rootfs/dev /rootfs/proc /rootfs/sys /rootfs/run; \
-    mkdir -p /rootfs/package /rootfs/layer /rootfs/in /rootfs/egress /rootfs/scratch /rootfs/tmp; \
+    mkdir -p /rootfs/package /rootfs/layer /rootfs/base /rootfs/in /rootfs/egress /rootfs/scratch /rootfs/tmp; \
     chmod 1777 /rootfs/tmp
 
 # For a policy's `clock`: preloaded for the whole container then, the runner included. Its deadlines are monotonic, and
@@ -86,7 +86,7 @@ FROM rootfs AS runner
 
 # In this order: what host and container share comes last.
 COPY runner_image/ /opt/runner/
-COPY isolation/contract.py isolation/rules/combine.py /opt/runner/
+COPY isolation/contract.py isolation/mapped.py isolation/rules/combine.py /opt/runner/
 RUN chown -R 0:0 /opt/runner; \
     chmod -R u=rwX,go=rX /opt/runner; \
     python3 -m compileall -q --invalidation-mode unchecked-hash /opt/runner; \

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from isolation.model.policy import Policy
     from isolation.model.recipe import Recipe, Step
     from isolation.model.secret import Secret
-    from isolation.model.snapshot import Snapshot
+    from isolation.model.snapshot import Base, Snapshot
     from isolation.rules.redaction import Redaction
     from isolation.sandbox.cell import Cell
     from isolation.sandbox.cells import Cells
@@ -79,7 +79,11 @@ class _Standing:
 
 
 class Attempting:
-    """Makes one attempt. ``interrupted`` tells whether a person stopped it by a signal to this process."""
+    """
+    Makes one attempt. ``interrupted`` tells whether a person stopped it by a signal to this process.
+
+    ``base`` is what the snapshot will stand on, which is known before the snapshot is: the cell is made with it.
+    """
 
     def __init__(
         self,
@@ -93,8 +97,10 @@ class Attempting:
         watch: Stopwatch,
         tell: Callable[[Event], None],
         cancel: threading.Event,
+        base: Base | None = None,
     ) -> None:
         self._laid = laid
+        self._base = base
         self._number = number
         self._stores = stores
         self._cells = cells
@@ -219,6 +225,7 @@ class Attempting:
             image_id=laid.image_id,
             package=laid.tree,
             layer=laid.layer,
+            base=self._base.folder if self._base else None,
             labels=cell_labels(laid.run_id, self._number),
             stays_for=self._stays_for,
             watch=watch,
@@ -265,7 +272,8 @@ class Attempting:
         laid = self._laid
         if laid.policy.reuse == "never":
             return None
-        return self._stores.namespace, laid.image_id, laid.tree, laid.layer, laid.policy.content()
+        held = self._base.held if self._base else None  # who keeps the cell keeps the base that is mounted in it
+        return self._stores.namespace, laid.image_id, laid.tree, laid.layer, laid.policy.content(), held
 
     def _patiently(self, wait: Callable[[], T]) -> T:
         try:

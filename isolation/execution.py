@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from isolation.model.key import Key
     from isolation.model.run import Digests, Engine
     from isolation.model.secret import Secret
-    from isolation.model.snapshot import Snapshot
+    from isolation.model.snapshot import Base, Snapshot
     from isolation.order import Order
     from isolation.sandbox.cells import Cells
     from isolation.sandbox.engine import Engine as ContainerEngine
@@ -114,6 +114,7 @@ class Execution:
         self._tell = tell
         self._secrets = secrets
         self._snapshot = wanted.snapshot
+        self._base: Base | None = None
         self._digests: Digests | None = None
 
     @cached_property
@@ -180,14 +181,26 @@ class Execution:
             watch=self._watch,
             tell=self._tell,
             cancel=self._taken.cancel,
+            base=self._choose_base(),
         )
+
+    def _choose_base(self) -> Base | None:
+        if self._snapshot is not None:
+            return self._snapshot.base
+        with self._watch.phase("freeze"):
+            self._base = _patiently(lambda: self._stores.contexts.base_for(*self._reads))
+        return self._base
+
+    @property
+    def _reads(self) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+        return self._laid.recipe.context.reads, self._laid.policy.context.reads
 
     def _prepare(self) -> Snapshot:
         """Have a snapshot, and the run recorded as begun; after a conflict, a fresh one."""
         with self._watch.phase("freeze"):
             if self._snapshot is None:
-                reads = self._laid.recipe.context.reads, self._laid.policy.context.reads
-                self._snapshot = _patiently(lambda: self._stores.contexts.freeze(*reads, self._wanted.inputs))
+                freeze = self._stores.contexts.freeze
+                self._snapshot = _patiently(lambda: freeze(*self._reads, self._wanted.inputs, self._base))
             wanted = replace(self._wanted, snapshot=self._snapshot)
             before, (digests, inputs_digest) = self._digests, wanted.record(self._stores)
             self._digests = digests

@@ -90,7 +90,9 @@ class Wanted:
 def recorded(stores: Stores, record: Record) -> Order:
     """Read an order from the record: of a run that waits, or to be run again with the image and snapshot it had."""
     digests = record.digests
-    snapshot = Snapshot.read(stores.blobs.get(digests.snapshot)) if digests.snapshot else None
+    snapshot = (
+        Snapshot.read(stores.blobs.get(digests.snapshot), stores.contexts.base_named) if digests.snapshot else None
+    )
     return Order(
         package=read_manifest(stores.blobs.get(digests.package)),
         policy=Policy.read(stores.blobs.get(digests.policy)),

@@ -8,6 +8,7 @@ Below it::
     <state>/packages/         packages laid out as containers see them; can be made again from blobs
     <state>/layers/           third-party requirements, one folder a lock
     <state>/runs/             logs
+    <state>/bases/            what many snapshots share; can be made again from the context's history
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
+from isolation.context.bases import Bases
 from isolation.settings import DEFAULT_NAMESPACE
 from isolation.storage.blobs import BlobStore
 from isolation.storage.logs import Logs
@@ -43,6 +45,7 @@ class Stores:
         self.namespace = namespace
         self.blobs = BlobStore(folder / "blobs")
         self.logs = Logs(folder / "runs")
+        self.bases = Bases(folder / "bases")
         self._url = url
         self._lock = threading.RLock()
         self._database: Database | None = None
@@ -55,6 +58,7 @@ class Stores:
         other = Stores(self.folder, self._url, namespace)
         other._database = self.database
         other._presence = self.presence
+        other.bases = self.bases
         return other
 
     @property
@@ -86,7 +90,7 @@ class Stores:
         """The shared context."""
         from isolation.context.store import ContextStore  # noqa: PLC0415 - slow to import
 
-        return ContextStore(self.database, self.namespace)
+        return ContextStore(self.database, self.namespace, bases=self.bases)
 
     @property
     def database(self) -> Database:

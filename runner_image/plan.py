@@ -21,7 +21,7 @@ from contract import LONGEST, MOST_READS, Malformed, check_json, dumps, is_conte
 from shared import ConflictError, Shared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, MutableMapping
 
     from process import Process
 
@@ -31,7 +31,7 @@ _TMPFS = ("/tmp", "/scratch")  # noqa: S108 - the container's own
 class Plan:
     """The steps, in their order, and the context as it stands between them."""
 
-    def __init__(self, document: dict, values: dict) -> None:
+    def __init__(self, document: dict, values: MutableMapping) -> None:
         self.config: dict = document["config"]
         self.answer_bytes: int = document["limits"]["result_bytes"]
         held = document["determinism"]
@@ -77,7 +77,7 @@ class Plan:
         self._state[step["name"]] = "running"
         return step
 
-    def view_for(self, step: dict) -> dict:
+    def view_for(self, step: dict) -> MutableMapping:
         """Return the context for one try of a step; the forked process has it to itself."""
         return self._shared.view_for(step["name"])
 
@@ -182,8 +182,7 @@ class Plan:
 
     def _miss(self, step: dict, answer: dict) -> dict | None:
         """Look for the keys that must be there; those that no step made are read in the shared context."""
-        here = {*self._shared.values, *answer["set"]} - {*answer["deleted"]}
-        missing = [key for key in step["ctx_has_keys"] if key not in here]
+        missing = [key for key in step["ctx_has_keys"] if not self._will_have(key, answer)]
         if missing:
             said = f"success.ctx_has_keys: the context has no {', '.join(missing)}"
             return _error("missing_keys", "LookupError", said)
@@ -207,6 +206,9 @@ class Plan:
             heappush(self._unrunnable, step["index"])
         elif self._satisfied(step):
             heappush(self._ready, step["index"])
+
+    def _will_have(self, key: str, answer: dict) -> bool:
+        return key not in answer["deleted"] and (key in answer["set"] or key in self._shared.values)
 
     def _why_not(self, step: dict) -> str | None:
         if not step["enabled"]:

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 
 import step as child
 from contract import ANSWER, HEADER, RECORD, SMALL_FRAME_BYTES, TOLD, frame
+from shared import seen
 
 if TYPE_CHECKING:
     import resource
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, MutableMapping
 
     Forget = Callable[[dict], dict[str, str]]
 
@@ -54,7 +55,7 @@ class Process:
 
     @classmethod
     def start(
-        cls, step: dict, number: int, *, values: dict, config: dict, answer_bytes: int, forget: Forget
+        cls, step: dict, number: int, *, values: MutableMapping, config: dict, answer_bytes: int, forget: Forget
     ) -> Process:
         """
         Fork a process for the step, with ``values`` to itself. Raises OSError where the kernel refuses one.
@@ -160,9 +161,9 @@ class Spare:
         os.close(told)
         return cls(pid, _ours(pipes), tell)
 
-    def become(self, step: dict, number: int, *, values: dict, config: dict, answer_bytes: int) -> Process | None:
+    def become(self, step: dict, number: int, *, snapshot: dict, config: dict, answer_bytes: int) -> Process | None:
         """Have it try a step; None where it is gone, or the step is one that is better forked: then it ends itself."""
-        said = b"" if step["secrets"] else json.dumps((step, values, config)).encode()
+        said = b"" if step["secrets"] else json.dumps((step, snapshot, config)).encode()
         if 0 < len(said) <= _MOST_TOLD_BYTES and self._tell(said):
             os.close(self._tell_fd)
             return Process(step, number, self.pid, self._fds, answer_bytes)
@@ -200,15 +201,15 @@ def _ours(pipes: list[tuple[int, int]]) -> tuple[int, int, int]:
     return pipes[0][0], pipes[1][0], pipes[2][0]
 
 
-def _listen(_: object) -> tuple[dict, dict, dict, dict]:
+def _listen(_: object) -> tuple[dict, MutableMapping, dict, dict]:
     """Wait for the step; who is told nothing ends. The pipe's end says nothing: others may have its other one, too."""
     with open(_TOLD_FD, "rb") as told:
         header = told.read(HEADER.size)
         said = told.read(HEADER.unpack(header)[1]) if header else b""
     if not said:
         os._exit(0)
-    step, values, config = json.loads(said)
-    return step, values, config, {}
+    step, snapshot, config = json.loads(said)
+    return step, seen(snapshot), config, {}
 
 
 def _live(

@@ -14,11 +14,21 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from contract import MAX_VALUE_BYTES, Malformed, dumps
+from mapped import Changing, Mapped, Over
 
 if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
     from combine import Value
 
+BASE = "/base/values"
 _SHOWN_CHARS = 100
+
+
+def seen(snapshot: dict) -> Changing:
+    """Return what a run may see, as our own host wrote it: a base, looked up where it lies, and what is over it."""
+    base = Mapped.open(BASE) if "base" in snapshot else {}
+    return Changing(Over(base, snapshot["values"], snapshot.get("hidden", ())))
 
 
 class ConflictError(Exception):
@@ -37,14 +47,14 @@ class Shared:
     covers a key decides.
     """
 
-    def __init__(self, values: dict, rule: dict) -> None:
+    def __init__(self, values: MutableMapping, rule: dict) -> None:
         self.values = values
         self.writer: dict[str, str] = {}
         self._rule = rule
         self._seen: dict[str, dict] = {}
         """By running step: what it saw of the keys that others have changed since it began."""
 
-    def view_for(self, name: str) -> dict:
+    def view_for(self, name: str) -> MutableMapping:
         """Return the context for one try of a step; the forked process has it to itself."""
         self._seen[name] = {}
         return self.values

@@ -9,10 +9,14 @@ import sys
 import time
 from importlib.machinery import PathFinder
 from time import monotonic  # by this name nobody can put another clock in its place once the step has begun
+from typing import TYPE_CHECKING
 
 import still
 import walls
 from contract import ANSWER, LONGEST, RECORD, RECORD_CHARS, Malformed, check_json, dumps, frame
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
 
 LIBRARY = "/opt/runner/library"
 PACKAGE = "/package"
@@ -26,7 +30,7 @@ _OURS = ("/opt/runner/step.py", "/opt/runner/still.py")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def live(step: dict, values: dict, config: dict, secrets: dict, answer_fd: int) -> int:
+def live(step: dict, values: MutableMapping, config: dict, secrets: dict, answer_fd: int) -> int:
     """
     Run the step and write its answer; returns the process's exit code.
 

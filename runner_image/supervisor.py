@@ -36,6 +36,7 @@ from contract import (
 from handover import Secrets
 from plan import Plan
 from process import Process, Spare
+from shared import seen
 from step import LIBRARY, list_package
 from view import look
 
@@ -72,8 +73,9 @@ def _run(channel: Channel, supervisor: Supervisor, document: dict) -> Plan:
     with open(SNAPSHOT, "rb") as file:
         snapshot = json.load(file)  # our own host wrote it, of any size
     list_package()
-    plan = Plan(document, snapshot["values"])
-    supervisor.run(plan, secrets)
+    snapshot.pop("versions")  # the host's own affair
+    plan = Plan(document, seen(snapshot))
+    supervisor.run(plan, secrets, snapshot)
     secrets.wipe()
     kill_all_others()
     send_artifacts(channel, document["limits"])
@@ -100,6 +102,7 @@ class Supervisor:
 
     _plan: Plan
     _secrets: Secrets
+    _snapshot: dict
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -123,9 +126,9 @@ class Supervisor:
         if spare is not None:
             spare.dismiss()
 
-    def run(self, plan: Plan, secrets: Secrets) -> None:
-        """Run every step of a plan that can be run."""
-        self._plan, self._secrets = plan, secrets
+    def run(self, plan: Plan, secrets: Secrets, snapshot: dict) -> None:
+        """Run every step of a plan that can be run; ``snapshot`` is what the first of them sees."""
+        self._plan, self._secrets, self._snapshot = plan, secrets, snapshot
         while True:
             self._start_ready()
             if not self._running:
@@ -177,7 +180,8 @@ class Supervisor:
     def _process(self, step: dict, number: int) -> Process:
         values, config, answer_bytes = self._plan.view_for(step), self._plan.config, self._plan.answer_bytes
         spare, self._spare = self._spare, None
-        found = spare and spare.become(step, number, values=values, config=config, answer_bytes=answer_bytes)
+        snapshot = self._snapshot
+        found = spare and spare.become(step, number, snapshot=snapshot, config=config, answer_bytes=answer_bytes)
         return found or Process.start(
             step, number, values=values, config=config, answer_bytes=answer_bytes, forget=self._forget
         )

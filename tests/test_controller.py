@@ -146,7 +146,8 @@ def test_a_conflict_is_tried_again_on_a_fresh_snapshot(controller: Controller, r
     recorded = controller.stores.ledger.summary(result.run_id)
     assert recorded.attempts == 2
     assert recorded.digests == result.digests
-    assert Snapshot.read(controller.stores.blobs.get(result.digests.snapshot)).values == {"count": 100}
+    content = controller.stores.blobs.get(result.digests.snapshot)
+    assert Snapshot.read(content, controller.stores.contexts.base_named).values == {"count": 100}
 
 
 def test_a_policy_that_wants_conflicts_run_again_need_not_say_how_often(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, or_, select, text
 
 from isolation.model.changes import Entry, HistoryFilter
-from isolation.model.package import canonical
+from isolation.model.package import canonical, digest_of
 from isolation.rules.scope import is_literal, literal_prefix, matches
 from isolation.state.schema import context_current, context_entries
 
@@ -36,6 +36,10 @@ _OF_KEYS = (
         context_current.c.namespace == bindparam("here"), context_current.c.key.in_(bindparam("keys", expanding=True))
     )
 )
+_SINCE = select(_columns.key, func.length(_columns.value).label("size")).where(
+    _columns.namespace == bindparam("here"), _columns.version > bindparam("version")
+)
+_AT = select(context_entries).where(_columns.namespace == bindparam("here"), _columns.version == bindparam("version"))
 _ADD = insert(context_entries)
 _POINT_TO = text(
     "INSERT INTO context_current (namespace, key, version) VALUES (:namespace, :key, :version)"
@@ -65,10 +69,45 @@ def current(space: Space, keys: Sequence[str]) -> dict[str, Entry]:
     return found
 
 
-def changed_since(space: Space, version: int) -> set[str]:
-    """Return the keys that were written since the store had this version; the cost grows with these writes alone."""
-    later = select(_columns.key).where(_in(space), _columns.version > version)
-    return {*space.connection.scalars(later)}  # DISTINCT would scan an index
+def changed_since(space: Space, version: int) -> dict[str, int]:
+    """
+    Return the keys that were written since the store had this version; the cost grows with these writes alone.
+
+    With each, how many characters its values have as JSON, all of them together.
+    """
+    written: dict[str, int] = {}
+    for row in space.connection.execute(_SINCE, {"here": space.namespace, "version": version}):
+        written[row.key] = written.get(row.key, 0) + (row.size or 0)
+    return written
+
+
+def anchor(space: Space, version: int) -> str:
+    """Name the history that led to a version, by its entry of that version; empty where there is none."""
+    row = space.connection.execute(_AT, {"here": space.namespace, "version": version}).first()
+    return "" if row is None else digest_of(canonical([*row]))
+
+
+def size_near(space: Space, globs: Iterable[str]) -> int:
+    """Return how many characters of keys and JSON must be read for what the store holds now under the globs."""
+    size = func.coalesce(func.sum(func.length(_columns.value) + func.length(_columns.key)), 0)
+    query = select(size).join_from(context_entries, context_current, _pointed_at)
+    nearby = _near(context_current.c.key, tuple(globs))
+    return int(space.connection.scalar(query.where(context_current.c.namespace == space.namespace, nearby)) or 0)
+
+
+def texts(space: Space, globs: Iterable[str], version: int | None = None) -> Iterator[tuple[str, bytes]]:
+    """Return what the store held under any of the globs at a version, or holds now, as JSON, sorted by key."""
+    globs = tuple(globs)
+    if not globs:
+        return
+    if version is None:
+        nearby = _near(context_current.c.key, globs)
+        query = _newest(space).where(nearby, ~_columns.deleted).order_by(context_current.c.key)
+    else:
+        query = _then_query(space, _near(_columns.key, globs), version)
+    for row in space.connection.execute(query.execution_options(yield_per=_ROWS_A_FETCH)):
+        if matches(row.key, globs):
+            yield row.key, row.value.encode()
 
 
 def at_version(space: Space, keys: Sequence[str], version: int) -> dict[str, Entry]:
@@ -140,11 +179,15 @@ def append(space: Space, writes: Sequence[Write], *, who: str, run_id: str | Non
 
 
 def _then(space: Space, which: ColumnElement[bool], version: int) -> Iterator[Entry]:
+    yield from (_entry(row) for row in space.connection.execute(_then_query(space, which, version)))
+
+
+def _then_query(space: Space, which: ColumnElement[bool], version: int) -> Select[Any]:
     then = select(func.max(_columns.version)).where(_in(space), which, _columns.version <= version)
     query = select(context_entries).where(
         _in(space), _columns.version.in_(then.group_by(_columns.key)), ~_columns.deleted
     )
-    yield from (_entry(row) for row in space.connection.execute(query.order_by(_columns.key)))
+    return query.order_by(_columns.key)
 
 
 def _in(space: Space) -> ColumnElement[bool]:

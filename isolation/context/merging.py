@@ -68,7 +68,7 @@ def _seen(space: Space, snapshot: Snapshot, reads: Reads) -> dict[str, str]:
 def _since(space: Space, snapshot: Snapshot, changes: Changes, read: dict[str, str]) -> Since:
     current = entries.current(space, sorted({*changes.keys(), *read}))
     younger = [key for key in changes.keys() if key in current and current[key].version > snapshot.version]  # noqa: SIM118 - no dict
-    hidden = [key for key in younger if key not in snapshot.values]
+    hidden = [key for key in younger if key not in snapshot.seen]
     return Since(current=current, read=read, unseen=entries.at_version(space, hidden, snapshot.version))
 
 

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from isolation.context import entries, merging
 from isolation.context.entries import Space
+from isolation.context.freezing import Freezing, Scope
 from isolation.context.key import check_key
 from isolation.context.value import check_value
 from isolation.errors import ContextChangedError, ContextError, did_you_mean
 from isolation.model.changes import Changes, HistoryFilter, Reads
-from isolation.model.snapshot import Snapshot
 from isolation.rules.merge import Write
-from isolation.rules.scope import allows
 from isolation.settings import DEFAULT_NAMESPACE
 
 if TYPE_CHECKING:
@@ -22,8 +21,10 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
     from sqlalchemy import Connection
 
+    from isolation.context.bases import Bases
     from isolation.model.changes import Entry, Merge
     from isolation.model.policy import MergeRule
+    from isolation.model.snapshot import Base, BaseName, Snapshot
     from isolation.state.database import Database
 
 ALL = HistoryFilter()
@@ -37,9 +38,11 @@ class ContextStore:
     What ``set``, ``delete`` and ``merge`` wrote is there after a power cut; readers see all of it or nothing.
     """
 
-    def __init__(self, database: Database, namespace: str = DEFAULT_NAMESPACE) -> None:
+    def __init__(self, database: Database, namespace: str = DEFAULT_NAMESPACE, *, bases: Bases | None = None) -> None:
+        """``bases`` None: every snapshot holds all that its run may see."""
         self._database = database
         self._namespace = namespace
+        self._freezing = Freezing(bases)
 
     def version(self) -> int:
         """Return the version of the newest entry; 0 before the first."""
@@ -117,29 +120,37 @@ class ContextStore:
         declared: Sequence[str] | None,
         allowed: Sequence[str],
         overlay: Mapping[str, JsonValue] | None = None,
+        base: Base | None = None,
     ) -> Snapshot:
         """
         Take what one run may see, all of it as it was at one moment.
 
         ``declared`` are the recipe's globs (None: it declares nothing), ``allowed`` the policy's. ``overlay`` holds
         values for this run only: they hide what the store has under their keys, and are left out where the run may
-        not see them (``rules.scope.allows`` tells which, for who wants to complain).
+        not see them (``rules.scope.allows`` tells which, for who wants to complain). With a ``base`` that was chosen
+        for these globs, it costs what was written since.
         """
         for key, value in (overlay or {}).items():
             check_value(check_key(key), value)
-        own = {key: value for key, value in (overlay or {}).items() if allows(key, declared, allowed)}
+        scope = Scope.of(declared, allowed)
+        own = {key: value for key, value in (overlay or {}).items() if scope.has(key)}
         with self._reading() as space:
-            version = entries.newest_version(space)
-            found = [
-                entry
-                for entry in entries.current_matching(space, allowed if declared is None else declared)
-                if entry.key not in own and allows(entry.key, declared, allowed)
-            ]
-        return Snapshot(
-            version=version,
-            values={entry.key: entry.value for entry in found} | own,
-            versions={entry.key: entry.version for entry in found},
-        )
+            return self._freezing.freeze(space, scope, own, base)
+
+    def base_for(self, declared: Sequence[str] | None, allowed: Sequence[str]) -> Base | None:
+        """
+        Choose what a snapshot of these globs may stand on; None where all of it is small, or this store has no bases.
+
+        It costs what was written since the base was made, until that is too much of it: then another is made, which
+        costs all that the globs cover. Raises StorageError.
+        """
+        with self._reading() as space:
+            return self._freezing.base_for(space, Scope.of(declared, allowed))
+
+    def base_named(self, name: BaseName) -> Base:
+        """Find a base by its name, or make it again from the history. Raises StorageError if that is not possible."""
+        with self._reading() as space:
+            return self._freezing.base_named(space, name)
 
     def merge(
         self,

@@ -150,7 +150,7 @@ class _Key:
         self._unseen = key in since.unseen
         self._entry = since.current.get(key)
         self._younger = self._entry is not None and self._entry.version > snapshot.version
-        self._base: Value = snapshot.values.get(key, ABSENT)
+        self._base: Value = snapshot.seen.get(key, ABSENT)
         self.theirs = _value(self._entry)
 
     @property

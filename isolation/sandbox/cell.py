@@ -113,12 +113,20 @@ class Cell:
         self._uid = self._leases.take(self.name)
 
     def create(
-        self, policy: Policy, group: Group, *, image_id: str, package: Path, layer: Path | None, labels: dict[str, str]
+        self,
+        policy: Policy,
+        group: Group,
+        *,
+        image_id: str,
+        package: Path,
+        layer: Path | None,
+        labels: dict[str, str],
+        base: Path | None = None,
     ) -> None:
         """Lay out its folders, create the container for one run and attach to it; nothing runs yet."""
         self._group = group
         self.most_tasks = limits_on_host(policy).pids
-        mounts = self._lay_out(policy, package, layer)
+        mounts = self._lay_out(policy, package, layer, base)
         self._own = tuple(targets(mounts))
         self._create(policy, image_id, mounts, labels)
         self._channel = Channel(self._engine.attach(self.container_id), policy.limits.result_bytes)
@@ -153,7 +161,7 @@ class Cell:
             raise EngineError(f"an idle cell is not confined as its shape asks: {objection or 'it is gone'}")
         self._idle = attestation
 
-    def fit(self, name: str, policy: Policy, *, package: Path, layer: Path | None) -> None:
+    def fit(self, name: str, policy: Policy, *, package: Path, layer: Path | None, base: Path | None = None) -> None:
         """
         Turn an idle cell into the one of that name: its limits, and the folders that it may see. Raises EngineError.
 
@@ -164,7 +172,7 @@ class Cell:
         self._leases.assign(self.uid, self.name, name)
         self.most_tasks = limits_on_host(policy).pids
         self._limit(policy)
-        mounts = targets(self._lay_out(policy, package, layer))
+        mounts = targets(self._lay_out(policy, package, layer, base))
         change_mounts(first.pid, mounts, dict.fromkeys(FOLDERS_WRITABLE, tmpfs_size(policy.limits)))
         self._own = tuple(mounts)
         self.since = self.group.read()
@@ -295,9 +303,9 @@ class Cell:
         self._container_id = self._uid = None
         self.destroy()
 
-    def _lay_out(self, policy: Policy, package: Path, layer: Path | None) -> Mounts:
+    def _lay_out(self, policy: Policy, package: Path, layer: Path | None, base: Path | None) -> Mounts:
         self._stage = Stage(self._leases.stages / str(self.uid))
-        mounts = self._stage.set_up(package=package, layer=layer)
+        mounts = self._stage.set_up(package=package, layer=layer, base=base)
         if policy.network.allow:
             assert self._egresses is not None, "not checked"  # noqa: S101 - Cells.check() refuses such a policy
             self._egress = self._egresses.open(self._stage.folder, self.uid, policy.network)

@@ -138,6 +138,7 @@ class Cells:
         layer: Path | None,
         labels: dict[str, str],
         watch: Stopwatch,
+        base: Path | None = None,
         stays_for: Hashable | None = None,
     ) -> Cell:
         """
@@ -155,14 +156,14 @@ class Cells:
             idle = self._take_idle(policy, image_id, watch)
             if idle is not None:
                 with self._undone(idle), watch.phase("claim"):
-                    idle.fit(name, policy, package=package, layer=layer)
+                    idle.fit(name, policy, package=package, layer=layer, base=base)
                 return idle
         cell = self._cell(name)
         with self._undone(cell):
             with watch.phase("create"):
                 cell.lease()
                 group = self._group(name, limits_on_host(policy))
-                cell.create(policy, group, image_id=image_id, package=package, layer=layer, labels=labels)
+                cell.create(policy, group, image_id=image_id, package=package, layer=layer, base=base, labels=labels)
             with watch.phase("start"):
                 cell.start()
         return cell

@@ -45,12 +45,14 @@ class Mounts:
     """
     Host folders that the container sees, all read-only.
 
-    ``layer`` None: the package has no requirements. ``egress`` None: the policy allows no network.
+    ``layer`` None: the package has no requirements. ``base`` None: the snapshot holds all. ``egress`` None: the policy
+    allows no network.
     """
 
     package: Path
     snapshot: Path
     layer: Path | None = None
+    base: Path | None = None
     egress: Path | None = None
 
 
@@ -211,6 +213,8 @@ def targets(mounts: Mounts) -> dict[str, Path]:
     sources = {"/package": mounts.package, "/in": mounts.snapshot}
     if mounts.layer is not None:
         sources["/layer"] = mounts.layer
+    if mounts.base is not None:
+        sources["/base"] = mounts.base
     if mounts.egress is not None:
         sources[EGRESS] = mounts.egress
     return sources

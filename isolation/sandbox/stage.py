@@ -5,6 +5,7 @@ What one cell sees of the host's files, laid out under names that tell it nothin
 
     <run>/isolation/cells/<uid>/package   an overlay of the package alone
                                /layer     an overlay of its requirements alone
+                               /base      an overlay of the snapshot's base alone
                                /in        a tmpfs with the snapshot
 
 A bind mount shows where its folder lies (proc(5), mountinfo: root). These have a file system of their own, whose root
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _SNAPSHOT = "snapshot.json"
 _RDONLY, _NOSUID, _NODEV, _NOEXEC = 1, 2, 4, 8
 _DETACH, _NOFOLLOW = 2, 8
-_MOUNTED = ("package", "layer", "in")
+_MOUNTED = ("package", "layer", "base", "in")
 
 
 class Stage:
@@ -46,7 +47,7 @@ class Stage:
         self.nameless = False
         self._snapshot: Path | None = None
 
-    def set_up(self, *, package: Path, layer: Path | None) -> Mounts:
+    def set_up(self, *, package: Path, layer: Path | None, base: Path | None = None) -> Mounts:
         """Lay the folders out, the snapshot's still empty. Raises EngineError."""
         snapshot = self.folder / "in"
         self.strike()  # what is there is nobody's: who lays it out holds the lease of its uid
@@ -54,7 +55,7 @@ class Stage:
             self.folder.mkdir(parents=True, mode=0o700)
             self.folder.parent.chmod(0o700)
             snapshot.mkdir()
-            self.nameless = _may_mount() and self._mount(package, layer)
+            self.nameless = _may_mount() and self._mount({"package": package, "layer": layer, "base": base})
             snapshot.chmod(0o755)  # the mode at creation is subject to the umask
         except OSError as error:
             raise EngineError(
@@ -63,9 +64,12 @@ class Stage:
             ) from error
         self._snapshot = snapshot
         if not self.nameless:
-            return Mounts(package=package, snapshot=snapshot, layer=layer)
+            return Mounts(package=package, snapshot=snapshot, layer=layer, base=base)
         return Mounts(
-            package=self.folder / "package", snapshot=snapshot, layer=None if layer is None else self.folder / "layer"
+            package=self.folder / "package",
+            snapshot=snapshot,
+            layer=None if layer is None else self.folder / "layer",
+            base=None if base is None else self.folder / "base",
         )
 
     def put(self, snapshot: bytes) -> None:
@@ -94,11 +98,11 @@ class Stage:
                 hint="`isolation clean` tries again.",
             ) from error
 
-    def _mount(self, package: Path, layer: Path | None) -> bool:
+    def _mount(self, sources: dict[str, Path | None]) -> bool:
         empty = self.folder / "empty"
         empty.mkdir()
         _mount("tmpfs", self.folder / "in", _NOSUID | _NODEV | _NOEXEC, "mode=755,nr_inodes=16")
-        for name, source in (("package", package), ("layer", layer)):
+        for name, source in sources.items():
             if source is not None:
                 (self.folder / name).mkdir()
                 _mount_alone(source, empty, self.folder / name)

@@ -80,7 +80,7 @@ def test_a_missing_image_is_told_with_what_builds_it(examined: Examined) -> None
 
 def test_an_image_of_other_sources_is_told(examined: Examined, laid_out: LaidOut, tmp_path: Path) -> None:
     """A stale image would run yesterday's runner."""
-    shared = ("isolation/contract.py", "isolation/rules/combine.py")
+    shared = ("isolation/contract.py", "isolation/mapped.py", "isolation/rules/combine.py")
     for name in ("Dockerfile", *shared, "runner_image/run.py", "runner_image/__pycache__/run.pyc"):
         laid_out.set(name, name)
     digest = source_digest(tmp_path)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from isolation.model.policy import Limits
 
 AS_ASKED = "as asked"
-OWN_TARGETS = ("/package", "/in", "/layer", "/egress")
+OWN_TARGETS = ("/package", "/in", "/layer", "/base", "/egress")
 _SHUT = frozenset({"nosuid", "nodev", "noexec"})
 _READ_ONLY = frozenset({"ro"})
 _LEAST_WORDS = 10

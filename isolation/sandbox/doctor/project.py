@@ -125,7 +125,8 @@ def source_digest(project: Path) -> str | None:
     """Compute the digest of the runner image's sources as scripts/image does; None where they are not there."""
     if not (project / "Dockerfile").is_file() or not (project / "runner_image").is_dir():
         return None
-    paths = [project / name for name in ("Dockerfile", "isolation/contract.py", "isolation/rules/combine.py")]
+    shared = ("isolation/contract.py", "isolation/mapped.py", "isolation/rules/combine.py")
+    paths = [project / name for name in ("Dockerfile", *shared)]
     paths += [
         path
         for path in (project / "runner_image").rglob("*")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from contract import MAX_VALUE_BYTES, MOST_READS, check_artifact_name, dumps, is_context_key
 
 if TYPE_CHECKING:
+    from collections.abc import MutableMapping
     from pathlib import Path
 
 ARTIFACTS = "/scratch/artifacts"
@@ -23,7 +24,9 @@ class Context:
     What a step finds out is a read, be it that a key is not there; what it wrote itself it does not read.
     """
 
-    def __init__(self, values: dict | None = None, *, who: str = "unknown", secrets: dict | None = None) -> None:
+    def __init__(
+        self, values: MutableMapping | None = None, *, who: str = "unknown", secrets: dict | None = None
+    ) -> None:
         self._values = values if values is not None else {}
         self._who = who
         self._history: list[dict] = []
