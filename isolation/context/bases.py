@@ -66,6 +66,8 @@ class Bases:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.making = threading.Lock()
+        """Held by who makes one for many threads that may want it."""
         self._lock = threading.Lock()
         self._held: weakref.WeakValueDictionary[str, Held] = weakref.WeakValueDictionary()
         self._newest: dict[str, Held] = {}

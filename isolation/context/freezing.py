@@ -12,6 +12,7 @@ context.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 from isolation.context import entries
@@ -23,6 +24,7 @@ from isolation.rules.scope import allows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from pydantic import JsonValue
 
@@ -84,21 +86,32 @@ class Freezing:
             hidden=() if base is None else tuple(sorted(key for key in gone if key in base.values)),
         )
 
-    def base_for(self, space: Space, scope: Scope) -> Base | None:
-        """Choose the base of a snapshot that is taken next."""
+    @property
+    def making(self) -> AbstractContextManager[object]:
+        """What a thread holds while it makes a base: others would make the same."""
+        return nullcontext() if self._bases is None else self._bases.making
+
+    def base_for(self, space: Space, scope: Scope, *, make: bool) -> tuple[Base | None, bool]:
+        """
+        Choose the base of a snapshot that is taken next; tells too whether that is the last word.
+
+        It is not where one is due, and not to be made here.
+        """
         if self._bases is None or not scope.globs:
-            return None
+            return None, True
         version = entries.newest_version(space)
         where = digest_of(canonical([space.namespace, *scope]))
         newest = self._bases.newest(where)
         if newest is None or entries.anchor(space, newest[0].version) != newest[0].anchor:
-            return None if self._is_small(space, scope, version) else self._make(space, scope, where, version)
+            if self._is_small(space, scope, version):
+                return None, True
+            return self._make(space, scope, where, version) if make else None, make
         named, held = newest
         if not _is_much(held, version - named.version):
             written = [size for key, size in entries.changed_since(space, named.version).items() if scope.has(key)]
             if sum(written) <= max(_SMALL, held.size_bytes // _SHARE):
-                return _base(held, scope, named.version)
-        return self._make(space, scope, where, version)
+                return _base(held, scope, named.version), True
+        return self._make(space, scope, where, version) if make else None, make
 
     def base_named(self, space: Space, name: BaseName) -> Base:
         """Find a base, or make it again."""

@@ -144,8 +144,13 @@ class ContextStore:
         It costs what was written since the base was made, until that is too much of it: then another is made, which
         costs all that the globs cover. Raises StorageError.
         """
+        scope = Scope.of(declared, allowed)
         with self._reading() as space:
-            return self._freezing.base_for(space, Scope.of(declared, allowed))
+            base, is_final = self._freezing.base_for(space, scope, make=False)
+        if is_final:
+            return base
+        with self._freezing.making, self._reading() as space:  # seen anew: another thread may just have made it
+            return self._freezing.base_for(space, scope, make=True)[0]
 
     def base_named(self, name: BaseName) -> Base:
         """Find a base by its name, or make it again from the history. Raises StorageError if that is not possible."""

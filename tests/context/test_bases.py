@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -21,9 +22,11 @@ from isolation.model.snapshot import Snapshot
 from isolation.state.database import Database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pydantic import JsonValue
+
+    from isolation.context.bases import Held
 
 LARGE = "x" * 10_000
 MANY: dict[str, JsonValue] = {f"k.{number:03}": LARGE for number in range(40)}
@@ -211,6 +214,27 @@ def test_two_who_make_the_same_base_share_it(based: ContextStore, database: Data
     made = [store.base_named(base.name) for store in stores if (base := store.base_for(None, ["*"])) is not None]
     (folder,) = {base.folder for base in made}
     assert folders(bases) == {folder.parent.name}
+
+
+class Counting(Bases):
+    """Bases that count how many were made."""
+
+    made = 0
+
+    def make(self, items: Iterable[tuple[str, bytes]]) -> Held:
+        """Make one, and count it."""
+        self.made += 1
+        return super().make(items)
+
+
+def test_many_threads_that_want_a_base_make_one(database: Database, tmp_path: Path) -> None:
+    """Each would read the whole context."""
+    bases = Counting(tmp_path / "counted")
+    contexts = ContextStore(database, bases=bases)
+    change(contexts, Changes(set=MANY))
+    with ThreadPoolExecutor(8) as threads:
+        found = {base.name for base in threads.map(lambda _: contexts.base_for(None, ["*"]), range(8)) if base}
+    assert (len(found), bases.made) == (1, 1)
 
 
 def test_what_somebody_began_to_write_and_left_goes_with_the_next(based: ContextStore, bases: Bases) -> None:
