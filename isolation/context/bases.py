@@ -22,6 +22,7 @@ import secrets
 import shutil
 import threading
 import weakref
+from collections import OrderedDict
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BUFFER_BYTES = 2**20
+_MOST_KEPT = 64
 
 
 class Held:
@@ -70,7 +72,7 @@ class Bases:
         """Held by who makes one for many threads that may want it."""
         self._lock = threading.Lock()
         self._held: weakref.WeakValueDictionary[str, Held] = weakref.WeakValueDictionary()
-        self._newest: dict[str, Held] = {}
+        self._newest: OrderedDict[str, Held] = OrderedDict()
 
     def newest(self, scope: str) -> tuple[Named, Held] | None:
         """Return the newest base of a scope; None if there is none."""
@@ -78,8 +80,7 @@ class Bases:
         held = self.open(named.digest) if named else None
         if named is None or held is None:
             return None
-        with self._lock:
-            self._newest[scope] = held  # or the next run would read all of it again, to see that it is whole
+        self._keep(scope, held)
         return named, held
 
     def _named(self, scope: str) -> Named | None:
@@ -96,8 +97,7 @@ class Bases:
             make_private(file.parent)
             building.write_bytes(canonical(named._asdict()))
             building.rename(file)
-        with self._lock:
-            self._newest[scope] = held
+        self._keep(scope, held)
 
     def open(self, digest: str) -> Held | None:
         """
@@ -139,6 +139,14 @@ class Bases:
             for folder in [*self.folder.iterdir()]:
                 if folder.name not in {"scopes", *named}:
                     _remove(folder)
+
+    def _keep(self, scope: str, held: Held) -> None:
+        """Hold the base of a scope for its next run, which would read all of it again to see that it is whole."""
+        with self._lock:
+            self._newest[scope] = held
+            self._newest.move_to_end(scope)
+            if len(self._newest) > _MOST_KEPT:
+                self._newest.popitem(last=False)
 
     def _check(self, digest: str) -> Held | None:
         folder = self.folder / digest

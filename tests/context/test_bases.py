@@ -216,6 +216,21 @@ def test_two_who_make_the_same_base_share_it(based: ContextStore, database: Data
     assert folders(bases) == {folder.parent.name}
 
 
+def test_no_more_bases_are_held_open_than_many(
+    based: ContextStore, bases: Bases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes two descriptors, and a service sees many recipes."""
+    monkeypatch.setattr("isolation.context.bases._MOST_KEPT", 2)
+    change(based, Changes(set=MANY))
+    for number in range(4):
+        freeze(based, [f"k.[!{number}]*"] + ["k.*"] * number)
+    before = len([*Path("/proc/self/fd").iterdir()])
+    for number in range(4, 8):
+        freeze(based, [f"k.[!{number}]*"] + ["k.*"] * number)
+    assert len([*Path("/proc/self/fd").iterdir()]) == before
+    assert len(bases._newest) == 2
+
+
 class Counting(Bases):
     """Bases that count how many were made."""
 
