@@ -2,9 +2,10 @@
 What a run costs on a large context beside one on a single key: ``.venv/bin/python benchmarks/context.py [--pairs N]``.
 
 Each row runs the same recipe, which reads one key, on a context of so many keys of 1 kB each and on one of a single
-key, in turn, in one process, in cells that stood ready; the difference is taken pair by pair, and medians count. Below,
-for each size, what of it the controller's own parts take (``phases_ms`` of the run), and the floor: what it takes to
-read all of that context from a plain JSON file, without a run.
+key, in turn, in one process, in cells that stood ready; the difference is taken pair by pair, and medians count. Where
+keys are changed before each run, they are in both. Below each row is what the parts of both take (``phases_ms``). The
+first run on a large context makes its base; beside it is the floor of all who read all of a context: how long it takes
+to read it from a plain JSON file.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Site:
         controller.stores.contexts.change(Changes(set=dict.fromkeys(map(key, range(keys)), VALUE)), "bench", "t")
 
     def change(self, count: int) -> None:
-        """Change some keys, but for the one that is read."""
+        """Change some keys, but for the one that is read; where there is no other, one is added."""
         self._changes += 1
         changed = [key(1 + (self._changes * count + number) % max(1, self.keys - 1)) for number in range(count)]
         value = f"{self._changes:06}{VALUE[6:]}"
@@ -117,6 +118,7 @@ def row(title: str, site: Site, small: Site, pairs: int, before: Callable[[Site]
     times = []
     for turn in range(pairs + 1):
         before(site)
+        before(small)
         spent_ms = []
         for one in (site, small) if turn % 2 else (small, site):
             site.settle()
