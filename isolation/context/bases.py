@@ -32,10 +32,10 @@ from isolation.state.faults import storage_faults
 from isolation.state.folders import make_private
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-_BUFFER_BYTES = 2**20
+_PART_BYTES = 2**20
 _MOST_KEPT = 64
 
 
@@ -195,16 +195,27 @@ def _write(folder: Path, items: Iterable[tuple[str, bytes]]) -> str:
     """Write the file, to stay there through a power cut, for any uid to read; returns its digest."""
     digest = hashlib.sha256()
     folder.mkdir()
-    with (folder / "values").open("xb", buffering=_BUFFER_BYTES) as file:
-        for piece in pieces(items):
-            digest.update(piece)
-            file.write(piece)
+    with (folder / "values").open("xb") as file:
+        for part in _joined(pieces(items)):
+            digest.update(part)
+            file.write(part)
         file.flush()
         os.fsync(file.fileno())
         os.fchmod(file.fileno(), 0o444)
     folder.chmod(0o755)  # the mode at creation is subject to the umask
     _sync(folder)
     return digest.hexdigest()
+
+
+def _joined(parts: Iterable[bytes]) -> Iterator[bytearray]:
+    """Put small parts together: there are hundreds of thousands."""
+    large = bytearray()
+    for part in parts:
+        large += part
+        if len(large) >= _PART_BYTES:
+            yield large
+            large = bytearray()
+    yield large
 
 
 def _locked(folder: Path, how: int) -> int | None:

@@ -96,7 +96,11 @@ def size_near(space: Space, globs: Iterable[str]) -> int:
 
 
 def texts(space: Space, globs: Iterable[str], version: int | None = None) -> Iterator[tuple[str, bytes]]:
-    """Return what the store held under any of the globs at a version, or holds now, as JSON, sorted by key."""
+    """
+    Return what the store held near the globs at a version, or holds now, as JSON, sorted by key.
+
+    Near: what its index finds; whether a glob covers a key is not looked at.
+    """
     globs = tuple(globs)
     if not globs:
         return
@@ -105,9 +109,9 @@ def texts(space: Space, globs: Iterable[str], version: int | None = None) -> Ite
         query = _newest(space).where(nearby, ~_columns.deleted).order_by(context_current.c.key)
     else:
         query = _then_query(space, _near(_columns.key, globs), version)
+    query = query.with_only_columns(_columns.key, _columns.value, maintain_column_froms=True)
     for row in space.connection.execute(query.execution_options(yield_per=_ROWS_A_FETCH)):
-        if matches(row.key, globs):
-            yield row.key, row.value.encode()
+        yield row.key, row.value.encode()
 
 
 def at_version(space: Space, keys: Sequence[str], version: int) -> dict[str, Entry]:

@@ -35,7 +35,7 @@ _SMALL = 256 * 2**10
 """Characters of keys and JSON that a snapshot may well hold itself."""
 _FEW = 1_000
 """Writes anywhere in the namespace that cost nothing to look through."""
-_SHARE = 32
+_SHARE = 64
 """What may have been written since a base was made: one part of so many of it."""
 
 
