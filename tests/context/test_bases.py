@@ -231,6 +231,15 @@ def test_no_more_bases_are_held_open_than_many(
     assert len(bases._newest) == 2
 
 
+@pytest.mark.root
+def test_a_base_that_does_not_fit_the_disk_leaves_nothing_there(small_disk: Path) -> None:
+    """And the run is told what is wrong, before it begins."""
+    bases = Bases(small_disk / "bases")
+    with pytest.raises(StorageError, match="is full"):
+        bases.make((key, LARGE.encode()) for key in MANY)
+    assert folders(bases) == set()
+
+
 class Counting(Bases):
     """Bases that count how many were made."""
 

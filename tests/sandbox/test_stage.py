@@ -41,16 +41,22 @@ def mounted_below(folder: Path) -> str:
 
 @needs_root
 @pytest.mark.root
-def test_what_is_mounted_shows_its_content_and_not_its_place(stage: Stage, package: Path) -> None:
+def test_what_is_mounted_shows_its_content_and_not_its_place(stage: Stage, package: Path, tmp_path: Path) -> None:
     """A bind mount's root is a path of the host; a file system of its own has the root /."""
-    mounts = stage.set_up(package=package, layer=None)
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "values").write_text("1")
+    mounts = stage.set_up(package=package, layer=None, base=base)
     stage.put(b"{}")
 
     assert (mounts.package / "work.py").read_text() == "x = 1\n"
+    assert mounts.base is not None
+    assert (mounts.base / "values").read_text() == "1"
     assert (mounts.snapshot / "snapshot.json").read_bytes() == b"{}"
     seen = mounted_below(stage.folder).replace(f"{stage.folder}/", "/")
     assert names_of_the_host(read_mounts(seen)) == "none"
     assert str(package) not in seen
+    assert str(base) not in seen
 
 
 @needs_root
