@@ -167,7 +167,7 @@ def _checked(path: Path, found: dict[str, Any]) -> dict[str, Any]:
         wanted = "a list of texts" if name == "paths" else "a text"
         texts = value if name == "paths" and isinstance(value, list) else [None if name == "paths" else value]
         if not all(isinstance(text, str) and text for text in texts):
-            example = '["modules"]' if name == "paths" else '"..."'
+            example = {"paths": '["modules"]', "pool": '"off"'}.get(name, '"..."')
             shown = (
                 "" if name in {"secrets", "database"} else f", not {value!r}"
             )  # somebody's secrets, in the wrong file

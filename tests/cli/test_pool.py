@@ -68,11 +68,11 @@ class Front:
         self.started.append(process)
         return process
 
-    def wait(self, *options: str, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    def wait(self, *options: str, before: tuple[str, ...] = (), **how: Any) -> subprocess.Popen[str]:  # noqa: ANN401 - as above
         """Start a command that lasts: it waits for a run that nobody carries out; returns once it does."""
         self.write(ENDS)
         assert self.run("submit", ".", "--no-pool")[0] == 0
-        process = self.start("wait", "last", *options, before=before)
+        process = self.start("wait", "last", *options, before=before, **how)
         assert process.stderr is not None
         assert process.stderr.readline().endswith(": queued\n")
         return process
@@ -159,11 +159,12 @@ def test_a_command_comes_out_the_same_in_a_pool(front: Front, line: tuple[str, .
 
 
 def test_the_pool_is_who_carries_it_out(front: Front) -> None:
-    """Else nothing here would say anything."""
-    process = front.wait()
+    """Else nothing here would say anything. It has its caller's folder, and its umask."""
+    process = front.wait(umask=0o027)
     command, attendant = front.command()
     assert front.pools()[0]["commands"] == 1
     assert (command.cwd(), command.pid != process.pid) == (str(front.path), True)
+    assert "\nUmask:\t0027\n" in Path(f"/proc/{command.pid}/status").read_text()
     with suppress(psutil.AccessDenied):
         assert attendant.open_files() == []
     assert front.end_waiting(process) == 1
@@ -280,6 +281,19 @@ def test_standing_is_the_same_from_within_and_from_outside() -> None:
     """The pool looks at its callers from outside."""
     assert standing(os.getpid()) == standing()
     assert key() == key()
+
+
+@pytest.mark.parametrize("how", ["a tracer", "a library"])
+def test_a_command_that_is_followed_runs_by_itself(front: Front, how: str) -> None:
+    """Whoever traces it, or has put a library before ours, means this very process."""
+    if how == "a tracer" and shutil.which("strace") is None:
+        pytest.skip("without strace nobody traces")
+    if how == "a library":
+        front.environment["LD_PRELOAD"] = "none-of-that-name.so"  # ld.so says so, and goes on
+    before = ("strace", "-f", "-o", "/dev/null") if how == "a tracer" else ()
+    code, _, told = front.run("pool", "start", before=before)
+    assert (code, "isolation: a command that is traced has no pool\n" in told) == (2, True)
+    front.environment.pop("LD_PRELOAD", None)
 
 
 def test_nobody_else_may_come_near_the_socket(front: Front) -> None:

@@ -99,6 +99,22 @@ def test_a_broken_file_is_refused_with_its_line(file: Path) -> None:
     )
 
 
+def test_the_pool_has_a_time_or_is_off(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One setting for both: a pool that is off has no time."""
+    assert load_settings().pool_s == 300
+    monkeypatch.setenv("ISOLATION_POOL", "90s")
+    assert load_settings().pool_s == 90
+    monkeypatch.setenv("ISOLATION_POOL", "off")
+    assert load_settings().pool_s is None
+    monkeypatch.delenv("ISOLATION_POOL")
+    hint = 'Write a time such as 5m, or "off" for none.'
+    assert refused(file, 'pool = "soon"\n') == ("the pool cannot be 'soon'", hint)
+    assert refused(file, "pool = false\n") == (
+        f"{file}: the setting 'pool' must be a text, not False",
+        'Write it as in pool = "off".',
+    )
+
+
 def test_a_settings_file_that_is_named_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The usual one may be missing; one that somebody names may not."""
     monkeypatch.setenv("ISOLATION_SETTINGS", str(tmp_path / "none.toml"))
