@@ -95,7 +95,8 @@ def lend_cells(settings: Settings, listener: socket.socket, life: int, *, most: 
     """
     Keep cells ready for other processes until ``life`` can be read.
 
-    The first is made at once, for a run of the policy and the image of these settings.
+    The first is made at once, for a run of the policy and the image of these settings. Returns at once where no cell
+    can be made before its run is known. Raises IsolationError.
     """
     from isolation.packaging.policy import load_policy  # noqa: PLC0415 - slow to import
     from isolation.sandbox.cells import Cells, is_local  # noqa: PLC0415 - slow to import
@@ -105,6 +106,8 @@ def lend_cells(settings: Settings, listener: socket.socket, life: int, *, most: 
 
     engine, leases, egresses = _connect(settings), Leases(leases_folder()), Egresses(SystemClock())
     cells = Cells(engine, leases, local=is_local(engine.address), egresses=egresses, most_idle=most)
+    if cells.pool is None:
+        return
     with suppress(IsolationError):  # then who comes says what is wrong
         cells.expect(load_policy(settings.policy), engine.image_id(settings.image))
     own = {"engine": engine, "leases": leases, "egresses": egresses}

@@ -283,6 +283,28 @@ def test_standing_is_the_same_from_within_and_from_outside() -> None:
     assert key() == key()
 
 
+LOCALES = {
+    "none": {},
+    "C": {"LC_ALL": "C"},
+    "UTF-8": {"LANG": "C.UTF-8"},
+    "one that is not installed": {"LANG": "xx_XX.UTF-8"},
+    "unbuffered": {"PYTHONUNBUFFERED": "1"},
+}
+
+
+@pytest.mark.parametrize("variables", LOCALES.values(), ids=LOCALES)
+def test_a_pool_comes_up_whatever_the_interpreter_is_told(place: Front, variables: dict[str, str]) -> None:
+    """Encodings and buffers are the interpreter's from its start; cron and containers have no locale at all."""
+    names = ("LANG", "LC_ALL", "LC_CTYPE", "PYTHONUNBUFFERED")
+    place.environment = {name: value for name, value in place.environment.items() if name not in names} | variables
+    code, _, told = place.run("pool", "start")
+    assert (code, told) == (0, "")
+    assert place.run("context", "set", "a.b", "\u00e9")[0] == 0
+    line = ("context", "get", "a.b")
+    assert place.run(*line) == place.run(*line, "--no-pool")
+    assert place.pools()[0]["serves_here"]
+
+
 @pytest.mark.parametrize("how", ["a tracer", "a library"])
 def test_a_command_that_is_followed_runs_by_itself(front: Front, how: str) -> None:
     """Whoever traces it, or has put a library before ours, means this very process."""

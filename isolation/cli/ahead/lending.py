@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from isolation.cli.ahead.place import Place
+from isolation.errors import IsolationError
 from isolation.settings import Settings
 from isolation.wiring import lend_cells
 
@@ -57,7 +58,7 @@ def _lend(place: Place, listener: socket.socket, life: int, expected: Expected) 
     nowhere = Path(os.devnull)  # no state folder is opened
     settings = Settings(state=nowhere, engine=expected.engine, image=expected.image, policy=expected.policy)
     try:
-        with suppress(KeyboardInterrupt):
+        with suppress(IsolationError):  # then there is nothing to lend, and commands find out why for themselves
             lend_cells(settings, listener, life, most=_MOST_CELLS)
     except BaseException:  # noqa: BLE001 - as an interpreter does it; commands go on without
         traceback.print_exc()

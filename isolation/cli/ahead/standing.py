@@ -48,8 +48,13 @@ def key() -> str:
 
 
 def at_start() -> dict[str, str]:
-    """Return what the environment says to an interpreter that starts: all that a pool is started with."""
-    return {name: value for name, value in os.environ.items() if name.startswith(_AT_START)}
+    """
+    Return what the environment said to this interpreter when it started: all that a pool is started with.
+
+    As the kernel tells it: in a plain C locale, an interpreter sets another for those that it starts itself (PEP 538).
+    """
+    found = (line.partition("=") for line in _text("/proc/self/environ").split("\0"))
+    return {name: value for name, _, value in found if name.startswith(_AT_START)}
 
 
 def is_watched() -> bool:
