@@ -1,9 +1,9 @@
-"""Fixed values to show."""
+"""Fixed values to show, and a place of work with a pool."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +12,11 @@ from isolation.model.outcome import Outcome, StepOutcome
 from isolation.model.policy import Policy
 from isolation.model.run import Artifact, Attempt, Digests, Engine, Result, StepError, StepReport
 from isolation.model.usage import Usage
+from tests.cli.front import Front
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 USAGE = Usage(
     wall_s=1.25,
@@ -90,3 +95,18 @@ class Make:
 @pytest.fixture
 def make() -> Make:
     return Make()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Front]:
+    """A place without a pool, in which none is left."""
+    front = Front(tmp_path)
+    yield front
+    front.close()
+
+
+@pytest.fixture
+def front(place: Front) -> Front:
+    """A place with a pool."""
+    assert place.run("pool", "start")[0] == 0
+    return place

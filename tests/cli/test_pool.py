@@ -8,134 +8,19 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
 from isolation.cli.ahead.call import READY
 from isolation.cli.ahead.standing import key, standing
-from isolation.owner import Owner
-from isolation.sandbox.docker_engine import DockerEngine
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from isolation.sandbox.engine import Leftover
+from tests.cli.front import ENDS, NO_RUNS, TIME_S, Front, await_that
 
 pytestmark = pytest.mark.slow
 
-ISOLATION = str(Path(sys.executable).with_name("isolation"))
 PACKAGE = Path(__file__).parents[2] / "isolation"
-TIME_S = 60.0
-NO_RUNS = "no runs yet; begin one: isolation run RECIPE\n"
-RECIPE = "metadata: {name: small}\nsteps:\n  - {name: work, module: work, function: run}\n"
-ENDS = "def run(context, params):\n    context.set('small.n', 1)\n"
-WAITS = ENDS + "\ndef last(context, params):\n    import time\n    time.sleep(3600)\n"
-
-
-class Front:
-    """A person's place of work, with a runtime folder of its own: nobody else's pool is found there."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.folder = path / "runtime" / "isolation" / "pool"
-        own = {name: value for name, value in os.environ.items() if not name.startswith("ISOLATION_")}
-        self.environment = own | {
-            "XDG_RUNTIME_DIR": str(path / "runtime"),
-            "XDG_CONFIG_HOME": str(path),
-            "ISOLATION_STATE": str(path / "state"),
-            "ISOLATION_POOL": "10m",
-        }
-        self.started: list[subprocess.Popen[str]] = []
-        (path / "runtime").mkdir()
-
-    def start(self, *arguments: str, before: tuple[str, ...] = (), **how: Any) -> subprocess.Popen[str]:  # noqa: ANN401 - as subprocess takes it
-        """Start a command."""
-        process = subprocess.Popen(
-            [*before, ISOLATION, *arguments],
-            env=self.environment,
-            cwd=self.path,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            **how,
-        )
-        self.started.append(process)
-        return process
-
-    def wait(self, *options: str, before: tuple[str, ...] = (), **how: Any) -> subprocess.Popen[str]:  # noqa: ANN401 - as above
-        """Start a command that lasts: it waits for a run that nobody carries out; returns once it does."""
-        self.write(ENDS)
-        assert self.run("submit", ".", "--no-pool")[0] == 0
-        process = self.start("wait", "last", *options, before=before, **how)
-        assert process.stderr is not None
-        assert process.stderr.readline().endswith(": queued\n")
-        return process
-
-    def command(self) -> tuple[psutil.Process, psutil.Process]:
-        """Return the one command that the pool carries out, and who attends to it."""
-        (found,) = [(command, child) for child in self.pool().children() for command in _children(child)]
-        return found
-
-    def lender(self) -> psutil.Process:
-        """Return the pool's process that keeps cells: its first; the others attend to who calls, or asks."""
-        return min(self.pool().children(), key=psutil.Process.create_time)
-
-    def end_waiting(self, process: subprocess.Popen[str]) -> int:
-        """Let the command that waits come to its end; returns its exit code."""
-        assert self.run("cancel", "last", "--no-pool")[0] == 0
-        process.communicate(timeout=TIME_S)
-        return process.returncode
-
-    def close(self) -> None:
-        """End what a test that failed has left, and the pools."""
-        self.run("pool", "stop")
-        for process in self.started:
-            if process.poll() is None:
-                process.kill()
-            with process:
-                pass
-
-    def run(self, *arguments: str, before: tuple[str, ...] = (), **how: Any) -> tuple[int, str, str]:  # noqa: ANN401 - as above
-        """Run a command; returns exit code, stdout and stderr."""
-        process = self.start(*arguments, before=before, **how)
-        out, told = process.communicate(timeout=TIME_S)
-        return process.returncode, out, told
-
-    def pools(self) -> list[dict[str, Any]]:
-        """Ask for this place's pools."""
-        found: list[dict[str, Any]] = json.loads(self.run("pool", "status", "--json")[1])
-        return found
-
-    def pool(self) -> psutil.Process:
-        """Return the one pool that serves here."""
-        (pid,) = [pool["pid"] for pool in self.pools() if pool["serves_here"]]
-        return psutil.Process(pid)
-
-    def write(self, scriptlet: str) -> None:
-        """Write a recipe of one step."""
-        (self.path / "recipe.yaml").write_text(RECIPE)
-        (self.path / "work.py").write_text(scriptlet)
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Front]:
-    """A place without a pool, in which none is left."""
-    front = Front(tmp_path)
-    yield front
-    front.close()
-
-
-@pytest.fixture
-def front(place: Front) -> Front:
-    """A place with a pool."""
-    assert place.run("pool", "start")[0] == 0
-    return place
 
 
 LINES = {
@@ -344,7 +229,7 @@ def test_a_command_that_is_stopped_goes_on_when_its_caller_does(front: Front) ->
     command, _ = front.command()
     process.send_signal(signal.SIGTSTP)
     os.waitid(os.P_PID, process.pid, os.WSTOPPED)
-    _await(lambda: command.status() == psutil.STATUS_STOPPED)
+    await_that(lambda: command.status() == psutil.STATUS_STOPPED)
     process.send_signal(signal.SIGCONT)
     assert front.end_waiting(process) == 1
 
@@ -383,133 +268,3 @@ def test_a_command_whose_caller_is_killed_ends(front: Front) -> None:
     command, _ = front.command()
     process.kill()
     assert psutil.wait_procs([command], TIME_S)[1] == []
-
-
-@pytest.mark.engine
-@pytest.mark.usefixtures("engine")
-def test_a_run_whose_caller_is_killed_is_cancelled(front: Front) -> None:
-    """Nobody would look at it any more: no container goes on unseen, and nothing is merged."""
-    front.write(WAITS)
-    (front.path / "recipe.yaml").write_text(
-        RECIPE + "  - {name: last, module: work, function: last, depends_on: [work]}\n"
-    )
-    process = front.start("run", ".")
-    assert process.stderr is not None
-    run_id = process.stderr.readline().split()[1]
-    assert process.stderr.readline().startswith("step work ... succeeded ")
-    _, attendant = front.command()
-    process.kill()
-    process.communicate(timeout=TIME_S)
-    psutil.wait_procs([attendant], TIME_S)
-    (run,) = json.loads(front.run("runs", "--json")[1])
-    assert (run["run_id"], run["outcome"]) == (run_id, "cancelled")
-    assert front.run("context", "list")[1] == "no keys\n"
-
-
-@pytest.mark.engine
-@pytest.mark.usefixtures("engine")
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounts into running cells")
-def test_a_run_in_a_pool_is_given_a_cell_that_stands_ready(front: Front) -> None:
-    """And when the pool has ended, no cell is left, whoever had it."""
-    front.write(ENDS)
-    lender = front.lender()
-    _await(lambda: _phases(front).isdisjoint({"create", "start"}))
-    assert front.run("pool", "stop")[0] == 0
-    assert psutil.wait_procs([lender], TIME_S)[1] == []
-    assert _cells_of(lender.pid) == []
-
-
-@pytest.mark.engine
-@pytest.mark.usefixtures("engine")
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounts into running cells")
-def test_a_command_that_is_killed_leaves_no_cell(front: Front) -> None:
-    """Even where it cannot do a thing about it, which without a pool waits for `isolation clean`."""
-    front.write(ENDS)
-    lender = front.lender()
-    _await(lambda: _phases(front).isdisjoint({"create", "start"}))
-    _await(lambda: len(_cells_of(lender.pid)) == 1)
-    front.write(WAITS)
-    (front.path / "recipe.yaml").write_text(
-        RECIPE + "  - {name: last, module: work, function: last, depends_on: [work]}\n"
-    )
-    process = front.start("run", ".")
-    assert process.stderr is not None
-    process.stderr.readline()
-    assert process.stderr.readline().startswith("step work ... succeeded ")
-    command, _ = front.command()
-    command.kill()
-    assert process.wait(TIME_S) == -signal.SIGKILL
-    assert front.run("pool", "stop")[0] == 0
-    assert psutil.wait_procs([lender], TIME_S)[1] == []
-    assert _cells_of(lender.pid) == []
-
-
-@pytest.mark.engine
-@pytest.mark.usefixtures("engine")
-def test_the_first_run_starts_a_pool_for_the_second(place: Front) -> None:
-    """A command that only looks does not."""
-    place.write(ENDS)
-    assert place.run("runs") == (0, NO_RUNS, "")
-    assert place.pools() == []
-    assert place.run("run", ".", "--no-pool", "--quiet")[0] == 0
-    assert place.pools() == []
-    assert place.run("run", ".", "--quiet")[0] == 0
-    assert place.run("pool", "start")[0] == 0  # waits for it: there is one only
-    assert len(place.pools()) == 1
-    assert place.run("run", ".", "--quiet")[0] == 0
-
-
-PRELOADED = """
-import sys
-import time
-from isolation.cli.ahead.server import import_all
-from isolation.cli.boundary import run
-import_all()
-before = set(sys.modules)
-code = run(sys.argv[1:])
-sys.stderr.write("\\n".join(sorted(set(sys.modules) - before)))
-sys.exit(code)
-"""
-
-
-@pytest.mark.engine
-@pytest.mark.usefixtures("engine")
-def test_a_run_in_a_pool_imports_nothing_more(place: Front) -> None:
-    """What it imports, each run would import again."""
-    place.write(ENDS)
-    done = subprocess.run(
-        [sys.executable, "-c", PRELOADED, "run", "--json", str(place.path)],
-        env=place.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    imported = [name for name in done.stderr.split() if not name.startswith("encodings.")]
-    assert (done.returncode, imported) == (0, [])
-
-
-def _children(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return process.children()
-    except psutil.NoSuchProcess:  # it attended to who asked whether the pool is there
-        return []
-
-
-def _phases(front: Front) -> set[str]:
-    code, out, told = front.run("run", ".", "--json")
-    assert code == 0, told
-    return {*json.loads(out)["attempts"][0]["phases_ms"]}
-
-
-def _cells_of(pid: int) -> list[Leftover]:
-    """List the containers of the cells that a process has made, whoever uses them."""
-    owners = ((left, Owner.read(left.owner)) for left in DockerEngine().leftovers())
-    return [left for left, owner in owners if owner is not None and owner.pid == pid]
-
-
-def _await(there: Callable[[], bool]) -> None:
-    """Wait for what the kernel does a moment after it was told to."""
-    until_s = time.monotonic() + TIME_S
-    while not there():
-        assert time.monotonic() < until_s
-        os.sched_yield()
