@@ -1,5 +1,5 @@
 """
-Draw the figures of benchmarks/speed.py as SVG: ``python benchmarks/plot.py speed.json docs/performance.svg``; needs pygal.
+Draw the figures of benchmarks/speed.py as SVG: ``python benchmarks/plot.py speed.json docs/performance.svg`` (pygal).
 
 Bars are medians, on a logarithmic scale: a warm run and `docker run` are not of one size.
 """
