@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from isolation.cli.boundary import INTERRUPTED
 from isolation.owner import Owner
 from isolation.sandbox.docker_engine import DockerEngine
 from tests.cli.front import ENDS, NO_RUNS, RECIPE, TIME_S, Front, await_that
@@ -22,14 +23,13 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.usefixtures("engine")]
 
 WAITS = ENDS + "\ndef last(context, params):\n    import time\n    time.sleep(3600)\n"
+LAST = "  - {name: last, module: work, function: last, depends_on: [work]}\n"
 
 
 def test_a_run_whose_caller_is_killed_is_cancelled(front: Front) -> None:
     """Nobody would look at it any more: no container goes on unseen, and nothing is merged."""
     front.write(WAITS)
-    (front.path / "recipe.yaml").write_text(
-        RECIPE + "  - {name: last, module: work, function: last, depends_on: [work]}\n"
-    )
+    (front.path / "recipe.yaml").write_text(RECIPE + LAST)
     process = front.start("run", ".")
     assert process.stderr is not None
     run_id = process.stderr.readline().split()[1]
@@ -57,19 +57,8 @@ def test_a_run_in_a_pool_is_given_a_cell_that_stands_ready(front: Front) -> None
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts into running cells")
 def test_a_command_that_is_killed_leaves_no_cell(front: Front) -> None:
     """Even where it cannot do a thing about it, which without a pool waits for `isolation clean`."""
-    front.write(ENDS)
     lender = front.lender()
-    await_that(lambda: _phases(front).isdisjoint({"create", "start"}))
-    await_that(lambda: len(_cells_of(lender.pid)) == 1)
-    front.write(WAITS)
-    (front.path / "recipe.yaml").write_text(
-        RECIPE + "  - {name: last, module: work, function: last, depends_on: [work]}\n"
-    )
-    process = front.start("run", ".")
-    assert process.stderr is not None
-    process.stderr.readline()
-    assert process.stderr.readline().startswith("step work ... succeeded ")
-    command, _ = front.command()
+    process, command = _waiting_in_a_lent_cell(front)
     command.kill()
     assert process.wait(TIME_S) == -signal.SIGKILL
     assert front.run("pool", "stop")[0] == 0
@@ -121,6 +110,22 @@ def _phases(front: Front) -> set[str]:
     code, out, told = front.run("run", ".", "--json")
     assert code == 0, told
     return {*json.loads(out)["attempts"][0]["phases_ms"]}
+
+
+def _waiting_in_a_lent_cell(front: Front) -> tuple[subprocess.Popen[str], psutil.Process]:
+    """Start runs that wait until one of them has borrowed its cell; the others end as by Ctrl-C."""
+    front.write(WAITS)
+    (front.path / "recipe.yaml").write_text(RECIPE + LAST)
+    while True:
+        process = front.start("run", ".")
+        assert process.stderr is not None
+        process.stderr.readline()
+        assert process.stderr.readline().startswith("step work ... succeeded ")
+        command, _ = front.command()
+        if _cells_of(command.pid) == []:
+            return process, command
+        process.send_signal(signal.SIGINT)
+        assert process.wait(TIME_S) == INTERRUPTED
 
 
 def _cells_of(pid: int) -> list[Leftover]:
