@@ -72,7 +72,8 @@ class Cells:
         self._clock = clock or SystemClock()
         self._borrower = borrower
         self._making = threading.Lock()
-        self._kept = Kept(self.take_back, self._clock)
+        self._kept: Kept | None = None  # made when it is needed, as the pool is: either knows us, and keeps us alive
+        self._closed = False
         self._pool: Pool | None = None
         self._left: queue.SimpleQueue[Cell] = queue.SimpleQueue()
 
@@ -171,7 +172,7 @@ class Cells:
     def _take_again(self, name: str, policy: Policy, stays_for: Hashable | None, watch: Stopwatch) -> Cell | None:
         while stays_for is not None:
             with watch.phase("claim"):
-                stayed = self._kept.take(stays_for)
+                stayed = self._kept.take(stays_for) if self._kept is not None else None
                 if stayed is None:
                     return None
                 with contextlib.suppress(EngineError), self._undone(stayed):  # such a one is gone
@@ -231,8 +232,10 @@ class Cells:
 
         Returns why that could not be; then nothing may be merged.
         """
-        if stays_for is not None:
-            self._kept.put(stays_for, cell)
+        if stays_for is not None and not self._closed:
+            with self._making:
+                self._kept = self._kept or Kept(self.take_back, self._clock)
+                self._kept.put(stays_for, cell)
             return ""
         if self._borrower is not None and cell.is_dead and self._borrower.give_back(cell):
             return ""
@@ -246,7 +249,9 @@ class Cells:
         """Remove the idle cells, and try again what could not be destroyed before."""
         with self._making:
             pool, self._pool, self._most_idle = self._pool, None, 0
-        self._kept.close()
+            kept, self._kept, self._closed = self._kept, None, True
+        if kept is not None:
+            kept.close()
         if pool is not None:
             pool.close()
         self.take_back_what_is_left()

@@ -216,7 +216,8 @@ MUTATIONS = (
             attested=False,
             runner=(
                 ("supervisor.py", "        self._channel.forget()\n", ""),
-                ("process.py", "        os.closerange(_ANSWER_FD + 1, 65536)\n", ""),
+                ("process.py", "        os.closerange(_ANSWER_FD + 1 + len(told), 65536)\n", ""),
+                ("supervisor.py", "Spare.fork(self._channel.forget)", "Spare.fork(lambda: None)"),
             ),
         ),
         "the runner deaf to interrupts": Mutation(
@@ -229,7 +230,7 @@ MUTATIONS = (
             files=(ARTIFACTS,),
             tests="row_094_a_file_that",
             attested=False,
-            runner=(("supervisor.py", "    _kill_all_others()\n    send", "    send"),),
+            runner=(("supervisor.py", "    kill_all_others()\n    send", "    send"),),
         ),
         "links not followed by the runner": Mutation(
             files=(ARTIFACTS,), tests="row_084", attested=False, runner=(("artifacts.py", "os.O_NOFOLLOW | ", ""),)
