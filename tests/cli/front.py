@@ -69,7 +69,9 @@ class Front:
 
     def lender(self) -> psutil.Process:
         """Return the pool's process that keeps cells: its first; the others attend to who calls, or asks."""
-        return min(self.pool().children(), key=psutil.Process.create_time)
+        pool = self.pool()
+        await_that(pool.children)  # it can be called before it has forked
+        return min(pool.children(), key=psutil.Process.create_time)
 
     def end_waiting(self, process: subprocess.Popen[str]) -> int:
         """Let the command that waits come to its end; returns its exit code."""
@@ -115,7 +117,7 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
         return []
 
 
-def await_that(there: Callable[[], bool]) -> None:
+def await_that(there: Callable[[], object]) -> None:
     """Wait for what the kernel does a moment after it was told to."""
     until_s = time.monotonic() + TIME_S
     while not there():
