@@ -234,8 +234,8 @@ class Cells:
         """
         if stays_for is not None and not self._closed:
             with self._making:
-                self._kept = self._kept or Kept(self.take_back, self._clock)
-                self._kept.put(stays_for, cell)
+                kept = self._kept = self._kept or Kept(self.take_back, self._clock)
+            kept.put(stays_for, cell)
             return ""
         if self._borrower is not None and cell.is_dead and self._borrower.give_back(cell):
             return ""

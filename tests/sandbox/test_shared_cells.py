@@ -321,5 +321,17 @@ def test_too_many_that_stay_lose_the_oldest(leases: Leases) -> None:
     assert gone == cells[:16]
 
 
+def test_one_that_comes_after_the_end_is_removed(leases: Leases) -> None:
+    """A run that ends while its controller closes."""
+    gone: list[Cell] = []
+    kept = Kept(gone.append, SystemClock())
+    kept.close()
+    cell = Cell("late", None, leases)  # type: ignore[arg-type]
+    kept.put("key", cell)
+
+    assert gone == [cell]
+    assert kept.take("key") is None
+
+
 def test_it_is_not_the_default() -> None:
     assert Policy(name="plain").reuse == "never"

@@ -42,11 +42,11 @@ class Kept:
             return found
 
     def put(self, key: Hashable, cell: Cell) -> None:
-        """Keep one for the next run of that key."""
+        """Keep one for the next run of that key; one that comes after the end is removed."""
         with self._changed:
             self._cells[cell] = key, self._clock.monotonic_s() + self._stays_s
-            too_many = self._cells.popitem(last=False)[0] if len(self._cells) > _MOST else None
-            if self._sweeper is None:
+            too_many = self._cells.popitem(last=False)[0] if self._closed or len(self._cells) > _MOST else None
+            if self._sweeper is None and not self._closed:
                 self._sweeper = threading.Thread(target=self._sweep, name="cells that stay", daemon=True)
                 self._sweeper.start()
         if too_many is not None:
