@@ -71,7 +71,9 @@ class Kept:
                 old = [cell for cell, (_, until_s) in self._cells.items() if until_s <= now_s]
                 for cell in old:
                     del self._cells[cell]
-                if not old:
+                if old:
+                    self._changed.notify_all()
+                else:
                     first_s = min((until_s for _, until_s in self._cells.values()), default=now_s + self._stays_s)
                     self._changed.wait_for(lambda: self._closed, first_s - now_s)
                 if self._closed:
