@@ -62,7 +62,9 @@ def main() -> int:
             return 0 if plan.succeeded else 1
         clean()
         channel.begin_again()
+        supervisor.forget_run()
         seen = None
+        del document, plan  # the next run's steps are forked from what is here
 
 
 def _run(channel: Channel, supervisor: Supervisor, document: dict) -> Plan:
@@ -119,6 +121,10 @@ class Supervisor:
     def fork_ahead(self) -> None:
         """Have a process ready for the first step, before the plan is here."""
         self._spare = Spare.fork(self._channel.forget)
+
+    def forget_run(self) -> None:
+        """Let go of what a run was given: whoever is forked from now on must not find it."""
+        del self._plan, self._secrets, self._snapshot
 
     def dismiss_spare(self) -> None:
         """Have every step's process forked when it starts."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isolation.contract import HELLO
+from isolation.contract import HELLO, Malformed
 from isolation.errors import EngineError
 from isolation.model.traffic import Traffic
 from isolation.owner import this_process
@@ -186,11 +186,15 @@ class Cell:
         Raises EngineError where something is left, or its limits do not stand; then it is of no use any more.
         """
         heard = self._first_frame(_CLEANS_WITHIN_S)
-        limits = limits_wanted(limits_on_host(policy))
-        if heard[0] != HELLO or not self._is_clean() or self.group.in_force() != limits:
-            raise EngineError("a run left something in its cell", hint="The cell is removed, another takes its place.")
+        hint = "The cell is removed, another takes its place."
+        try:
+            clean = heard[0] == HELLO and self._is_clean()
+            if not clean or self.group.in_force() != limits_wanted(limits_on_host(policy)):
+                raise EngineError("a run left something in its cell", hint=hint)
+            self.group.begin_again()
+        except OSError as error:  # it is on its way out
+            raise EngineError(f"a cell that stayed cannot be looked at: {error.strerror}", hint=hint) from error
         self._leases.assign(self.uid, self.name, name)
-        self.group.begin_again()
         self.since = self.group.read()
         self._channel = Channel(self.channel.stream, policy.limits.result_bytes, heard)
 
@@ -338,9 +342,13 @@ class Cell:
 
     def _first_frame(self, timeout_s: float) -> tuple[int, bytes]:
         until_s = time.monotonic() + timeout_s
-        while not self.channel.closed and time.monotonic() < until_s:
-            for frame in self.channel.receive(until_s - time.monotonic()):
-                return frame
+        try:
+            while not self.channel.closed and time.monotonic() < until_s:
+                for frame in self.channel.receive(until_s - time.monotonic()):
+                    self.channel.check_nothing_follows()
+                    return frame
+        except Malformed as error:
+            raise EngineError(f"a cell that greets says what is no greeting: {error}") from error
         return 0, b""
 
 

@@ -38,15 +38,15 @@ class EngineGroup:
 
     def limit(self, limits: Limits) -> None:
         """Refuse: the engine sets them."""
-        raise NotImplementedError(limits)
+        raise EngineError(f"the engine, and no group of ours, limits a cell to {limits.memory_bytes} bytes")
 
     def begin_again(self) -> None:
         """Refuse: no cell stays where its group is the engine's."""
-        raise NotImplementedError
+        raise EngineError("no cell stays for other runs where its group is the engine's")
 
     def processes(self) -> list[int]:
         """Refuse: as above."""
-        raise NotImplementedError
+        raise EngineError("no cell stays for other runs where its group is the engine's")
 
     def watch(self, container_id: str) -> None:
         """Begin to ask."""

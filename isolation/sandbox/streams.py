@@ -55,10 +55,13 @@ class Channel:
 
     @property
     def stream(self) -> socket.socket:
-        """The stream itself, for who goes on with it by another channel; only between two frames."""
+        """The stream itself, for who goes on with it by another channel."""
+        return self._socket
+
+    def check_nothing_follows(self) -> None:
+        """Raise Malformed where more has come than the frames that were yielded."""
         if self._frames or self._header or self._left:
             raise Malformed("bytes after a frame that should be the last")
-        return self._socket
 
     def send(self, content: bytes, timeout_s: float) -> None:
         """Send bytes to the runner. Raises OSError where it is gone or does not take them in time."""

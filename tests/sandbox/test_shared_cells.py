@@ -96,6 +96,29 @@ def test_a_further_run_finds_nothing_of_the_one_before(controller: Controller, r
 
 @real
 @root
+@pytest.mark.parametrize("size", [1, 40_000], ids=["forked ahead", "forked for it"])
+def test_a_further_run_finds_no_object_of_the_one_before(controller: Controller, recipe: Recipe, size: int) -> None:
+    """Among all that Python holds in the process that the recipe's own code runs in."""
+    source = """
+import gc, os
+def run(context, params):
+    own = context.get("canary")
+    others = {text for one in gc.get_objects() if isinstance(one, dict) for text in one.values()
+              if isinstance(text, str) and text.startswith("canary-") and text != own}
+    return {"uid": os.getuid(), "others": sorted(others)}
+"""
+    folder, filler = recipe(source), "x" * size
+    seen = []
+    for number in range(3):
+        values = {"canary": f"canary-{number}-{os.urandom(4).hex()}", "filler": filler}
+        seen.append(outputs_of(controller.run(folder, policy=policy(), context=values)))
+
+    assert [outputs["others"] for outputs in seen] == [[], [], []]
+    assert len({outputs["uid"] for outputs in seen}) == 1
+
+
+@real
+@root
 def test_what_outlives_processes_in_the_kernel_ends_the_cell(controller: Controller, recipe: Recipe) -> None:
     """Shared memory of System V, svipc(7): who comes next gets another container."""
     source = """
