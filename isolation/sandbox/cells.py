@@ -84,10 +84,7 @@ class Cells:
         check_runtime(policy, facts)
         self._check_network(policy)
         if policy.reuse == "package" and not self._fits():
-            raise UnenforceableError(
-                f"policy {policy.name!r} lets runs share a cell, which only root on the engine's own host can watch",
-                hint="Run it there, or choose `reuse: never` in the policy.",
-            )
+            raise _unwatched(policy)
         if limits.cpus > facts.cpus:
             raise UnenforceableError(
                 f"limits.cpus of policy {policy.name!r} is {limits.cpus:g}, but this host has {facts.cpus}",
@@ -164,6 +161,8 @@ class Cells:
             with watch.phase("create"):
                 cell.lease()
                 group = self._group(name, limits_on_host(policy))
+                if stays_for is not None and group.parent is None:
+                    raise _unwatched(policy)
                 cell.create(policy, group, image_id=image_id, package=package, layer=layer, base=base, labels=labels)
             with watch.phase("start"):
                 cell.start()
@@ -331,6 +330,13 @@ def _processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """Return the model of this host's processors; empty where the kernel does not name it, as on arm64."""
     named = re.search(r"^model name\s*: (.+)$", cpuinfo.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
     return named.group(1).strip() if named else ""
+
+
+def _unwatched(policy: Policy) -> UnenforceableError:
+    return UnenforceableError(
+        f"policy {policy.name!r} lets runs share a cell, which only root on the engine's own host can watch",
+        hint="Run it there, or choose `reuse: never` in the policy.",
+    )
 
 
 def is_local(address: str) -> bool:

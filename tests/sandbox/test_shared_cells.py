@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from isolation.clock import SystemClock
+from isolation.contract import Malformed
 from isolation.errors import UnenforceableError
 from isolation.model.outcome import Outcome
 from isolation.model.policy import Limits, Policy
@@ -302,6 +303,40 @@ def test_none_stays_when_the_controller_closes(tmp_path: Path, recipe: Recipe) -
         engine, ours = controller.engine, str(os.getpid())
         assert [left for left in engine.leftovers() if left.owner.split("|")[1] == ours]
     assert not [left for left in engine.leftovers() if left.owner.split("|")[1] == ours]
+
+
+@real
+@root
+def test_where_no_group_can_be_made_nothing_is_shared(
+    controller: Controller, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its processes could not be counted; nothing of the cell is left."""
+    monkeypatch.setattr("isolation.sandbox.cells.make_group", lambda *_, **__: None)
+
+    with pytest.raises(UnenforceableError, match="share a cell"):
+        controller.run(recipe(COUNT), policy=policy())
+
+    ours = str(os.getpid())
+    assert not [left for left in controller.engine.leftovers() if left.owner.split("|")[1] == ours]
+
+
+@real
+@root
+@pytest.mark.parametrize("problem", [OSError(2, "gone"), Malformed("rubbish")], ids=["gone", "rubbish"])
+def test_a_cell_that_cannot_be_looked_at_is_replaced(
+    controller: Controller, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    folder = recipe(COUNT)
+    first = uid_of(controller.run(folder, policy=policy()))
+
+    def fail(*_: object) -> None:
+        raise problem
+
+    monkeypatch.setattr(Cell, "_is_clean", fail if isinstance(problem, OSError) else lambda _: True)
+    if isinstance(problem, Malformed):
+        monkeypatch.setattr("isolation.sandbox.streams.Channel.check_nothing_follows", fail)
+
+    assert uid_of(controller.run(folder, policy=policy())) != first
 
 
 def test_who_cannot_look_into_a_cell_is_refused(on_fake: Controller, recipe: Recipe) -> None:
