@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from isolation.mapped import Mapped, pieces
 from isolation.model.package import canonical
 from isolation.state.faults import storage_faults
-from isolation.state.folders import make_private
+from isolation.state.folders import make_private, sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -174,7 +174,7 @@ class Bases:
             target.rename(self.folder / f"making-{secrets.token_hex(8)}")
         with suppress(OSError):  # somebody was faster, and made the same
             building.rename(target)
-        _sync(self.folder)
+        sync(self.folder)
 
 
 class _Read:
@@ -203,7 +203,7 @@ def _write(folder: Path, items: Iterable[tuple[str, bytes]]) -> str:
         os.fsync(file.fileno())
         os.fchmod(file.fileno(), 0o444)
     folder.chmod(0o755)  # the mode at creation is subject to the umask
-    _sync(folder)
+    sync(folder)
     return digest.hexdigest()
 
 
@@ -250,14 +250,6 @@ def _stamp(file: int | Path) -> tuple[int, ...]:
     except FileNotFoundError:
         return ()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _close(*descriptors: int) -> None:

@@ -1,7 +1,8 @@
-"""Makes the folders that are this user's alone."""
+"""Makes the folders that are this user's alone, and has what is in them kept."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,3 +18,12 @@ def make_private(folder: Path) -> None:
     for path in (*reversed(folder.parents), folder):
         if not path.is_dir():
             path.mkdir(mode=0o700, exist_ok=True)
+
+
+def sync(folder: Path) -> None:
+    """Have the names in a folder outlive a power cut, fsync(2). Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

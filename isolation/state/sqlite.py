@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.dialects.sqlite import pysqlite  # noqa: F401  (else the first opening pays for it)
 
 from isolation.state.faults import fault_of, storage_faults
-from isolation.state.folders import make_private
+from isolation.state.folders import make_private, sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,18 +52,10 @@ def _make(path: Path, create: Callable[[Connection], None]) -> None:
         engine.dispose()
         with suppress(FileExistsError):
             os.link(aside, path)
-        _sync_folder(path.parent)
+        sync(path.parent)
     finally:
         for name in (aside.name, f"{aside.name}-wal", f"{aside.name}-shm"):
             aside.with_name(name).unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _engine(path: Path) -> Engine:

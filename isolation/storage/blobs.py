@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from isolation.errors import StorageError
 from isolation.state.faults import storage_faults
-from isolation.state.folders import make_private
+from isolation.state.folders import make_private, sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,17 +148,9 @@ class BlobStore:
         path = self.path(digest)
         if not path.parent.is_dir():
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            _sync(self.folder)
+            sync(self.folder)
         temporary.rename(path)
-        _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(path.parent)
 
 
 def _is_alive(pid: int) -> bool:

@@ -194,7 +194,7 @@ def test_a_pool_comes_up_whatever_the_interpreter_is_told(place: Front, variable
 def test_a_command_that_is_followed_runs_by_itself(front: Front, how: str) -> None:
     """Whoever traces it, or has put a library before ours, means this very process."""
     if how == "a tracer" and shutil.which("strace") is None:
-        pytest.skip("without strace nobody traces")
+        pytest.skip("strace is not installed; scripts/test installs it on Debian and Ubuntu")
     if how == "a library":
         front.environment["LD_PRELOAD"] = "none-of-that-name.so"  # ld.so says so, and goes on
     before = ("strace", "-f", "-o", "/dev/null") if how == "a tracer" else ()

@@ -276,7 +276,7 @@ def test_a_policy_for_gvisor_gets_a_cell_of_its_own(tmp_path: Path, recipe: Reci
     policy = Policy(name="test", runtime="runsc", limits=Limits(tmp_inodes=None))
     with open_controller(Settings(state=tmp_path / "state"), idle=2) as controller:
         if "runsc" not in controller.engine.facts().runtimes:
-            pytest.skip("no gVisor here")
+            pytest.skip("the engine does not know runsc, and scripts/runtimes could not register it")
         attestation = controller.run(recipe(HARMLESS), policy=policy).attempts[0].attestation
 
     assert attestation is not None
