@@ -253,6 +253,10 @@ class FakeEngine:
             if container is not None:
                 self._discard(container)
 
+    def remove_ended(self, container_id: str) -> None:
+        """Do as ``remove`` with one that has ended by the kernel's word, which an engine hears somewhat later."""
+        self.remove(container_id)
+
     def leftovers(self) -> tuple[Leftover, ...]:
         """List all containers that carry our label."""
         with self._asked("leftovers"):

@@ -271,7 +271,8 @@ class Cell:
         if self._egress is not None:
             self._egress.close()
         if self._container_id is not None:
-            self._engine.remove(self._container_id)
+            remove = self._engine.remove_ended if self.is_dead else self._engine.remove
+            remove(self._container_id)
             self._container_id = None
         if self._first is not None:
             self._first.close()

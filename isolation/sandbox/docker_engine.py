@@ -23,6 +23,8 @@ _OLDEST_API = "1.41"
 _API_TIMEOUT_S = 60
 _REMOVED_WITHIN_S = 20.0
 _MADE_WITHIN_S = 20.0
+_HEARD_WITHIN_S = 5.0
+"""How long an engine may take to hear from the kernel; a busy one takes half a second."""
 _LOOK_EVERY_S = 0.01
 _BROKEN = (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError)
 """How the end of a connection before that of an answer shows; what the engine itself says is another's matter."""
@@ -132,6 +134,12 @@ class DockerEngine:
                     raise
                 # By another hand; only when that has done it is the container gone.
                 self._client.wait(container_id, timeout=_REMOVED_WITHIN_S, condition="removed")
+
+    def remove_ended(self, container_id: str) -> None:
+        """Do as ``remove`` with one that has ended by the kernel's word, which an engine hears somewhat later."""
+        with self._errors("wait for a container"), contextlib.suppress(NotFound, requests.exceptions.Timeout, *_BROKEN):
+            self._client.wait(container_id, timeout=_HEARD_WITHIN_S)
+        self.remove(container_id)
 
     def leftovers(self) -> tuple[Leftover, ...]:
         """List all containers that carry our label."""

@@ -99,6 +99,13 @@ class Engine(Protocol):
     def remove(self, container_id: str) -> None:
         """Remove it by force, and return when it is gone; one that is gone already is no error."""
 
+    def remove_ended(self, container_id: str) -> None:
+        """
+        Do as ``remove`` with one that has ended by the kernel's word, which an engine hears somewhat later.
+
+        It is given the time: one that it takes for running it would kill first, by a process made for that.
+        """
+
     def leftovers(self) -> tuple[Leftover, ...]:
         """List all containers that carry our label."""
 

@@ -111,6 +111,10 @@ class EngineBeside:
         """Remove it by force, and return when it is gone; one that is gone already is no error."""
         self._call("remove", container_id)
 
+    def remove_ended(self, container_id: str) -> None:
+        """Do as ``remove`` with one that has ended by the kernel's word, which an engine hears somewhat later."""
+        self._call("remove_ended", container_id)
+
     def leftovers(self) -> tuple[Leftover, ...]:
         """List all containers that carry our label."""
         return cast("tuple[Leftover, ...]", self._call("leftovers"))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
+import time
 from typing import TYPE_CHECKING, Any
 
+import docker
 import pytest
 
 from isolation import contract
 from isolation.errors import EngineError, ImageError
 from isolation.sandbox.docker_engine import DockerEngine
-from isolation.sandbox.engine import LABEL, OWNER_LABEL, Engine
+from isolation.sandbox.engine import LABEL, OWNER_LABEL, Engine, engine_address
 from isolation.sandbox.engine_beside import EngineBeside
+from isolation.sandbox.first import FirstProcess
 from isolation.sandbox.streams import Channel
 from isolation.testing import IMAGE, FakeEngine
 
@@ -139,6 +143,32 @@ def test_removing_twice_is_no_error(engine: Engine, created: str, name: str) -> 
     engine.remove(created)
 
     assert engine.wait(created, 0.1) is None
+
+
+def test_one_that_has_ended_is_removed_and_not_killed(engine: Engine, created: str) -> None:
+    """An engine hears of the end after the kernel does; a kill then costs it a process, for nothing."""
+    stream = engine.attach(created)
+    began_s = int(time.time())
+    engine.start(created)
+    first = FirstProcess.of(engine.inspect(created)["State"]["Pid"], created)
+    stream.close()  # the runner ends where nobody speaks with it
+    if first is not None:
+        with contextlib.closing(first):
+            assert first.wait(10) is not None
+    engine.remove_ended(created)
+
+    assert engine.wait(created, 0.1) is None
+    assert "kill" not in _told_of(engine, created, began_s)
+
+
+def _told_of(engine: Engine, container_id: str, since_s: int) -> list[str]:
+    """Return what the real engine says happened to a container."""
+    if isinstance(engine, FakeEngine):
+        return []
+    with contextlib.closing(docker.APIClient(base_url=engine_address(), version="auto")) as client:
+        filters = {"container": [container_id]}
+        told = client.events(since=since_s, until=int(time.time()) + 1, filters=filters, decode=True)
+        return [event["Action"] for event in told]
 
 
 def test_a_container_that_nobody_knows_cannot_be_started(engine: Engine, created: str) -> None:
