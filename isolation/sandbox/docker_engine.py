@@ -181,7 +181,10 @@ class DockerEngine:
 
     def _connect(self, version: str) -> Any:  # noqa: ANN401 - the published stubs of docker are wrong in places
         with self._errors("answer"):
-            return docker.APIClient(base_url=self.address, version=version, timeout=_API_TIMEOUT_S)
+            client = docker.APIClient(base_url=self.address, version=version, timeout=_API_TIMEOUT_S)
+        # No proxy leads to a socket; to look for one among all variables takes as long as the rest of a call.
+        client.trust_env = not self.address.startswith("unix://")
+        return client
 
     def _ask_info(self) -> dict[str, Any]:
         try:
