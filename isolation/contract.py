@@ -8,7 +8,7 @@ The runner speaks only in frames, and first: what it says of its confinement dec
 
     frame  =  kind (1 byte)  length (4 bytes, big endian)  payload (length bytes)
 
-END proves that all was said and nothing was cut: it carries the nonce, and the count, the length and the SHA-256
+END proves that all was said and nothing was cut: it carries the nonce, and the count, the length and the BLAKE2b
 of everything the runner sent before it. After END the runner waits for BYE, so that the host can read the
 kernel's counters while the container still stands. Where the plan says that the cell stays, it cleans up then and
 greets again, for the next run, with a nonce and a count of its own.
@@ -18,17 +18,17 @@ Standard library only; the container's Python is 3.11. Imports stay cheap: each 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
 import struct
+from _blake2 import blake2b  # what hashlib.blake2b is; its module loads all of OpenSSL
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import TypeGuard
 
-CONTRACT_VERSION = 6
+CONTRACT_VERSION = 7
 
 HELLO = 1
 STEP_STARTED = 2
@@ -51,8 +51,9 @@ LOG_HEADER = struct.Struct(">HB")
 """Before the bytes of a LOG frame: the step's index in the plan, and the stream (1 stdout, 2 stderr)."""
 SECRET_HEADER = struct.Struct(">BI")
 """In a SECRETS frame, before the bytes of each name and its value: the lengths of both."""
-END_BODY = struct.Struct(">32sQQ32s")
-"""Nonce, count of frames, count of bytes (headers included), SHA-256 of these bytes."""
+_DIGEST_BYTES = 32
+END_BODY = struct.Struct(f">32sQQ{_DIGEST_BYTES}s")
+"""Nonce, count of frames, count of bytes (headers included), BLAKE2b of these bytes."""
 
 NONCE_BYTES = 32
 PIECE_BYTES = 65536
@@ -92,7 +93,7 @@ class Tally:
     def __init__(self) -> None:
         self.frames = 0
         self.size_bytes = 0
-        self._hash = hashlib.sha256()
+        self._hash = blake2b(digest_size=_DIGEST_BYTES)
 
     def add(self, *pieces: bytes) -> None:
         """Take in one whole frame, given in pieces."""

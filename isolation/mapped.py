@@ -12,11 +12,22 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, Protocol
+from _collections_abc import Mapping, MutableMapping  # what collections.abc has, which takes more with it
 
+TYPE_CHECKING = False  # not typing's: an import that costs more than most of what is here
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
+    from typing import Any, Protocol
+
+    class Content(Protocol):
+        """Bytes that are read only where they are asked for: a mapping of memory, or a file."""
+
+        def __len__(self) -> int:
+            """Return how many there are."""
+
+        def __getitem__(self, part: slice, /) -> bytes:
+            """Return some of them."""
+
 
 _PLACE = struct.Struct("<QQ")
 _TWO_PLACES = struct.Struct("<QQQQ")
@@ -24,17 +35,7 @@ _END = struct.Struct("<Q8s")
 _SIGN = b"mapped 1"
 
 
-class Content(Protocol):
-    """Bytes that are read only where they are asked for: a mapping of memory, or a file."""
-
-    def __len__(self) -> int:
-        """Return how many there are."""
-
-    def __getitem__(self, part: slice, /) -> bytes:
-        """Return some of them."""
-
-
-class Mapped(Mapping[str, Any]):
+class Mapped(Mapping[str, "Any"]):
     """
     What such a file holds, sorted by key; each lookup parses its own value anew, and keeps nothing.
 
@@ -122,7 +123,7 @@ def pieces(items: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
     yield _END.pack(len(keys), _SIGN)
 
 
-class Over(Mapping[str, Any]):
+class Over(Mapping[str, "Any"]):
     """
     What ``base`` holds, which is sorted by key, with ``values`` over it and without ``hidden``; sorted by key.
 
@@ -159,7 +160,7 @@ class Over(Mapping[str, Any]):
         return len(self._base) - gone + sum(key not in self._base for key in self._values)
 
 
-class Changing(MutableMapping[str, Any]):
+class Changing(MutableMapping[str, "Any"]):
     """A dictionary that begins as ``under``, which stays as it is: it costs what is changed. Ordered as a dict is."""
 
     def __init__(self, under: Mapping[str, Any]) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from contract import LONGEST, MOST_READS, RECORD_CHARS, Malformed, is_context_key, loads
 
+TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:
     from typing import TypeGuard
 

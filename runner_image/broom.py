@@ -6,8 +6,8 @@ The host looks for itself whether all of it is gone, and removes a cell where it
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]
 import os
-import signal
 import stat
 
 _FOLDERS = ("/tmp", "/scratch")  # noqa: S108 - the container's own

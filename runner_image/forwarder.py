@@ -14,8 +14,8 @@ import resource
 import select
 import socket
 import sys
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -9,17 +9,16 @@ The plan inside the container: which step may start, what it sees, what its end 
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]
 import os
-import signal
 import time
-from fnmatch import fnmatchcase
-from heapq import heappop, heappush
-from typing import TYPE_CHECKING
+from _heapq import heappop, heappush
 
 from answers import SPARE, read_answer
 from contract import LONGEST, MOST_READS, Malformed, check_json, dumps, is_context_key
-from shared import ConflictError, Shared
+from shared import ConflictError, Shared, covers
 
+TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping
 
@@ -158,7 +157,7 @@ class Plan:
 
     def _refuse(self, answer: dict) -> dict | None:
         for key in (*answer["set"], *answer["deleted"]):
-            if not all(any(fnmatchcase(key, glob) for glob in globs) for globs in self._writes):
+            if not all(covers(globs, key) for globs in self._writes):
                 said = f"the step wrote the context key {key!r}, which is not declared under context.writes"
                 return _error("undeclared_write", "PermissionError", said)
         return None
@@ -226,7 +225,9 @@ def _silent(process: Process) -> tuple[str, dict]:
     if process.status == -signal.SIGXFSZ:
         return "failed", _error("disk_full", "Signal", "killed by SIGXFSZ: a file became too large")
     if process.status < 0:
-        name = signal.Signals(-process.status).name if -process.status in {*signal.Signals} else str(-process.status)
+        from signal import Signals
+
+        name = Signals(-process.status).name if -process.status in {*Signals} else str(-process.status)
         return "failed", _error(f"signal:{-process.status}", "Signal", f"killed by {name}")
     return "no_answer", _error("no_answer", "NoAnswer", f"the step exited with code {process.status} and no answer")
 

@@ -6,19 +6,18 @@ Most are forked when their step starts. One is forked ahead, while its cell stan
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # typeshed has no such module
+import _signal as signal  # type: ignore[import-not-found]
 import json
 import os
 import select
-import signal
 import sys
 import time
-from typing import TYPE_CHECKING
 
 import step as child
 from contract import ANSWER, HEADER, RECORD, SMALL_FRAME_BYTES, TOLD, frame
 from shared import seen
 
+TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:
     import resource
     from collections.abc import Callable, Iterator, MutableMapping
@@ -29,6 +28,8 @@ _ANSWER_FD = 3
 _TOLD_FD = 4
 _MOST_TOLD_BYTES = 32_768
 """What a pipe takes at once, with room to spare: nobody waits for a process that is slow to read."""
+_SOON_S = 0.05
+"""A cell that was made for its run is told by then; one that stands idle has the time."""
 _WRAPPING_BYTES = 100
 """What a record needs more on its way to the host, where its step is named."""
 _DRAINS = 64
@@ -203,6 +204,8 @@ def _ours(pipes: list[tuple[int, int]]) -> tuple[int, int, int]:
 
 def _listen(_: object) -> tuple[dict, MutableMapping, dict, dict]:
     """Wait for the step; who is told nothing ends. The pipe's end says nothing: others may have its other one, too."""
+    if not select.select([_TOLD_FD], [], [], _SOON_S)[0]:
+        child.import_common()
     with open(_TOLD_FD, "rb") as told:
         header = told.read(HEADER.size)
         said = told.read(HEADER.unpack(header)[1]) if header else b""
@@ -219,9 +222,8 @@ def _live(
     code = 70
     try:
         signal.set_wakeup_fd(-1)
-        # Of the module beneath ``signal``, whose own functions look names up in enums: many pages to copy.
-        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-        _signal.signal(_signal.SIGINT, _signal.default_int_handler)  # what a Python program expects
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # what a Python program expects
         left = forget()
         ours = [os.dup(fd) for fd in (pipes[0][1], pipes[1][1], pipes[2][1], *told)]  # above all that they become
         for fd, own in zip(ours, (1, 2, _ANSWER_FD, _TOLD_FD), strict=False):

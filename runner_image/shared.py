@@ -10,12 +10,11 @@ the other began never meet.
 from __future__ import annotations
 
 import json
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 
 from contract import MAX_VALUE_BYTES, Malformed, dumps
 from mapped import Changing, Mapped, Over
 
+TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
@@ -23,12 +22,22 @@ if TYPE_CHECKING:
 
 BASE = "/base/values"
 _SHOWN_CHARS = 100
+_SIGNS = {*"*?["}
 
 
 def seen(snapshot: dict) -> Changing:
     """Return what a run may see, as our own host wrote it: a base, looked up where it lies, and what is over it."""
     base = Mapped.open(BASE) if "base" in snapshot else {}
     return Changing(Over(base, snapshot["values"], snapshot.get("hidden", ())))
+
+
+def covers(globs: list[str], key: str) -> bool:
+    """Tell whether one of some globs matches a key."""
+    if "*" in globs or (key in globs and not _SIGNS & {*key}):
+        return True
+    from fnmatch import fnmatchcase  # few cells need it, and each would pay for it
+
+    return any(fnmatchcase(key, glob) for glob in globs)
 
 
 class ConflictError(Exception):
@@ -133,7 +142,7 @@ class Shared:
         return f"{what} {_show(value)}; {self.writer[key]!r}, at the same time, made it {now}"
 
     def _on_conflict(self, key: str) -> str:
-        covering = (one for one in self._rule["rules"] if any(fnmatchcase(key, glob) for glob in one["keys"]))
+        covering = (one for one in self._rule["rules"] if covers(one["keys"], key))
         how: str = next(covering, self._rule)["on_conflict"]
         return how
 

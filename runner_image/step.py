@@ -7,14 +7,15 @@ import errno
 import os
 import sys
 import time
-from importlib.machinery import PathFinder
+from _frozen_importlib_external import PathFinder
 from time import monotonic  # by this name nobody can put another clock in its place once the step has begun
-from typing import TYPE_CHECKING
 
+import plain
 import still
 import walls
 from contract import ANSWER, LONGEST, RECORD, RECORD_CHARS, Malformed, check_json, dumps, frame
 
+TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
@@ -25,6 +26,8 @@ LAYER = "/layer"
 _NAMES = [name.removesuffix(".py") for name in os.listdir(os.path.dirname(__file__))]
 """Modules of the runner, and what else lies beside them."""
 _NO_MODULE = "no such module"
+_COMMON = ("json", "typing")
+"""Each with a dozen others that it imports."""
 _kept: list[object] = []
 _OURS = ("/opt/runner/step.py", "/opt/runner/still.py")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -84,6 +87,13 @@ def list_package() -> None:
     PathFinder.find_spec(_NO_MODULE, [PACKAGE])
 
 
+def import_common() -> None:
+    """Import what many steps do: once for all that are forked from now on, or while there is nothing else to do."""
+    plain.step_aside()
+    for name in _COMMON:
+        __import__(name)
+
+
 def _forget_our_modules() -> None:
     """
     Free the names of the runner's own modules: a recipe's `plan.py` is as good as ours.
@@ -91,6 +101,7 @@ def _forget_our_modules() -> None:
     The modules themselves are kept. To take them apart is work, as to look at all others is: each page of memory that a
     forked process touches is copied.
     """
+    plain.step_aside()
     _kept.extend(sys.modules.pop(name, None) for name in _NAMES)
 
 

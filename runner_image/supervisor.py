@@ -7,14 +7,13 @@ It is the container's first process, so it reaps what others leave behind, and n
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]
 import json
 import os
 import resource
 import select
-import signal
 import sys
 import time
-from importlib import import_module
 
 import walls
 from answers import read_record
@@ -37,7 +36,7 @@ from handover import Secrets
 from plan import Plan
 from process import Process, Spare
 from shared import seen
-from step import LIBRARY, list_package
+from step import LIBRARY, import_common, list_package
 from view import look
 
 _OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
@@ -61,6 +60,7 @@ def main() -> int:
         if not document["stays"]:
             return 0 if plan.succeeded else 1
         clean()
+        import_common()
         channel.begin_again()
         supervisor.forget_run()
         seen = None
@@ -69,7 +69,7 @@ def main() -> int:
 
 def _run(channel: Channel, supervisor: Supervisor, document: dict) -> Plan:
     if document["egress"]:  # before the secrets are here: that process never has them
-        import_module("forwarder").start(document["egress"], channel.forget)
+        __import__("forwarder").start(document["egress"], channel.forget)
         supervisor.dismiss_spare()  # it was forked before there were variables that name the way out
     secrets = Secrets(channel.receive_secrets())
     with open(SNAPSHOT, "rb") as file:
@@ -95,7 +95,7 @@ def _prepare_steps() -> None:
     """
     compile("context.set('key', f'{1}')", "<none>", "exec")
     sys.path.insert(0, LIBRARY)
-    import_module("orchestrator.context")
+    __import__("orchestrator.context")
     sys.path.remove(LIBRARY)
 
 
@@ -188,9 +188,10 @@ class Supervisor:
         spare, self._spare = self._spare, None
         snapshot = self._snapshot
         found = spare and spare.become(step, number, snapshot=snapshot, config=config, answer_bytes=answer_bytes)
-        return found or Process.start(
-            step, number, values=values, config=config, answer_bytes=answer_bytes, forget=self._forget
-        )
+        if found:
+            return found
+        import_common()  # there are several steps, or tries of one
+        return Process.start(step, number, values=values, config=config, answer_bytes=answer_bytes, forget=self._forget)
 
     def _forget(self, step: dict) -> dict[str, str]:
         """Forget, in a step's process, the channel and all secrets but the step's own, and return these."""

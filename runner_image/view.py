@@ -12,8 +12,8 @@ import errno
 import os
 import resource
 import time
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 

@@ -10,7 +10,8 @@ import pytest
 from isolation.model.outcome import Outcome
 
 if TYPE_CHECKING:
-    from tests.sandbox.conftest import Run
+    from isolation.controller import Controller
+    from tests.sandbox.conftest import Recipe, Run
 
 pytestmark = pytest.mark.engine
 
@@ -81,6 +82,25 @@ def test_a_forked_child_that_comes_back_has_no_answer_to_give(run: Run) -> None:
 
     assert result.outcome is Outcome.SUCCEEDED, result.errors
     assert result.attempts[0].steps[0].outputs == {"child": 1}
+
+
+def test_every_step_gets_the_librarys_json(recipe: Recipe, controller: Controller) -> None:
+    """The runner has a smaller one of its own; the first step is forked ahead, and others from what it shares."""
+    source = """
+        import json
+        def run(context, params):
+            try:
+                json.loads("{")
+            except json.JSONDecodeError as error:
+                said = error.msg
+            return {"at": json.__file__, "said": said, "indented": json.dumps([1], indent=1)}
+        """
+    result = controller.run(recipe(source, steps=2))
+
+    assert result.outcome is Outcome.SUCCEEDED, result.errors
+    wanted = {"at": "/usr/lib/python3.11/json/__init__.py", "indented": "[\n 1\n]"}
+    said = "Expecting property name enclosed in double quotes"
+    assert [step.outputs for step in result.attempts[0].steps] == [wanted | {"said": said}] * 2
 
 
 def test_threads_that_log_while_the_step_answers_break_nothing(run: Run) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from contract import MAX_VALUE_BYTES, MOST_READS, check_artifact_name, dumps, is_context_key
 
+TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
     from pathlib import Path
