@@ -20,11 +20,10 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import struct
 from _blake2 import blake2b  # what hashlib.blake2b is; its module loads all of OpenSSL
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # not typing's: an import that costs more than most of what is here
 if TYPE_CHECKING:
     from typing import TypeGuard
 
@@ -78,8 +77,8 @@ RECORD_CHARS = 8_000
 """The longest message of a log record: six bytes each at worst, and all within one small frame."""
 
 _LONGEST_INTEGER = len(str(-MAX_INTEGER))
-_QUOTED = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # never goes back, also where a quote is not closed
-_NAME_PART = re.compile(r"[A-Za-z0-9_()+=@,][A-Za-z0-9_()+=@, .\-]{0,99}", re.ASCII)
+_QUOTED = r'(?s:"[^"\\]*+(?:\\.[^"\\]*+)*+"?)'  # never goes back, also where a quote is not closed
+_NAME_PART = r"[A-Za-z0-9_()+=@,][A-Za-z0-9_()+=@, .\-]{0,99}"
 _MOST_NAME_PARTS = 8
 
 
@@ -146,8 +145,10 @@ def check_artifact_name(name: str) -> None:
     Traceback (most recent call last):
     isolation.contract.Malformed: not a plain name: letters, digits and -_.,+=@() in at most 8 parts, none led by - or .
     """
+    import re  # noqa: PLC0415 - few cells need it, and each would pay for it
+
     parts = name.split("/")
-    if len(parts) > _MOST_NAME_PARTS or not all(_NAME_PART.fullmatch(part) for part in parts):
+    if len(parts) > _MOST_NAME_PARTS or not all(re.fullmatch(_NAME_PART, part) for part in parts):
         raise Malformed(
             f"not a plain name: letters, digits and -_.,+=@() in at most {_MOST_NAME_PARTS} parts, none led by - or ."
         )
@@ -258,7 +259,9 @@ def _check_count(text: str, most: int) -> None:
     """
     for signs in (",", "[{"):
         if sum(map(text.count, signs)) > most:
-            text = _QUOTED.sub("", text)
+            import re  # noqa: PLC0415 - few cells need it, and each would pay for it
+
+            text = re.sub(_QUOTED, "", text)
             if sum(map(text.count, signs)) > most:
                 raise Malformed(f"more than {MAX_NODES} values")
 

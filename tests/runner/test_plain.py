@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as some
+
+from tests.runner.conftest import FOLDERS, ROOT
 
 if TYPE_CHECKING:
     from tests.runner.conftest import Load
@@ -76,3 +79,25 @@ def test_it_refuses_what_the_library_refuses(plain: Any, text: str) -> None:  # 
     hooks: dict[str, Any] = {"object_pairs_hook": tuple, "parse_constant": str, "parse_int": str, "parse_float": str}
     for way in ({}, hooks):
         assert outcome(plain.loads, text, **way) == outcome(json.loads, text, **way)
+
+
+PROGRAM = """
+import sys
+sys.path[:0] = sys.argv[1:]
+import plain
+plain.stand_in()
+import contract, step
+assert contract.json is plain
+step.{leave}()
+import json
+assert json is not plain and json.JSONDecoder and sys.modules["json.decoder"] is not plain
+assert contract.loads(contract.dumps([1])) == [1]
+"""
+
+
+@pytest.mark.parametrize("leave", ["_forget_our_modules", "import_common"])
+def test_steps_get_the_librarys(leave: str) -> None:
+    """Both in the process of the first step and in those that are forked from what the runner shares with them."""
+    folders = [str(ROOT / folder) for folder in FOLDERS]
+
+    subprocess.run([sys.executable, "-I", "-c", PROGRAM.format(leave=leave), *folders], check=True)
