@@ -8,6 +8,7 @@ It is the container's first process, so it reaps what others leave behind, and n
 from __future__ import annotations
 
 import _signal as signal  # type: ignore[import-not-found]
+import gc
 import json
 import os
 import resource
@@ -50,6 +51,8 @@ def main() -> int:
     seen: dict | None = look()
     channel = Channel.take_over_stdio()
     _prepare_steps()
+    gc.freeze()  # what is here stays: no step's process looks at it again, and copies its pages
+    gc.enable()
     supervisor = Supervisor(channel)
     while True:
         channel.send_json(HELLO, {"contract": CONTRACT_VERSION, "python": sys.version.split()[0], "view": seen})
