@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.transport.unixconn import UnixHTTPAdapter
 
 from isolation.errors import EngineError, EngineUnreachableError, ImageError
 from isolation.sandbox.engine import LABEL, OWNER_LABEL, Ended, EngineFacts, Leftover, engine_address
@@ -182,8 +183,9 @@ class DockerEngine:
     def _connect(self, version: str) -> Any:  # noqa: ANN401 - the published stubs of docker are wrong in places
         with self._errors("answer"):
             client = docker.APIClient(base_url=self.address, version=version, timeout=_API_TIMEOUT_S)
-        # No proxy leads to a socket; to look for one among all variables takes as long as the rest of a call.
-        client.trust_env = not self.address.startswith("unix://")
+        if self.address.startswith("unix://"):
+            client.trust_env = False  # no proxy leads to a socket; to look for one takes as long as the rest of a call
+            client.mount("http+docker://", _OnePool(f"http+{self.address}", _API_TIMEOUT_S))
         return client
 
     def _ask_info(self) -> dict[str, Any]:
@@ -219,6 +221,13 @@ class DockerEngine:
             f"the Docker Engine at {self.address} does not answer",
             hint="Start it, or name another with --engine; `isolation doctor` shows what is missing.",
         )
+
+
+class _OnePool(UnixHTTPAdapter):
+    """Keeps its connections for whatever is asked next; the library's have each but one URL, and are used once."""
+
+    def get_connection(self, url: str | bytes, proxies: object = None) -> Any:  # noqa: ANN401, ARG002 - as it is overridden
+        return super().get_connection(self.socket_path)
 
 
 def _ask(ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - the published stubs of docker are wrong in places
