@@ -28,8 +28,6 @@ _ANSWER_FD = 3
 _TOLD_FD = 4
 _MOST_TOLD_BYTES = 32_768
 """What a pipe takes at once, with room to spare: nobody waits for a process that is slow to read."""
-_SOON_S = 0.05
-"""A cell that was made for its run is told by then; one that stands idle has the time."""
 _WRAPPING_BYTES = 100
 """What a record needs more on its way to the host, where its step is named."""
 _DRAINS = 64
@@ -204,8 +202,6 @@ def _ours(pipes: list[tuple[int, int]]) -> tuple[int, int, int]:
 
 def _listen(_: object) -> tuple[dict, MutableMapping, dict, dict]:
     """Wait for the step; who is told nothing ends. The pipe's end says nothing: others may have its other one, too."""
-    if not select.select([_TOLD_FD], [], [], _SOON_S)[0]:
-        child.import_common()
     with open(_TOLD_FD, "rb") as told:
         header = told.read(HEADER.size)
         said = told.read(HEADER.unpack(header)[1]) if header else b""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import errno
+import gc
 import os
 import sys
 import time
@@ -87,11 +88,19 @@ def list_package() -> None:
     PathFinder.find_spec(_NO_MODULE, [PACKAGE])
 
 
-def import_common() -> None:
-    """Import what many steps do: once for all that are forked from now on, or while there is nothing else to do."""
+def import_common() -> bool:
+    """
+    Import what many steps do, once for all that are forked from now on; tells whether it was not there already.
+
+    By the plan alone it is decided whether: a step must not see in what kind of cell it is.
+    """
     plain.step_aside()
-    for name in _COMMON:
+    missing = [name for name in _COMMON if name not in sys.modules]
+    for name in missing:
         __import__(name)
+    if missing:
+        gc.freeze()  # it stays: no step's process looks at it again, and copies its pages
+    return bool(missing)
 
 
 def _forget_our_modules() -> None:

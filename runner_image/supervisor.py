@@ -63,7 +63,6 @@ def main() -> int:
         if not document["stays"]:
             return 0 if plan.succeeded else 1
         clean()
-        import_common()
         channel.begin_again()
         supervisor.forget_run()
         seen = None
@@ -74,6 +73,8 @@ def _run(channel: Channel, supervisor: Supervisor, document: dict) -> Plan:
     if document["egress"]:  # before the secrets are here: that process never has them
         __import__("forwarder").start(document["egress"], channel.forget)
         supervisor.dismiss_spare()  # it was forked before there were variables that name the way out
+    if (document["stays"] or len(document["steps"]) > 1) and import_common():
+        supervisor.dismiss_spare()  # all steps of a plan find the same
     secrets = Secrets(channel.receive_secrets())
     with open(SNAPSHOT, "rb") as file:
         snapshot = json.load(file)  # our own host wrote it, of any size
@@ -191,10 +192,9 @@ class Supervisor:
         spare, self._spare = self._spare, None
         snapshot = self._snapshot
         found = spare and spare.become(step, number, snapshot=snapshot, config=config, answer_bytes=answer_bytes)
-        if found:
-            return found
-        import_common()  # there are several steps, or tries of one
-        return Process.start(step, number, values=values, config=config, answer_bytes=answer_bytes, forget=self._forget)
+        return found or Process.start(
+            step, number, values=values, config=config, answer_bytes=answer_bytes, forget=self._forget
+        )
 
     def _forget(self, step: dict) -> dict[str, str]:
         """Forget, in a step's process, the channel and all secrets but the step's own, and return these."""
