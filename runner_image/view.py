@@ -7,11 +7,12 @@ are: one reader, the host's, takes both apart.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import resource
 import time
+
+from calls import function
 
 TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _list(path: str) -> list[str]:
 
 def _try_calls() -> dict[str, str]:
     machine = os.uname().machine
-    syscall = ctypes.CDLL(None, use_errno=True).syscall
+    syscall = function("syscall")
     return {
         name: _answer(syscall, numbers[machine], arguments)
         for name, (numbers, arguments) in _CALLS.items()
@@ -113,10 +114,8 @@ def _try_calls() -> dict[str, str]:
     }
 
 
-def _answer(syscall: Callable[..., int], number: int, arguments: tuple[int, ...]) -> str:
-    ctypes.set_errno(0)
-    result = syscall(ctypes.c_long(number), *map(ctypes.c_long, arguments))
+def _answer(syscall: Callable[..., tuple[int, int]], number: int, arguments: tuple[int, ...]) -> str:
+    result, code = syscall(number, *arguments)
     if result >= 0:
         return "answered"
-    code = ctypes.get_errno()
     return errno.errorcode.get(code, str(code))

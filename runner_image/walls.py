@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
+from calls import function
 
 _PR_SET_DUMPABLE = 4
-_prctl = ctypes.CDLL(None, use_errno=True).prctl
+_prctl = function("prctl")
 
 
 def hide() -> None:
@@ -24,5 +24,6 @@ def show() -> None:
 
 
 def _set_dumpable(value: int) -> None:
-    if _prctl(_PR_SET_DUMPABLE, value, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE)")
+    result, error = _prctl(_PR_SET_DUMPABLE, value, 0, 0, 0)
+    if result != 0:
+        raise OSError(error, "prctl(PR_SET_DUMPABLE)")
