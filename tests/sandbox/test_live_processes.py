@@ -103,6 +103,20 @@ def test_every_step_gets_the_librarys_json(recipe: Recipe, controller: Controlle
     assert [step.outputs for step in result.attempts[0].steps] == [wanted | {"said": said}] * 2
 
 
+def test_all_steps_of_a_plan_find_the_same_modules(recipe: Recipe, controller: Controller) -> None:
+    """The first is not the one that was forked ahead then, before the runner imported what they share."""
+    source = """
+        import sys
+        def run(context, params):
+            return {"modules": sorted(sys.modules)}
+        """
+    result = controller.run(recipe(source, steps=2))
+
+    assert result.outcome is Outcome.SUCCEEDED, result.errors
+    first, second = (step.outputs for step in result.attempts[0].steps)
+    assert first == second
+
+
 def test_threads_that_log_while_the_step_answers_break_nothing(run: Run) -> None:
     """Frames of one pipe must not mix, and nothing may follow the answer."""
     result = run(
