@@ -84,8 +84,9 @@ def live(step: dict, values: MutableMapping, config: dict, secrets: dict, answer
 
 
 def list_package() -> None:
-    """List the package's folder for the imports of all steps at once; nothing in it is opened."""
-    PathFinder.find_spec(_NO_MODULE, [PACKAGE])
+    """List the package's folder for the imports of all steps at once, and but once; nothing in it is opened."""
+    if PACKAGE not in sys.path_importer_cache:
+        PathFinder.find_spec(_NO_MODULE, [PACKAGE])
 
 
 def import_common() -> bool:

@@ -57,7 +57,8 @@ def main() -> int:
     while True:
         channel.send_json(HELLO, {"contract": CONTRACT_VERSION, "python": sys.version.split()[0], "view": seen})
         channel.flush()
-        supervisor.fork_ahead()
+        if seen is not None:  # not in a cell that stays: while another process waits, each page that we write is copied
+            supervisor.fork_ahead()
         document = channel.receive_plan()
         plan = _run(channel, supervisor, document)
         if not document["stays"]:

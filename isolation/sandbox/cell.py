@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from isolation.sandbox.pool.shape import Shape
 
 _CLEANS_WITHIN_S = 5.0
-_RUNNERS = 2
 
 
 class Cell:
@@ -203,9 +202,9 @@ class Cell:
         return self._first is not None and self.group.processes() == [self._first.pid]
 
     def _is_clean(self) -> bool:
-        """Tell whether no process lives in it but its runner and the one that it forked ahead, and no file is left."""
+        """Tell whether no process lives in it but its runner, and no file is left."""
         first = self._first
-        if first is None or not first.lives or len(self.group.processes()) > _RUNNERS:
+        if first is None or not first.lives or not self.is_alone():
             return False
         root = Path(f"/proc/{first.pid}/root")
         return all(_is_empty(root / path.lstrip("/")) for path in FOLDERS_WRITABLE)
