@@ -62,6 +62,7 @@ class Process:
         ``forget`` is called in there, before anything of the recipe: it returns the step's secrets and forgets the
         rest.
         """
+        child.find(step["module"])
         pipes = [os.pipe() for _ in range(3)]
         pid = _fork(pipes)
         if pid == 0:

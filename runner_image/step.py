@@ -19,6 +19,7 @@ from contract import ANSWER, LONGEST, RECORD, RECORD_CHARS, Malformed, check_jso
 TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
+    from importlib.machinery import ModuleSpec
 
 LIBRARY = "/opt/runner/library"
 PACKAGE = "/package"
@@ -30,6 +31,7 @@ _NO_MODULE = "no such module"
 _COMMON = ("json", "typing")
 """Each with a dozen others that it imports."""
 _kept: list[object] = []
+_found: dict[str, ModuleSpec | None] = {}
 _OURS = ("/opt/runner/step.py", "/opt/runner/still.py")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -61,7 +63,7 @@ def live(step: dict, values: MutableMapping, config: dict, secrets: dict, answer
     try:
         began_s = monotonic()
         try:
-            __import__(step["module"])
+            _import(step["module"])
         finally:
             import_s = monotonic() - began_s
         outputs = _call(step, context)
@@ -113,6 +115,40 @@ def _forget_our_modules() -> None:
     """
     plain.step_aside()
     _kept.extend(sys.modules.pop(name, None) for name in _NAMES)
+
+
+def find(name: str) -> ModuleSpec | None:
+    """
+    Find a module that is a file at the top of the package, for every process forked later; it is not opened.
+
+    None for any other: one in a folder, of the library, of Python itself.
+    """
+    if name not in _found:
+        python = "." in name or name in sys.stdlib_module_names
+        spec = None if python else PathFinder.find_spec(name, [LIBRARY, PACKAGE])
+        _found[name] = spec if spec is not None and spec.origin == f"{PACKAGE}/{name}.py" else None
+    return _found[name]
+
+
+def _import(name: str) -> None:
+    """Do as ``import`` does, for a file of the package with less of Python to touch: each page of that is copied."""
+    spec = find(name)
+    if spec is None or name in sys.modules:
+        __import__(name)
+        return
+    module = sys.modules[name] = type(sys)(name)
+    names = {"__spec__": spec, "__loader__": spec.loader, "__package__": spec.parent}
+    vars(module).update(names, __file__=spec.origin, __cached__=spec.cached)
+    spec._initializing = True  # type: ignore[attr-defined]  # noqa: SLF001 - Python names circular imports by it
+    try:
+        with open(f"{PACKAGE}/{name}.py", "rb") as file:
+            code = compile(file.read(), file.name, "exec", dont_inherit=True)
+        exec(code, module.__dict__)  # noqa: S102 - a step's process is there to do it
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    finally:
+        spec._initializing = False  # type: ignore[attr-defined]  # noqa: SLF001 - as above
 
 
 class Outlet:
