@@ -66,10 +66,12 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_stage_is_left(tmp_path: Path) -> Iterator[None]:
+def no_stage_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Strike what a test that breaks the engine left standing beside its own leases: a mount outlives every process."""
+    # Only where the test itself has a folder: to make one lists all that were made before.
+    tmp_path: Path | None = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
     yield
-    if (tmp_path / "cells").is_dir():
+    if tmp_path is not None and (tmp_path / "cells").is_dir():
         # Imported here: what most tests do without is not worth its import.
         from isolation.sandbox.stage import Stage, staged  # noqa: PLC0415
 
@@ -155,11 +157,22 @@ def maybe_pool(request: pytest.FixtureRequest) -> dict[str, str]:
     return found
 
 
-@pytest.fixture
-def database(tmp_path: Path, url: str | None) -> Iterator[Database]:
-    # Imported here: SQLAlchemy is slow to import, and most tests do without.
-    from isolation.state.database import Database  # noqa: PLC0415
+@pytest.fixture(scope="session")
+def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a state folder with an empty database, to be copied: that it is made well is for tests/storage."""
+    from isolation.state.database import Database  # noqa: PLC0415 - SQLAlchemy is slow; most tests do without
 
+    folder = tmp_path_factory.mktemp("new") / "state"
+    Database.open(folder).close()
+    return folder
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest, tmp_path: Path, url: str | None) -> Iterator[Database]:
+    from isolation.state.database import Database  # noqa: PLC0415 - as above
+
+    if url is None:
+        shutil.copytree(request.getfixturevalue("new_database"), tmp_path / "state")
     with Database.open(tmp_path / "state", url) as database:
         yield database
 
