@@ -46,7 +46,11 @@ def is_inside(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what needs a machine last, and all on one worker: it takes both processors, and others measure."""
+    """
+    Put what needs a machine on one worker, so that there is never more than one: each takes both processors.
+
+    One process alone has them last. pytest-xdist starts with the largest groups, and this is one: others run beside.
+    """
     needing = [item for item in items if HERE in item.path.parents]
     for item in needing:
         item.add_marker(pytest.mark.vm)
