@@ -231,6 +231,41 @@ def test_a_kill_counted_in_the_containers_own_group_counts(v1: Path) -> None:
     group.remove()
 
 
+@pytest.mark.parametrize("kind", ["v1", "v2"])
+def test_a_group_that_stays_keeps_its_files_open_and_tells_what_is_in_them_now(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    """To open them costs more than all else of a reading; the kernel answers an open file anew."""
+    root: Path = request.getfixturevalue(kind)
+    group = GroupV1(root, CELL, LIMITS) if kind == "v1" else GroupV2(root, CELL, systemd=False)
+    before = open_descriptors()
+    group.begin_again()
+    group.read()
+    held = open_descriptors()
+    path = next(root.rglob("pids.current"))
+    path.write_text("7\n")
+
+    assert group.read().pids == 7
+    assert open_descriptors() == held > before
+    group.close()
+    assert open_descriptors() < before if kind == "v1" else open_descriptors() == before
+
+
+def test_the_list_of_processes_is_opened_anew_each_time(v1: Path) -> None:
+    """On v1 a file that is open may list whoever lived a second ago; what tells that nothing lives must not."""
+    group = GroupV1(v1, CELL, LIMITS)
+    group.watch("abc")
+    group.begin_again()
+    listed = v1 / "pids" / "isolation" / CELL / "abc" / "cgroup.procs"
+    lay(listed.parent, {"cgroup.procs": "12\n"})
+    assert group.processes() == [12]
+    listed.unlink()
+    listed.write_text("12\n13\n")
+
+    assert group.processes() == [12, 13]
+    group.close()
+
+
 def test_v1_limits_are_written_where_the_counters_are(v1: Path) -> None:
     """The run's group holds the policy's limits, swap included; the container's own is a little wider."""
     group = GroupV1(v1, CELL, LIMITS)

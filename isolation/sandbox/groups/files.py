@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from isolation.errors import EngineError
 
@@ -14,14 +15,59 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MOST_BYTES = 65_536
+_KEYED = re.compile(rb"^(\S+) (\d+)$", re.MULTILINE)
 _BUSY_FOR_S = 2.0
 """How long the kernel may need to let go of a dead container's group."""
+
+
+class Folder:
+    """
+    The files of one group, by name; ``hold`` has them stay open, since opening is most of what a reading costs.
+
+    Not `cgroup.procs`: on v1 a file that is open may tell what was true a second ago (kernel/cgroup/cgroup-v1.c).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._held: dict[str, int] | None = None
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
+        return type(self), (self._path,)  # in another process nothing is open
+
+    def hold(self) -> None:
+        """Have each file stay open from its next reading on, until ``close``."""
+        self._held = self._held or {}
+
+    def close(self) -> None:
+        """Close what is open."""
+        held, self._held = self._held or {}, None
+        for fd in held.values():
+            os.close(fd)
+
+    def read(self, name: str) -> bytes:
+        """Read all of a file; nothing where the kernel lacks it, or the group is gone."""
+        if self._held is None:
+            return read(self._path / name)
+        try:
+            if name not in self._held:
+                self._held[name] = _open(self._path / name)
+            return os.pread(self._held[name], _MOST_BYTES, 0)  # all at once: the kernel writes each anew, and whole
+        except OSError:
+            return b""
+
+    def number(self, name: str) -> int | None:
+        """Read a single number; None for none, or for "max"."""
+        return _number(self.read(name))
+
+    def keyed(self, name: str) -> dict[str, int]:
+        """Read lines of a name and a number."""
+        return {key.decode(): int(value) for key, value in _KEYED.findall(self.read(name))}
 
 
 def read(path: Path) -> bytes:
     """Read all; nothing where the kernel lacks the file, or the group is gone."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # a run has its counters read often: this is the cheapest way
+        fd = _open(path)
     except OSError:
         return b""
     try:
@@ -36,21 +82,19 @@ def read(path: Path) -> bytes:
     return found
 
 
-def lines(path: Path) -> Iterator[list[str]]:
+def words(content: bytes) -> Iterator[list[str]]:
     """Yield the words of each line."""
-    yield from (line.split() for line in read(path).decode(errors="replace").splitlines())
+    yield from (line.split() for line in content.decode(errors="replace").splitlines())
 
 
-def keyed(path: Path) -> dict[str, int]:
-    """Read lines of a name and a number."""
-    pairs = (words for words in lines(path) if len(words) == len(("key", "value")))
-    return {key: int(value) for key, value in pairs if value.isdecimal()}
+def lines(path: Path) -> Iterator[list[str]]:
+    """Yield the words of each line of a file."""
+    yield from words(read(path))
 
 
 def number(path: Path) -> int | None:
     """Read a single number; None for none, or for "max"."""
-    first = read(path).split(maxsplit=1)[:1]
-    return int(first[0]) if first and first[0].isdigit() else None
+    return _number(read(path))
 
 
 def scaled(value: int | None, factor: float) -> float | None:
@@ -82,3 +126,12 @@ def remove_empty(folder: Path) -> None:
     for path, _, _ in os.walk(folder, topdown=False):
         with contextlib.suppress(FileNotFoundError):  # the engine was first
             Path(path).rmdir()
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _number(content: bytes) -> int | None:
+    first = content.split(maxsplit=1)[:1]
+    return int(first[0]) if first and first[0].isdigit() else None

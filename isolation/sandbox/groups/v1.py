@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from isolation.errors import EngineError
 from isolation.sandbox.descriptor import Descriptor
-from isolation.sandbox.groups.files import keyed, lines, number, remove, scaled
+from isolation.sandbox.groups.files import Folder, lines, number, remove, scaled, words
 from isolation.sandbox.groups.group import ENDS_BY, PERIOD_US, YIELDS_BY, Reading, limits_in_force, quota_us
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ class GroupV1:
         self._folders = {name: root / name / "isolation" / cell for name in CONTROLLERS if (root / name).is_dir()}
         for folder in self._folders.values():
             folder.mkdir(parents=True, exist_ok=True)
+        self._files = {name: Folder(folder) for name, folder in self._folders.items()}
+        self._own = self._files
+        """Those of the container's own group, once it has one."""
         if number(self._folders["memory"] / "memory.use_hierarchy") == 0:  # else our limit would not bind those below
             self._write("memory", "memory.use_hierarchy", 1)
         with contextlib.suppress(FileNotFoundError):  # a kernel without swap accounting
@@ -79,38 +82,42 @@ class GroupV1:
         """Begin the peak of memory anew; that of processes cannot be, and is not told any more."""
         self._write("memory", "memory.max_usage_in_bytes", 0)
         self._again = True
+        for folder in (*self._files.values(), *self._own.values()):
+            folder.hold()
 
     def processes(self) -> list[int]:
         """Return the processes that live in the container now."""
-        return [int(words[0]) for words in lines(self._own("pids") / "cgroup.procs")]
+        own = self._folders["pids"] / (self._container or "")
+        return [int(found[0]) for found in lines(own / "cgroup.procs")]
 
     def watch(self, container_id: str) -> None:
         """Learn which container lies in the group."""
         self._container = container_id
+        self._own = {name: Folder(folder / container_id) for name, folder in self._folders.items()}
 
     def read(self) -> Reading:
         """Read everything now."""
-        stat = keyed(self._folders["memory"] / "memory.stat")
-        own = keyed(self._own("memory") / "memory.oom_control")
+        cpu, memory, pids = self._files["cpuacct"], self._files["memory"], self._files["pids"]
+        stat = memory.keyed("memory.stat")
+        own = self._own["memory"].keyed("memory.oom_control")
         self._kills = max(self._kills, own.get("oom_kill", 0), self._ran_out())
-        refused = keyed(self._own("pids") / "pids.events").get("max")
+        refused = self._own["pids"].keyed("pids.events").get("max")
         if refused is not None:  # of a container that is gone, the last that was seen stays
             self._refused = max(self._refused or 0, refused)
         elif self._refused == 0 and self._is_full():  # it may have died of what would have been counted next
             self._refused = None
-        cpu = self._folders["cpuacct"]
         return Reading(
-            cpu_s=scaled(number(cpu / "cpuacct.usage"), 1e-9),
-            cpu_user_s=scaled(number(cpu / "cpuacct.usage_user"), 1e-9),
-            cpu_system_s=scaled(number(cpu / "cpuacct.usage_sys"), 1e-9),
-            throttled_s=scaled(keyed(self._folders["cpu"] / "cpu.stat").get("throttled_time"), 1e-9),
-            memory_bytes=number(self._folders["memory"] / "memory.usage_in_bytes"),
-            memory_peak_bytes=number(self._folders["memory"] / "memory.max_usage_in_bytes"),
+            cpu_s=scaled(cpu.number("cpuacct.usage"), 1e-9),
+            cpu_user_s=scaled(cpu.number("cpuacct.usage_user"), 1e-9),
+            cpu_system_s=scaled(cpu.number("cpuacct.usage_sys"), 1e-9),
+            throttled_s=scaled(self._files["cpu"].keyed("cpu.stat").get("throttled_time"), 1e-9),
+            memory_bytes=memory.number("memory.usage_in_bytes"),
+            memory_peak_bytes=memory.number("memory.max_usage_in_bytes"),
             memory_anon_bytes=stat.get("total_rss"),
             memory_file_bytes=stat.get("total_cache"),
-            memory_kernel_bytes=number(self._folders["memory"] / "memory.kmem.usage_in_bytes"),
-            pids=number(self._folders["pids"] / "pids.current"),
-            pids_peak=None if self._again else number(self._folders["pids"] / "pids.peak"),
+            memory_kernel_bytes=memory.number("memory.kmem.usage_in_bytes"),
+            pids=pids.number("pids.current"),
+            pids_peak=None if self._again else pids.number("pids.peak"),
             **self._io(),
             oom_kills=self._kills,
             forks_refused=self._refused,
@@ -156,16 +163,15 @@ class GroupV1:
         if self._ooms is not None:
             os.close(self._ooms)
             self._ooms = None
-
-    def _own(self, controller: str) -> Path:
-        return self._folders[controller] / (self._container or "")
+        for folder in (*self._files.values(), *self._own.values()):
+            folder.close()
 
     def _least(self, controller: str, name: str) -> int | None:
-        found = [number(folder / name) for folder in (self._folders[controller], self._own(controller))]
+        found = [folder.number(name) for folder in (self._files[controller], self._own[controller])]
         return min((value for value in found if value is not None), default=None)
 
     def _is_full(self) -> bool:
-        peak, limit = (number(self._folders["pids"] / name) for name in ("pids.peak", "pids.max"))
+        peak, limit = (self._files["pids"].number(name) for name in ("pids.peak", "pids.max"))
         return peak is not None and peak == limit
 
     def _ran_out(self) -> int:
@@ -177,17 +183,17 @@ class GroupV1:
             return 0
         # Where a group above ran out, ours is told too; then its own limit was never met. failcnt cannot tell: memory
         # and swap together are charged first, and since Linux 6.15 only refusals of memory alone are counted.
-        peak, limit = (number(self._folders["memory"] / name) for name in ("memory.max_usage_in_bytes", _LIMIT))
+        peak, limit = (self._files["memory"].number(name) for name in ("memory.max_usage_in_bytes", _LIMIT))
         met = peak is not None and limit is not None and peak >= limit - _BATCH_BYTES
         return min(1, signalled) if met else 0
 
     def _io(self) -> dict[str, int | None]:
-        folder = self._folders.get("blkio")
+        folder = self._files.get("blkio")
         if folder is None:
             return {}
         found = {"Read": 0, "Write": 0}
-        told = list(lines(folder / "blkio.throttle.io_service_bytes_recursive"))
-        for _, direction, count in (words for words in told if len(words) == len(("device", "direction", "bytes"))):
+        told = list(words(folder.read("blkio.throttle.io_service_bytes_recursive")))
+        for _, direction, count in (line for line in told if len(line) == len(("device", "direction", "bytes"))):
             found[direction] = found.get(direction, 0) + int(count)
         return {"io_read_bytes": found["Read"], "io_write_bytes": found["Write"]} if told else {}
 

@@ -7,7 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from isolation.errors import EngineError
-from isolation.sandbox.groups.files import keyed, lines, number, remove, scaled
+from isolation.sandbox.groups.files import Folder, lines, number, remove, scaled, words
 from isolation.sandbox.groups.group import ENDS_BY, PERIOD_US, YIELDS_BY, Reading, limits_in_force, quota_us
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class GroupV2:
         else:
             self.parent = f"/isolation/{cell}"
             self._folder = root / "isolation" / cell
+        self._files = Folder(self._folder)
 
     def cell_memory_bytes(self, limits: Limits) -> int:
         """Return the policy's limit: v2 counts a kill in every group above the victim's."""
@@ -70,11 +71,12 @@ class GroupV2:
     def begin_again(self) -> None:
         """Tell no peaks any more: they are those of all runs."""
         self._again = True
+        self._files.hold()
 
     def processes(self) -> list[int]:
         """Return the processes that live in the container now."""
         own = next(self._folder.glob(f"*{self._container}*"), self._folder / "gone")
-        return [int(words[0]) for words in lines(own / "cgroup.procs")]
+        return [int(found[0]) for found in lines(own / "cgroup.procs")]
 
     def watch(self, container_id: str) -> None:
         """Learn which container lies in the group: its own group holds the limits, unless we wrote them into ours."""
@@ -82,27 +84,25 @@ class GroupV2:
 
     def read(self) -> Reading:
         """Read everything now."""
-        cpu = keyed(self._folder / "cpu.stat")
-        memory = keyed(self._folder / "memory.stat")
-        devices = [
-            dict(word.split("=", 1) for word in words if "=" in word) for words in lines(self._folder / "io.stat")
-        ]
-        known = (self._folder / "io.stat").exists()
+        files = self._files
+        cpu, memory = files.keyed("cpu.stat"), files.keyed("memory.stat")
+        devices = [dict(word.split("=", 1) for word in line if "=" in word) for line in words(files.read("io.stat"))]
+        known = bool(devices) or (self._folder / "io.stat").exists()
         return Reading(
             cpu_s=scaled(cpu.get("usage_usec"), 1e-6),
             cpu_user_s=scaled(cpu.get("user_usec"), 1e-6),
             cpu_system_s=scaled(cpu.get("system_usec"), 1e-6),
             throttled_s=self._throttled_s(),
-            memory_bytes=number(self._folder / "memory.current"),
-            memory_peak_bytes=None if self._again else number(self._folder / "memory.peak"),
+            memory_bytes=files.number("memory.current"),
+            memory_peak_bytes=None if self._again else files.number("memory.peak"),
             memory_anon_bytes=memory.get("anon"),
             memory_file_bytes=memory.get("file"),
             memory_kernel_bytes=memory.get("kernel"),
-            pids=number(self._folder / "pids.current"),
-            pids_peak=None if self._again else number(self._folder / "pids.peak"),
+            pids=files.number("pids.current"),
+            pids_peak=None if self._again else files.number("pids.peak"),
             io_read_bytes=sum(int(device.get("rbytes", 0)) for device in devices) if known else None,
             io_write_bytes=sum(int(device.get("wbytes", 0)) for device in devices) if known else None,
-            oom_kills=keyed(self._folder / "memory.events").get("oom_kill"),
+            oom_kills=files.keyed("memory.events").get("oom_kill"),
             forks_refused=self._forks_refused(),
         )
 
@@ -133,24 +133,27 @@ class GroupV2:
             (self._folder / "cpu.weight").write_text(str(_WEIGHT * ENDS_BY))
 
     def close(self) -> None:
-        """Do nothing: no file is held open."""
+        """Close what is held open."""
+        self._files.close()
 
     def remove(self) -> None:
         """Remove the group, if systemd has not already."""
+        self.close()
         if self._slice:
             self._stop_slice(self._slice)
         remove(self._folder)
 
     def _forks_refused(self) -> int | None:
         # Before Linux 6.11 a refusal is counted in the forking process's own group alone; it is read while that lives.
-        found = [keyed(path).get("max") for path in (self._folder / "pids.events", *self._folder.glob("*/pids.events"))]
+        folders = (self._files, *map(Folder, self._folder.glob("*/")))
+        found = [folder.keyed("pids.events").get("max") for folder in folders]
         known = [value for value in (*found, self._refused) if value is not None]
         self._refused = max(known, default=None)
         return self._refused
 
     def _throttled_s(self) -> float | None:
         # Throttling is counted where the quota stands, on the container's own group; it is read while that lives.
-        found = [keyed(path).get("throttled_usec") for path in self._folder.glob("*/cpu.stat")]
+        found = [Folder(path).keyed("cpu.stat").get("throttled_usec") for path in self._folder.glob("*/")]
         known = [value for value in found if value is not None]
         if known:
             self._throttled = sum(known) * 1e-6
