@@ -50,7 +50,15 @@ class Owner:
 
 def this_process() -> Owner:
     """Name the process that calls."""
-    return Owner(boot=_boot(), pid=os.getpid(), started=_started(os.getpid()) or "")
+    return _named(os.getpid())
+
+
+@cache
+def _named(pid: int) -> Owner:
+    return Owner(boot=_boot(), pid=pid, started=_started(pid) or "")
+
+
+os.register_at_fork(after_in_child=_named.cache_clear)  # numbers are given out again, and it began later
 
 
 def is_gone(owner: Owner) -> bool:

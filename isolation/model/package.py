@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class PackedFile:
     size_bytes: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Package:
     """
     A recipe with everything that it needs.
@@ -52,6 +53,10 @@ class Package:
 
     def manifest(self) -> bytes:
         """Write the package's description; the same content gives the same bytes on any machine."""
+        return self._manifest
+
+    @cached_property
+    def _manifest(self) -> bytes:
         return canonical(
             {
                 "recipe": self.recipe.model_dump(mode="json", by_alias=True),
@@ -61,7 +66,7 @@ class Package:
             }
         )
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Name the package by what it holds."""
-        return digest_of(self.manifest())
+        return digest_of(self._manifest)

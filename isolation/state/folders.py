@@ -15,9 +15,10 @@ def make_private(folder: Path) -> None:
 
     ``Path.mkdir`` gives its mode to the last alone. Whoever writes first makes the state folder. Raises OSError.
     """
-    for path in (*reversed(folder.parents), folder):
-        if not path.is_dir():
-            path.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_dir():
+        return
+    make_private(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def sync(folder: Path) -> None:

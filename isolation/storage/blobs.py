@@ -130,12 +130,14 @@ class BlobStore:
             temporary = self.folder / "tmp" / f"{os.getpid()}-{secrets.token_hex(8)}"
             make_private(temporary.parent)
             descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        writer = BlobWriter(self, descriptor, temporary)
         try:
-            yield BlobWriter(self, descriptor, temporary)
+            yield writer
         finally:
             with storage_faults(self.folder):
                 os.close(descriptor)
-                temporary.unlink(missing_ok=True)
+                if writer.digest is None:
+                    temporary.unlink(missing_ok=True)
 
     def _size(self, digest: str) -> int | None:
         with storage_faults(self.folder):

@@ -256,10 +256,13 @@ def test_a_run_without_a_result_says_why(ledger: Ledger, start: Callable[[str], 
 def test_where_the_system_tells_nothing_the_number_decides(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As on a system without /proc."""
     monkeypatch.setattr(owner, "_PROC", tmp_path)
-    owner._boot.cache_clear()
+    kept = owner._boot, owner._named
+    for one in kept:
+        one.cache_clear()
     try:
         assert this_process() == Owner(boot="", pid=os.getpid(), started="")
         assert not is_gone(this_process())
         assert is_gone(Owner(boot="", pid=2**22 + 1, started=""))
     finally:
-        owner._boot.cache_clear()
+        for one in kept:
+            one.cache_clear()
