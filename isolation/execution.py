@@ -114,7 +114,6 @@ class Execution:
         self._tell = tell
         self._secrets = secrets
         self._snapshot = wanted.snapshot
-        self._base: Base | None = None
         self._digests: Digests | None = None
 
     @cached_property
@@ -185,22 +184,19 @@ class Execution:
         )
 
     def _choose_base(self) -> Base | None:
-        if self._snapshot is not None:
-            return self._snapshot.base
-        with self._watch.phase("freeze"):
-            self._base = _patiently(lambda: self._stores.contexts.base_for(*self._reads))
-        return self._base
-
-    @property
-    def _reads(self) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
-        return self._laid.recipe.context.reads, self._laid.policy.context.reads
+        """Return what the snapshot stands on, which is taken where there is none yet, or after a conflict."""
+        if self._snapshot is None:
+            take, recipe, policy = self._stores.contexts.take, self._laid.recipe, self._laid.policy
+            with self._watch.phase("freeze"):
+                self._snapshot = _patiently(
+                    lambda: take(recipe.context.reads, policy.context.reads, self._wanted.inputs)
+                )
+        return self._snapshot.base
 
     def _prepare(self) -> Snapshot:
-        """Have a snapshot, and the run recorded as begun; after a conflict, a fresh one."""
+        """Have the run recorded as begun, and its snapshot with it."""
+        assert self._snapshot is not None, "an attempt without a snapshot"  # noqa: S101 - _choose_base() came first
         with self._watch.phase("freeze"):
-            if self._snapshot is None:
-                freeze = self._stores.contexts.freeze
-                self._snapshot = _patiently(lambda: freeze(*self._reads, self._wanted.inputs, self._base))
             wanted = replace(self._wanted, snapshot=self._snapshot)
             before, (digests, inputs_digest) = self._digests, wanted.record(self._stores)
             self._digests = digests

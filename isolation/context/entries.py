@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, or_, select, text
@@ -128,8 +129,7 @@ def current_matching(space: Space, globs: Iterable[str]) -> Iterator[Entry]:
     globs = tuple(globs)
     if not globs:
         return
-    nearby = _near(context_current.c.key, globs)
-    rows = space.connection.execute(_newest(space).where(nearby, ~_columns.deleted).order_by(context_current.c.key))
+    rows = space.connection.execute(_newest_near(globs), {"here": space.namespace})
     yield from (_entry(row) for row in rows if matches(row.key, globs))
 
 
@@ -201,6 +201,15 @@ def _in(space: Space) -> ColumnElement[bool]:
 def _newest(space: Space) -> Select[Any]:
     pointed_at = select(context_entries).join(context_current, _pointed_at)
     return pointed_at.where(context_current.c.namespace == space.namespace)
+
+
+@lru_cache  # as above, a statement takes long to make; and every run of a recipe asks for the same globs
+def _newest_near(globs: tuple[str, ...]) -> Select[Any]:
+    pointed_at = select(context_entries).join(context_current, _pointed_at)
+    here = context_current.c.namespace == bindparam("here")
+    return pointed_at.where(here, _near(context_current.c.key, globs), ~_columns.deleted).order_by(
+        context_current.c.key
+    )
 
 
 def _conditions(filters: HistoryFilter) -> Iterator[ColumnElement[bool]]:

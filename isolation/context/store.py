@@ -130,12 +130,20 @@ class ContextStore:
         not see them (``rules.scope.allows`` tells which, for who wants to complain). With a ``base`` that was chosen
         for these globs, it costs what was written since.
         """
-        for key, value in (overlay or {}).items():
-            check_value(check_key(key), value)
-        scope = Scope.of(declared, allowed)
-        own = {key: value for key, value in (overlay or {}).items() if scope.has(key)}
+        scope, own = _wanted(declared, allowed, overlay or {})
         with self._reading() as space:
             return self._freezing.freeze(space, scope, own, base)
+
+    def take(
+        self, declared: Sequence[str] | None, allowed: Sequence[str], overlay: Mapping[str, JsonValue] | None = None
+    ) -> Snapshot:
+        """Choose a base, and ``freeze`` on it: in one transaction, unless one has to be made."""
+        scope, own = _wanted(declared, allowed, overlay or {})
+        with self._reading() as space:
+            base, is_final = self._freezing.base_for(space, scope, make=False)
+            if is_final:
+                return self._freezing.freeze(space, scope, own, base)
+        return self.freeze(declared, allowed, overlay, self.base_for(declared, allowed))
 
     def base_for(self, declared: Sequence[str] | None, allowed: Sequence[str]) -> Base | None:
         """
@@ -187,6 +195,15 @@ class ContextStore:
     def _writing(self) -> Iterator[Space]:
         with self._database.writing() as connection:
             yield Space(connection, self._namespace)
+
+
+def _wanted(
+    declared: Sequence[str] | None, allowed: Sequence[str], overlay: Mapping[str, JsonValue]
+) -> tuple[Scope, dict[str, JsonValue]]:
+    for key, value in overlay.items():
+        check_value(check_key(key), value)
+    scope = Scope.of(declared, allowed)
+    return scope, {key: value for key, value in overlay.items() if scope.has(key)}
 
 
 def _held(space: Space, key: str) -> Entry | None:
