@@ -32,7 +32,12 @@ def to_document(value: Result | Attempt) -> dict[str, JsonValue]:
 
 def to_json(value: Result | Attempt) -> str:
     """Write a result, or one attempt, as JSON on one line; ValueError for a number that JSON does not have."""
-    return json.dumps(value, default=_shallow, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    from pydantic_core import to_json as write  # noqa: PLC0415 - slow to import
+
+    text = write(value, inf_nan_mode="constants").decode()
+    if "NaN" in text or "Infinity" in text:  # a number, or within a text: that encoder does not say which
+        return json.dumps(to_document(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text
 
 
 def from_json(text: str) -> Result:
@@ -65,18 +70,6 @@ def _plain(value: object) -> object:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value.value if isinstance(value, Enum) else value
-
-
-def _shallow(value: object) -> object:
-    """Turn what JSON's encoder does not know into what it does, one level deep: it finds the rest itself, in C."""
-    if isinstance(value, Enum):
-        return value.value
-    return {name: getattr(value, name) for name in _names(cast("Any", type(value)))}
-
-
-@cache
-def _names(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
 
 
 # Only readers need these two, and building one takes some ten milliseconds. pydantic looks for the names that

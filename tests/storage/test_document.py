@@ -97,3 +97,10 @@ def test_a_number_that_json_does_not_have_is_refused(result_of: Callable[..., Re
     """It would be written as NaN, which most readers refuse."""
     with pytest.raises(ValueError, match="not JSON compliant"):
         to_json(result_of("r1", changes=Changes(set={"a": float("nan")})))
+
+
+def test_a_text_that_names_such_a_number_is_a_text(result_of: Callable[..., Result]) -> None:
+    """Whoever tells the one from the other by its signs alone refuses honest results."""
+    result = result_of("r1", changes=Changes(set={"a": "NaN, -Infinity"}))
+
+    assert from_json(to_json(result)) == result
