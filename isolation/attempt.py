@@ -8,6 +8,7 @@ One attempt: a cell is claimed, attested, takes the plan, is listened to, and is
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 from isolation.clock import timestamp
 from isolation.context.value import check_entry
 from isolation.errors import EngineUnreachableError
+from isolation.later import Later
 from isolation.model.event import PhaseStarted
 from isolation.model.evidence import Evidence
 from isolation.model.run import Attempt
@@ -31,9 +33,8 @@ from isolation.sandbox.plan import deadlines, plan_document, read_scope, secrets
 from isolation.sandbox.transcript import Transcript
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterator, Mapping
-    from concurrent.futures import Future
+    from concurrent.futures import Executor, Future
     from pathlib import Path
 
     from isolation.clock import Clock
@@ -181,7 +182,7 @@ class Attempting:
     def _standing(self, logs: LogWriter, prepare: Callable[[], Snapshot]) -> Iterator[_Standing]:
         """Hold an attested cell with its snapshot in place; an exception destroys it before it goes on."""
         aside = self._watch.aside()
-        with ThreadPoolExecutor(1) as beside:
+        with self._beside() as beside:
             claim = beside.submit(self._claim, aside)
             coming = beside.submit(self._stand_up, claim, logs, aside)
             try:
@@ -197,6 +198,16 @@ class Attempting:
             except BaseException as error:
                 self._destroy_claimed(claim, coming, error)
                 raise
+
+    def _beside(self) -> Executor:
+        """
+        Choose how a cell is claimed while its run is prepared: in a thread, since the engine takes long.
+
+        One that stayed for us takes less than a thread. But an interrupt must not meet a cell halfway between two
+        owners; those come to the main thread alone.
+        """
+        stays = self._stays_for is not None and self._cells.keeps(self._stays_for)
+        return Later() if stays and threading.current_thread() is not threading.main_thread() else ThreadPoolExecutor(1)
 
     def _stand_up(self, claim: Future[Cell], logs: LogWriter, watch: Stopwatch) -> _Standing:
         """Have a cell attested; as it was claimed, in a thread of its own, beside what this process does meanwhile."""
@@ -290,8 +301,9 @@ class Attempting:
 
     def _destroy_claimed(self, claim: Future[Cell], coming: Future[_Standing], because: BaseException) -> None:
         """Wait for a claim under way, and take back what came of it; one that failed has cleaned up after itself."""
-        coming.exception()
-        if claim.exception() is None:
+        begun = [future for future in (coming, claim) if not future.cancel()]
+        failed = [future.exception() for future in begun]
+        if claim in begun and failed[-1] is None:
             problem = self._cells.take_back(claim.result())
             if problem:  # what came first says more
                 because.add_note(f"and its cell could not be taken back: {problem}")

@@ -168,6 +168,10 @@ class Cells:
                 cell.start()
         return cell
 
+    def keeps(self, stays_for: Hashable) -> bool:
+        """Tell whether a cell has stayed for these runs just now."""
+        return self._kept is not None and self._kept.has(stays_for)
+
     def _take_again(self, name: str, policy: Policy, stays_for: Hashable | None, watch: Stopwatch) -> Cell | None:
         while stays_for is not None:
             with watch.phase("claim"):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import ValidationError
 
+from isolation import attempt
 from isolation.clock import SystemClock
 from isolation.contract import Malformed
-from isolation.errors import UnenforceableError
+from isolation.errors import StorageError, UnenforceableError
 from isolation.model.outcome import Outcome
 from isolation.model.policy import Limits, Policy
 from isolation.sandbox.cell import Cell
@@ -70,6 +72,13 @@ COUNT = "import os\ndef run(context, params):\n    return {'uid': os.getuid(), '
 
 def policy(name: str = "shared", **limits: object) -> Policy:
     return Policy(name=name, reuse="package", limits=Limits.model_validate({"wall": 20, **limits}))
+
+
+def raising(error: Exception) -> Callable[..., object]:
+    def fail(*_: object, **__: object) -> object:
+        raise error
+
+    return fail
 
 
 def outputs_of(result: Result) -> dict[str, Any]:
@@ -293,6 +302,45 @@ def test_a_run_of_which_something_lives_on_is_lost(
 
     assert result.outcome is Outcome.LOST
     assert controller.stores.contexts.get("n") is None
+
+
+@real
+@root
+def test_a_cell_that_stayed_is_claimed_without_a_thread_where_nothing_can_interrupt_that(
+    controller: Controller, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread costs more than such a claim; but an interrupt comes to the main thread, and must not cut it in two."""
+    prepared = controller.prepare(recipe(COUNT), policy=policy())
+    with ThreadPoolExecutor(1) as another:
+        first = another.submit(prepared.run).result()
+        began: list[int] = []
+
+        def begin(most: int) -> ThreadPoolExecutor:
+            began.append(most)
+            return ThreadPoolExecutor(most)
+
+        monkeypatch.setattr(attempt, "ThreadPoolExecutor", begin)
+        assert uid_of(another.submit(prepared.run).result()) == uid_of(first)
+        assert began == []
+    assert uid_of(prepared.run()) == uid_of(first)
+    assert began == [1]
+
+
+@real
+@root
+def test_a_run_that_cannot_be_prepared_leaves_the_cell_that_stayed_alone(
+    controller: Controller, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was not claimed yet."""
+    prepared = controller.prepare(recipe(COUNT), policy=policy())
+    with ThreadPoolExecutor(1) as another:
+        first = another.submit(prepared.run).result()
+        with monkeypatch.context() as full:
+            full.setattr(type(controller.stores.ledger), "start", raising(StorageError("the state folder is full")))
+            with pytest.raises(StorageError, match="is full"):
+                another.submit(prepared.run).result()
+
+        assert uid_of(another.submit(prepared.run).result()) == uid_of(first)
 
 
 @real

@@ -41,6 +41,11 @@ class Kept:
                 del self._cells[found]
             return found
 
+    def has(self, key: Hashable) -> bool:
+        """Tell whether there is one of that key."""
+        with self._changed:
+            return any(of == key for of, _ in self._cells.values())
+
     def put(self, key: Hashable, cell: Cell) -> None:
         """Keep one for the next run of that key; one that comes after the end is removed."""
         with self._changed:
