@@ -178,7 +178,7 @@ class Cell:
         heard = HELLO, self._greeting
         self._channel = Channel(self.channel.stream, policy.limits.result_bytes, heard)
 
-    def begin_again(self, name: str, policy: Policy) -> None:
+    def begin_again(self, policy: Policy) -> None:
         """
         Take it for a further run of the same package and policy, once the host saw that the one before left nothing.
 
@@ -193,7 +193,6 @@ class Cell:
             self.group.begin_again()
         except OSError as error:  # it is on its way out
             raise EngineError(f"a cell that stayed cannot be looked at: {error.strerror}", hint=hint) from error
-        self._leases.assign(self.uid, self.name, name)
         self.since = self.group.read()
         self._channel = Channel(self.channel.stream, policy.limits.result_bytes, heard)
 

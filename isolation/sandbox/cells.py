@@ -147,7 +147,7 @@ class Cells:
         """
         self.take_back_what_is_left()
         policy = self._as_held(policy)
-        stayed = self._take_again(name, policy, stays_for, watch)
+        stayed = self._take_again(policy, stays_for, watch)
         if stayed is not None:
             return stayed
         with contextlib.suppress(EngineError):  # one that cannot be fitted is gone, and another is made
@@ -172,14 +172,14 @@ class Cells:
         """Tell whether a cell has stayed for these runs just now."""
         return self._kept is not None and self._kept.has(stays_for)
 
-    def _take_again(self, name: str, policy: Policy, stays_for: Hashable | None, watch: Stopwatch) -> Cell | None:
+    def _take_again(self, policy: Policy, stays_for: Hashable | None, watch: Stopwatch) -> Cell | None:
         while stays_for is not None:
             with watch.phase("claim"):
                 stayed = self._kept.take(stays_for) if self._kept is not None else None
                 if stayed is None:
                     return None
                 with contextlib.suppress(EngineError), self._undone(stayed):  # such a one is gone
-                    stayed.begin_again(name, policy)
+                    stayed.begin_again(policy)
                     return stayed
         return None
 

@@ -34,7 +34,7 @@ class Lease:
     """
     A uid that is taken. ``owner`` None: the file was damaged, so nobody can say whose it is.
 
-    ``claimed_as`` is what a cell that stood ready would be called had it been made for its run; else empty.
+    ``claimed_as`` is what a cell that stood ready would be called had it been made for its (first) run; else empty.
     """
 
     uid: int
@@ -73,7 +73,7 @@ class Leases:
         raise EngineError(f"no free uid found for a run in {_TRIES} tries", hint=hint)
 
     def assign(self, uid: int, cell: str, claimed_as: str) -> None:
-        """Write down for which run a cell that stood ready is used now. Raises EngineError."""
+        """Write down for which run a cell that stood ready was claimed. Raises EngineError."""
         aside = self._folder / f".{secrets.token_hex(8)}"
         try:
             aside.write_text(f"{cell}\n{this_process().text()}\n{claimed_as}\n", encoding="utf-8")
