@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from isolation.errors import RunEndedError, RunNotFoundError
 from isolation.model.document import to_json
@@ -38,7 +38,7 @@ _ATTEMPT = insert(attempts)
 _ONE = runs.c.run_id == bindparam("which")
 _HELD = select(runs.c.state, runs.c.epoch, runs.c.cancelled_at).where(_ONE)
 _MOVE_TO = {
-    to: update(runs).where(_ONE, runs.c.state.in_([state for state, moves in _MOVES.items() if to in moves]))
+    to: update(runs).where(_ONE, or_(*(runs.c.state == state for state, moves in _MOVES.items() if to in moves)))
     for to in _MOVES
 }
 
