@@ -145,11 +145,11 @@ class Listener:
 
         One that stays for other runs, and in which nothing of this one lives any more, is left to clean itself.
         """
-        self._meter.sample()
         try:
             if self._complete and self._stays:
                 self._leave()
             if not self._left:
+                self._meter.sample()
                 self._see_it_end(engine)
         except EngineError as error:
             self._lost = str(error)
@@ -158,6 +158,7 @@ class Listener:
     def _leave(self) -> None:
         if self._cell.is_alone():
             self._left = True
+            self._meter.sample()  # before it cleans itself, which is not this run's work
             self._say_goodbye()
         else:
             self._lost = "something of the run lived on after its runner said that nothing did"
@@ -183,6 +184,7 @@ class Listener:
             wall_s=self._clock.monotonic_s() - self._started_s,
             output_bytes=self._cell.channel.received_bytes,
             own_word=self._transcript.reading,
+            sampled=self._left,
         )
 
     def evidence(self, usage: Usage) -> Evidence:

@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from isolation.model.usage import HostReading, Sample, Usage
+from isolation.sandbox.groups.group import Reading
 
 if TYPE_CHECKING:
     from isolation.clock import Clock
     from isolation.model.evidence import Stop
     from isolation.sandbox.frames import ReadingFrame
-    from isolation.sandbox.groups.group import Group, Reading
+    from isolation.sandbox.groups.group import Group
 
 YIELDS_AFTER_S = 0.2
 """Processor time after which a run weighs less than others: most steps need less, and what needs more can wait."""
@@ -46,10 +47,11 @@ class Meter:
         self._started_s = clock.monotonic_s()
         self._pace_s = interval_s
         self._interval_s = min(interval_s, _FIRST_INTERVAL_S)
-        self._next_s = self._started_s
+        self._next_s = self._started_s + self._interval_s
         self._series: list[Sample] = []
         self._fullest: Reading | None = None
         self._host: HostReading | None = None
+        self._last = Reading()
         self._yielded = False
         self._met: tuple[Stop, float] | None = None
 
@@ -65,7 +67,7 @@ class Meter:
 
     def sample(self) -> Sample:
         """Read everything now, and plan the next reading."""
-        reading = self._read()
+        reading = self._last = self._read()
         if not self._yielded and (reading.cpu_s or 0.0) > YIELDS_AFTER_S:
             self._group.yield_to_others()
             self._yielded = True
@@ -89,9 +91,13 @@ class Meter:
             self._pace_s *= 2
         return sample
 
-    def usage(self, *, wall_s: float, output_bytes: int, own_word: ReadingFrame | None) -> Usage:
-        """Make the attempt's usage, after its end and before its group is removed."""
-        final = self._read()
+    def usage(self, *, wall_s: float, output_bytes: int, own_word: ReadingFrame | None, sampled: bool = False) -> Usage:
+        """
+        Make the attempt's usage, after its end and before its group is removed.
+
+        ``sampled``: its end came before the last sample, after which the group's counters are not its own any more.
+        """
+        final = self._last if sampled else self._read()
         live = self._group.source.startswith("engine")
         how = self._group.source if live else f"{self._group.source}, after the end"
         values = {name: getattr(final, name) for name in _EXACT}

@@ -152,3 +152,15 @@ def test_a_run_yields_to_others_once_it_has_computed_a_while(clock: Clock) -> No
         meter.sample()
 
     assert group.yielded == 1
+
+
+def test_what_a_cell_does_after_the_last_sample_is_not_the_runs(clock: Clock) -> None:
+    """One that stays cleans itself, and that is nobody's usage."""
+    group = Group()
+    meter = Meter(group, clock, 0.1)
+    group.reading = Reading(cpu_s=1.0)
+    meter.sample()
+    group.reading = Reading(cpu_s=5.0)
+
+    assert meter.usage(wall_s=1, output_bytes=0, own_word=None, sampled=True).cpu_s == 1.0
+    assert meter.usage(wall_s=1, output_bytes=0, own_word=None).cpu_s == 5.0
