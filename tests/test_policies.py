@@ -96,3 +96,14 @@ def test_what_cannot_be_held_still_is_refused(tmp_path: Path, text: str, said: s
         load_policy(file)
 
     assert said in f"{caught.value}\n{caught.value.hint}"
+
+
+def test_a_changed_copy_of_a_policy_is_recorded_as_what_it_is() -> None:
+    """What a policy is recorded as is written once; a run with a raised limit is not recorded as without."""
+    policy = Policy(name="first")
+    before = policy.content()
+    copied = policy.model_copy(update={"name": "second"})
+
+    assert Policy.read(copied.content()).name == "second"
+    assert policy.content() == before
+    assert policy == Policy(name="first")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable  # noqa: TC003 - pydantic reads annotations
-from typing import Annotated, Literal, Self
+from collections.abc import Callable, Mapping  # noqa: TC003 - pydantic reads annotations
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo, field_validator, model_validator
 
@@ -239,7 +240,17 @@ class Policy(Strict):
 
     def content(self) -> bytes:
         """Write the policy as it is recorded; its digest names it."""
+        return self._content
+
+    @cached_property
+    def _content(self) -> bytes:
         return canonical(self.model_dump(mode="json", by_alias=True))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy it, without what was written of this one."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("_content", None)
+        return copied
 
     @classmethod
     def read(cls, content: bytes) -> Policy:

@@ -112,12 +112,13 @@ class Meter:
             }
         if own_word is not None:
             _take_own_word(values, source, own_word, sampled=live)
+        # A run that was looked at once, at its end, is too short for the host to have become another meanwhile.
         source |= {"wall_s": "host, monotonic clock", "output_bytes": "host, channel", "host": "psutil"}
         return Usage(
             wall_s=round(wall_s, 6),
             output_bytes=output_bytes,
             host_start=self._host or HostReading(),
-            host_end=read_host(),
+            host_end=self._host if self._host is not None and len(self._series) == 1 else read_host(),
             source=source,
             series=tuple(self._series),
             **values,
