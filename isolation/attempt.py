@@ -3,7 +3,7 @@ One attempt: a cell is claimed, attested, takes the plan, is listened to, and is
 
     claim ─▶ attest ──┐
                       ├─▶ deliver ─▶ run ─▶ collect ─▶ remove ─▶ evidence, judged
-    prepare (freeze) ─┘     └─▶ not confined as asked: refused, nothing is delivered
+    prepare (record) ─┘     └─▶ not confined as asked: refused, nothing is delivered
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Attempting:
     """
     Makes one attempt. ``interrupted`` tells whether a person stopped it by a signal to this process.
 
-    ``base`` is what the snapshot will stand on, which is known before the snapshot is: the cell is made with it.
+    ``base`` is what the snapshot stands on: the cell is made with it.
     """
 
     def __init__(
