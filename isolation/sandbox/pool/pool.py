@@ -36,7 +36,7 @@ _ASKED_WITHIN_S = 10.0
 _AHEAD_S = 2.0
 """So much demand is held ready: some ten times what making one takes."""
 _YIELDS_S = 0.1
-"""So long nothing is made after one was taken: a start takes a processor from a run that takes milliseconds."""
+"""So long nothing is made after one was taken, or removed after it was used: runs that take milliseconds go first."""
 _FORGET_AFTER_S = 300.0
 _TRY_AGAIN_S = 30.0
 _WAITING_REMOVALS = 32
@@ -78,7 +78,7 @@ class Pool:
         self._pressure = pressure
         self._kept: dict[Shape, _Kept] = {}
         self._changed = threading.Condition()
-        self._closed = False
+        self._closing = threading.Event()
         self._turn = 0
         self._leaving = 0
         self._defect: BaseException | None = None
@@ -100,6 +100,7 @@ class Pool:
             kept.asked_s.append(now_s)
             kept.last_s = now_s
             found = kept.ready.popleft() if kept.ready else None
+            kept.lacks_since_s = kept.lacks_since_s or now_s
             self._tell()
         if found is None or found.stands:
             return found
@@ -126,7 +127,8 @@ class Pool:
         with self._changed:
             self._leaving += 1
         try:
-            self._removers.submit(self._remove, cell).add_done_callback(self._note)
+            not_before_s = self._clock.monotonic_s() + _YIELDS_S
+            self._removers.submit(self._remove, cell, not_before_s).add_done_callback(self._note)
         except BaseException:
             self._room.release()
             raise
@@ -138,8 +140,8 @@ class Pool:
 
     def close(self) -> None:
         """Remove every idle cell, and wait for all that is under way; raises what went wrong unforeseen meanwhile."""
+        self._closing.set()
         with self._changed:
-            self._closed = True
             self._tell()
         self._steward.join()
         self._makers.shutdown()
@@ -159,8 +161,9 @@ class Pool:
         self._turn += 1
         self._changed.notify_all()
 
-    def _remove(self, cell: Cell) -> None:
+    def _remove(self, cell: Cell, not_before_s: float) -> None:
         try:
+            self._closing.wait(not_before_s - self._clock.monotonic_s())
             self._destroy(cell)
         finally:
             self._room.release()
@@ -171,9 +174,10 @@ class Pool:
     def _keep(self) -> None:
         """Make what is missing and remove what is too much, until the end."""
         while True:
+            self._closing.wait(self._yields_s())
             pressure = self._pressure()
             with self._changed:
-                if self._closed:
+                if self._closing.is_set():
                     return
                 seen = self._turn
                 wanted, spare = self._plan(pressure)
@@ -190,9 +194,14 @@ class Pool:
             self._changed.wait_for(lambda: self._turn != seen, self._patience_s())
 
     def _patience_s(self) -> float:
-        since = [kept.lacks_since_s for kept in self._kept.values() if kept.lacks_since_s is not None]
-        left_s = min(since, default=math.inf) + _YIELDS_S - self._clock.monotonic_s()
+        left_s = self._yields_s()
         return min(_LOOK_EVERY_S, left_s) if left_s > 0 else _LOOK_EVERY_S
+
+    def _yields_s(self) -> float:
+        """Return how long to leave the processors to whoever took a cell; nothing where one lacks for longer."""
+        with self._changed:
+            since = [kept.lacks_since_s for kept in self._kept.values() if kept.lacks_since_s is not None]
+            return min(since, default=-math.inf) + _YIELDS_S - self._clock.monotonic_s()
 
     def _plan(self, pressure: Pressure) -> tuple[list[Shape], list[Cell]]:
         now_s = self._clock.monotonic_s()
