@@ -59,7 +59,7 @@ def _row(fact: Fact) -> list[str]:
         told = clip(fact.why, _TEXT_CHARS)
     else:
         told = f"{clip(fact.found, _TEXT_CHARS)}, should be {clip(fact.expected, _TEXT_CHARS)}"
-    return [fact.verdict, fact.view, escape(fact.name), told]
+    return [fact.verdict, f"{fact.view}, early" if fact.early else fact.view, escape(fact.name), told]
 
 
 _NAMES = {"held": "held", "unverified": "unverified", "mismatch": "not as asked"}

@@ -18,7 +18,8 @@ class Fact:
     """
     One control, as one view shows it.
 
-    ``found`` is empty, and ``why`` says why, where it could not be read; then the verdict is ``unverified``.
+    ``found`` is empty, and ``why`` says why, where it could not be read; then the verdict is ``unverified``. ``early``:
+    it was seen when a cell was made to stand ready, before a run claimed it.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Fact:
     expected: str
     found: str = ""
     why: str = ""
+    early: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +37,8 @@ class Attestation:
     All facts of one cell. ``runtime`` decides what they must be: gVisor shows another kernel than the host's.
 
     ``cell`` is ``new`` where it was made for its run, and ``warm`` where it stood ready: then its runner told of itself
-    before it was claimed, and what the claim changed was seen from the host. ``shared``: the policy lets runs of the
+    before it was claimed, and what a claim changes, or a process could, the host saw after that: what it is and may do,
+    its namespaces, mounts, group and limits. ``shared``: the policy lets runs of the
     same package share it, one after another; the facts are those of its first run, and before each further one the
     host saw that its limits stand, that nothing lives in it but the runner, and that no file of a run is left.
     """

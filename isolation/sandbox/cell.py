@@ -13,7 +13,7 @@ from isolation.contract import HELLO, Malformed
 from isolation.errors import EngineError
 from isolation.model.traffic import Traffic
 from isolation.owner import this_process
-from isolation.sandbox.attestation import Standing, attest
+from isolation.sandbox.attestation import Idle, Standing, attest
 from isolation.sandbox.attestation.record import pid_of
 from isolation.sandbox.engine import LABEL, OWNER_LABEL, Ended, Engine
 from isolation.sandbox.first import FirstProcess
@@ -73,7 +73,7 @@ class Cell:
         self._inspected: dict[str, Any] = {}
         self._own: tuple[str, ...] = ()
         self._greeting = b""
-        self._idle: Attestation | None = None
+        self._idle: Idle | None = None
         self._attested: Attestation | None = None
         self.since: Reading | None = None
         """How far the group's counters were when it was claimed; None: they began with the run."""
@@ -154,11 +154,12 @@ class Cell:
         kind, self._greeting = self._first_frame(timeout_s)
         if kind != HELLO:
             raise EngineError("an idle cell did not greet", hint="Its image may be another's; scripts/image.")
-        attestation = self.attest(shape.policy, read_frame(Hello, self._greeting).view, local=self._here)
-        objection = attestation.objection(all_required=False)
+        seen = self._standing(shape.policy, read_frame(Hello, self._greeting).view)
+        found = attest(seen, self._engine.facts(), local=self._here)
+        objection = found.objection(all_required=False)
         if objection or self._first is None:
             raise EngineError(f"an idle cell is not confined as its shape asks: {objection or 'it is gone'}")
-        self._idle = attestation
+        self._idle = Idle.of(seen, found)
 
     def fit(self, name: str, policy: Policy, *, package: Path, layer: Path | None, base: Path | None = None) -> None:
         """
@@ -221,7 +222,13 @@ class Cell:
         """
         if self._attested is not None:
             return self._attested
-        seen = Standing(
+        found = attest(self._standing(policy, view), self._engine.facts(), local=local)
+        if policy.reuse == "package":
+            found = self._attested = replace(found, cell="shared")
+        return found
+
+    def _standing(self, policy: Policy, view: CellView | None) -> Standing:
+        return Standing(
             policy=policy,
             uid=self.uid,
             body=self._body,
@@ -232,10 +239,6 @@ class Cell:
             nameless=self._stage is None or self._stage.nameless,
             idle=self._idle,
         )
-        found = attest(seen, self._engine.facts(), local=local)
-        if policy.reuse == "package":
-            found = self._attested = replace(found, cell="shared")
-        return found
 
     @property
     def stands(self) -> bool:

@@ -14,6 +14,7 @@ from isolation.model.policy import Limits, Policy
 from isolation.sandbox.cell import Cell
 from isolation.sandbox.groups.v1 import GroupV1
 from isolation.sandbox.groups.v2 import GroupV2
+from isolation.sandbox.inside import change_mounts
 from isolation.sandbox.pool.shape import shape_of
 from isolation.settings import Settings, load_settings
 from isolation.wiring import open_controller
@@ -107,6 +108,14 @@ def await_idle(controller: Controller, policy: Policy) -> None:
     assert controller.cells.pool.wait(shape, 1, WITHIN_S)
 
 
+def idle_cells(controller: Controller, policy: Policy) -> list[Cell]:
+    """Return those that stand ready for that policy's runs now."""
+    shape = shape_of(policy, controller.engine.image_id(load_settings().image))
+    assert shape is not None
+    assert controller.cells.pool is not None
+    return [*controller.cells.pool._kept[shape].ready]
+
+
 def test_a_run_in_a_cell_that_stood_ready_is_merged(run_warm: RunWarm, warm: Controller) -> None:
     result = run_warm(HARMLESS)
 
@@ -148,6 +157,34 @@ def test_every_fact_of_a_cell_made_for_its_run_is_attested_of_a_warm_one(
 
     assert facts[1] - facts[0] == {("cell", "mounts"), ("cell", "names of the host")}
     assert facts[0] - facts[1] == {("host", "names of the host")}
+
+
+def test_an_attestation_says_what_was_seen_before_the_cell_was_claimed(run_warm: RunWarm) -> None:
+    """What a claim changes or a process could, the host sees after it; what it was born with, and told, before."""
+    attestation = run_warm(HARMLESS).attempts[0].attestation
+    assert attestation is not None
+    after = {fact.name for fact in attestation.facts if not fact.early}
+
+    assert {fact.view for fact in attestation.facts if not fact.early} == {"host"}
+    assert after == {
+        "uid", "gid", "groups", "capabilities", "new privileges", "seccomp", "own namespaces", "cgroup", "mounts",
+        "names of the host", "limit of memory", "limit of memory and swap", "limit of processes", "limit of processors",
+    }  # fmt: skip
+
+
+def test_a_mount_that_came_into_a_cell_while_it_stood_ready_is_seen(
+    warm: Controller, recipe: Recipe, tmp_path: Path
+) -> None:
+    policy = Policy(name="test")
+    await_idle(warm, policy)
+    for idle in idle_cells(warm, policy):
+        assert idle._first is not None
+        change_mounts(idle._first.pid, {"/layer": tmp_path}, {})
+
+    result = warm.run(recipe(HARMLESS), policy=policy)
+
+    assert result.outcome is Outcome.REFUSED
+    assert "/layer is mounted" in result.errors[0].message
 
 
 @pytest.mark.parametrize(

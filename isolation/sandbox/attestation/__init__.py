@@ -1,5 +1,5 @@
 """Reads back what confines a cell, from three sides, and compares it with what the policy asks."""
 
-from isolation.sandbox.attestation.attest import Standing, attest
+from isolation.sandbox.attestation.attest import Idle, Standing, attest
 
-__all__ = ["Standing", "attest"]
+__all__ = ["Idle", "Standing", "attest"]

@@ -13,7 +13,7 @@ What must be is written down here, from the policy and from constants; never tak
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +21,23 @@ from isolation.model.attestation import Attestation, Fact
 from isolation.sandbox.attestation import mounts as mounting
 from isolation.sandbox.attestation import record
 from isolation.sandbox.attestation.expected import Expected
-from isolation.sandbox.attestation.process import NAMESPACES, Process, describe, namespaces_of, read_process
+from isolation.sandbox.attestation.process import (
+    NAMESPACES,
+    Process,
+    describe,
+    kernel_folders,
+    namespaces_of,
+    read_again,
+    read_process,
+)
+from isolation.sandbox.attestation.record import pid_of
 from isolation.sandbox.programs import identity_of
 from isolation.sandbox.runtimes import GVISOR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
-    from isolation.model.attestation import View
+    from isolation.model.attestation import Verdict, View
     from isolation.model.policy import Policy
     from isolation.sandbox.engine import EngineFacts
     from isolation.sandbox.frames import CellView
@@ -51,6 +60,35 @@ _WHY = {
 _CHANGED = {"mounts", "names of the host"}
 """What becomes of an idle cell when it is claimed: its runner's greeting tells of it as it was before."""
 
+_BORN_WITH = {
+    "limits of a process", "environment", "devices", "interfaces", "out-of-memory score", "security module",
+    "command", "closed to its steps", "program",
+}  # fmt: skip
+"""What nobody changes from outside, and an idle cell's runner, which has met nothing foreign yet, does not either."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Idle:
+    """
+    How an idle cell was found before a run claimed it.
+
+    ``inspected`` is the engine's record of then; ``folders`` are the names in folders of its kernel.
+    """
+
+    facts: tuple[Fact, ...]
+    inspected: Mapping[str, Any]
+    folders: Mapping[str, list[str]]
+
+    @classmethod
+    def of(cls, cell: Standing, found: Attestation, proc: Path = Path("/proc")) -> Idle:
+        """Keep how a cell was found, for the run that will claim it."""
+        facts = tuple(replace(fact, early=True) for fact in found.facts)
+        return cls(facts=facts, inspected=cell.inspected, folders=kernel_folders(proc / str(pid_of(cell.inspected))))
+
+    def seen(self, view: View, *, but: Container[str] = ()) -> Iterator[Fact]:
+        """Yield what one view showed then."""
+        yield from (fact for fact in self.facts if fact.view == view and fact.name not in but)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
@@ -58,7 +96,7 @@ class Standing:
     A standing cell, as its attestation needs it.
 
     ``body`` is the create body that the engine was sent, ``own`` are the targets of our own mounts. ``idle`` is how it
-    was attested before it was claimed, None where it was made for its run.
+    was found before it was claimed, None where it was made for its run.
     """
 
     policy: Policy
@@ -71,24 +109,30 @@ class Standing:
     """Limits by the files of its cgroup; None where they cannot be read."""
     nameless: bool
     """Whether its mounts were made so that they do not tell where on the host they lie."""
-    idle: Attestation | None = None
+    idle: Idle | None = None
 
 
 def attest(cell: Standing, engine: EngineFacts, *, local: bool, proc: Path = Path("/proc")) -> Attestation:
     """Look at the cell from all sides. Never raises for what it finds or cannot find: that is what facts are for."""
     parent = cell.body["HostConfig"].get("CgroupParent")
     expected = Expected.of(cell.policy, uid=cell.uid, engine=engine, parent=parent, own=cell.own)
-    pid = record.pid_of(cell.inspected) if local else None
+    pid = pid_of(cell.inspected) if local else None
     host = _host_view(cell, expected, pid, proc)
-    if host and "program" in expected.host:
+    early = _born_with(cell.idle) if host and cell.idle is not None else {}
+    if host and "program" in expected.host and cell.idle is None:
         host |= _program(engine.programs.get(cell.policy.runtime, ()))
+    why = _ELSEWHERE if pid is None or not host else _NO_RIGHTS
     facts = [
         *_engine_facts(cell),
-        *_facts("host", _from_outside(cell, expected), host, _ELSEWHERE if pid is None or not host else _NO_RIGHTS),
+        *_facts("host", _from_outside(cell, expected), early | host, why, early),
         *_facts("host", expected.in_force, cell.in_force or {}, _NO_GROUP),
         *_cell_facts(cell, expected, pid is not None, proc),
     ]
     return Attestation(runtime=cell.policy.runtime, facts=tuple(facts), cell="new" if cell.idle is None else "warm")
+
+
+def _born_with(idle: Idle) -> dict[str, str]:
+    return {fact.name: fact.found for fact in idle.seen("host") if fact.name in _BORN_WITH and fact.found}
 
 
 def _from_outside(cell: Standing, expected: Expected) -> Mapping[str, str]:
@@ -100,28 +144,31 @@ def _cell_facts(cell: Standing, expected: Expected, local: bool, proc: Path) -> 
     if cell.idle is None:
         yield from _facts("cell", expected.cell, _cell_view(cell, expected, local, proc), _NOT_TOLD)
     else:
-        yield from (fact for fact in cell.idle.facts if fact.view == "cell" and fact.name not in _CHANGED)
+        yield from cell.idle.seen("cell", but=_CHANGED)
 
 
 def _engine_facts(cell: Standing) -> Iterator[Fact]:
-    yield from _facts(
-        "engine", {"record": record.AS_ASKED}, {"record": record.differences(cell.inspected, cell.body)}, ""
-    )
+    if cell.idle is not None and cell.inspected is cell.idle.inspected:  # a claim has asked the engine for nothing
+        yield from cell.idle.seen("engine")
+    else:
+        found = {"record": record.differences(cell.inspected, cell.body)}
+        yield from _facts("engine", {"record": record.AS_ASKED}, found, "")
 
 
 def _host_view(cell: Standing, expected: Expected, pid: int | None, proc: Path) -> dict[str, str]:
     if pid is None:
         return {}
     home = proc / str(pid)
-    process = read_process(pid, proc)
+    process = read_process(home) if cell.idle is None else read_again(home, cell.idle.folders)
     if cell.inspected.get("Id", "") not in process.texts.get("cgroup", ""):  # another process of that number
         return {}
     described = describe(process) | _mounts(process, expected)
     described |= _own_namespaces(process.namespaces, namespaces_of(proc / "self"))
-    described |= {"command": _command(home), "closed to its steps": _owner_of_memory(home)}
+    if cell.idle is None:
+        described |= {"command": _command(home), "closed to its steps": _owner_of_memory(home)}
     if cell.nameless and "mountinfo" in process.texts:
         described["names of the host"] = _names(process)
-    if cell.policy.runtime == GVISOR:
+    if cell.policy.runtime == GVISOR:  # none stands ready under it
         described["command"] = described["command"].partition(" ")[0]
         described["root of the sandbox"] = _root(process)
     described["cgroup"] = _group(process.texts["cgroup"], cell.body["HostConfig"].get("CgroupParent"))
@@ -221,11 +268,13 @@ def _lines(process: Process, name: str) -> list[str]:
     return process.texts.get(name, "").splitlines()
 
 
-def _facts(view: View, expected: Mapping[str, str], found: Mapping[str, str], why: str) -> Iterator[Fact]:
+def _facts(
+    view: View, expected: Mapping[str, str], found: Mapping[str, str], why: str, early: Container[str] = ()
+) -> Iterator[Fact]:
     for name, wanted in expected.items():
         seen = found.get(name)
         if seen is None:
             yield Fact(name=name, view=view, verdict="unverified", expected=wanted, why=_WHY.get(name, why))
         else:
-            held = seen == wanted
-            yield Fact(name=name, view=view, verdict="held" if held else "mismatch", expected=wanted, found=seen)
+            verdict: Verdict = "held" if seen == wanted else "mismatch"
+            yield Fact(name=name, view=view, verdict=verdict, expected=wanted, found=seen, early=name in early)

@@ -7,13 +7,15 @@ Every description is a short text that can be compared, kept and shown. What cou
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
+_TEXTS_AGAIN = ("status", "mountinfo", "cgroup")
 TEXTS = ("status", "mountinfo", "limits", "cgroup", "net/dev", "oom_score_adj", "attr/current")
 FOLDERS = ("/dev", "/proc", "/sys", "/sys/devices/virtual")
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
@@ -48,17 +50,25 @@ class Process:
     """Soft and hard, by the engine's names; None: they stand in the text of ``limits``."""
 
 
-def read_process(pid: int, proc: Path = Path("/proc")) -> Process:
-    """Read a process from outside; whatever this user may not read is left out."""
-    home = proc / str(pid)
-    texts = {name: text for name in TEXTS if (text := _text(home / name)) is not None}
+def read_process(home: Path) -> Process:
+    """Read a process from outside, in its folder of /proc; whatever this user may not read is left out."""
     environ = _text(home / "environ")
     return Process(
-        texts=texts,
+        texts=_texts(home, TEXTS),
         namespaces=namespaces_of(home),
-        folders={path: names for path in FOLDERS if (names := _names(home / "root", path)) is not None},
+        folders=_folders(home, FOLDERS),
         environment=None if environ is None else _environment(environ),
     )
+
+
+def read_again(home: Path, folders: Mapping[str, list[str]]) -> Process:
+    """Read of it what could have become otherwise; ``folders`` are those of its kernel, as they were."""
+    return Process(texts=_texts(home, _TEXTS_AGAIN), namespaces=namespaces_of(home), folders=folders)
+
+
+def kernel_folders(home: Path) -> dict[str, list[str]]:
+    """Read the names in those folders that are its kernel's, and nobody's to change."""
+    return _folders(home, [path for path in FOLDERS if path != "/dev"])
 
 
 def namespaces_of(home: Path) -> dict[str, str]:
@@ -66,7 +76,7 @@ def namespaces_of(home: Path) -> dict[str, str]:
     found = {}
     for name in (*NAMESPACES, "user"):
         with contextlib.suppress(OSError):
-            found[name] = str((home / "ns" / name).readlink())
+            found[name] = os.readlink(f"{home}/ns/{name}")  # noqa: PTH115 - as in _text()
     return found
 
 
@@ -152,16 +162,25 @@ def _environment(text: str) -> dict[str, str]:
     return dict(item.split("=", 1) for item in text.split("\0") if "=" in item)
 
 
+def _texts(home: Path, names: Iterable[str]) -> dict[str, str]:
+    return {name: text for name in names if (text := _text(home / name)) is not None}
+
+
 def _text(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8", errors="backslashreplace")
+        with path.open("rb", buffering=0) as file:  # a run waits for it: this is the cheapest way
+            return file.read().decode(errors="backslashreplace")
     except OSError:
         return None
 
 
+def _folders(home: Path, paths: Iterable[str]) -> dict[str, list[str]]:
+    return {path: names for path in paths if (names := _names(home / "root", path)) is not None}
+
+
 def _names(root: Path, path: str) -> list[str] | None:
     try:
-        found = [entry.name for entry in Path(f"{root}{path}").iterdir()]
+        found = os.listdir(f"{root}{path}")  # noqa: PTH208 - as above
     except OSError:
         return None
     return sorted(name for name in found if path != "/proc" or not name.isdecimal())
