@@ -22,6 +22,7 @@ from isolation.sandbox.groups.group import limits_wanted
 from isolation.sandbox.hardening import (
     FOLDERS_WRITABLE,
     HELD_ABOVE,
+    SNAPSHOT,
     create_body,
     limits_of,
     targets,
@@ -147,7 +148,7 @@ class Cell:
 
     def settle(self, shape: Shape, timeout_s: float) -> None:
         """
-        Have an idle cell greet and be attested, after which it can be claimed.
+        Have an idle cell greet and be attested, after which it can be claimed; the snapshot's folder is there then.
 
         Raises EngineError where it does not greet in time, or is not confined as its shape asks.
         """
@@ -160,6 +161,10 @@ class Cell:
         if objection or self._first is None:
             raise EngineError(f"an idle cell is not confined as its shape asks: {objection or 'it is gone'}")
         self._idle = Idle.of(seen, found)
+        self._stage = Stage(self._leases.stages / str(self.uid))
+        ahead = {SNAPSHOT: self._stage.lay()}
+        change_mounts(self._first.pid, ahead, {})
+        self._own = tuple(ahead)
 
     def fit(self, name: str, policy: Policy, *, package: Path, layer: Path | None, base: Path | None = None) -> None:
         """
@@ -173,7 +178,8 @@ class Cell:
         self.most_tasks = limits_on_host(policy).pids
         self._limit(policy)
         mounts = targets(self._lay_out(policy, package, layer, base))
-        change_mounts(first.pid, mounts, dict.fromkeys(FOLDERS_WRITABLE, tmpfs_size(policy.limits)))
+        lacking = {target: folder for target, folder in mounts.items() if target not in self._own}
+        change_mounts(first.pid, lacking, dict.fromkeys(FOLDERS_WRITABLE, tmpfs_size(policy.limits)))
         self._own = tuple(mounts)
         self.since = self.group.read()
         heard = HELLO, self._greeting
@@ -300,17 +306,13 @@ class Cell:
         if self._group is not None:
             self._group.close()
 
-    def reclaim(self) -> None:
-        """Have it back from another process, which has laid out its folders: ``destroy`` takes them away, too."""
-        self._stage = Stage(self._leases.stages / str(self.uid))
-
     def forget(self) -> None:
-        """Let go of it, where another process has destroyed it: its uid may be somebody else's by now."""
-        self._container_id = self._uid = None
+        """Let go of it, where another process has destroyed it: its uid, and folders, may be somebody else's by now."""
+        self._container_id = self._uid = self._stage = None
         self.destroy()
 
     def _lay_out(self, policy: Policy, package: Path, layer: Path | None, base: Path | None) -> Mounts:
-        self._stage = Stage(self._leases.stages / str(self.uid))
+        self._stage = self._stage or Stage(self._leases.stages / str(self.uid))
         mounts = self._stage.set_up(package=package, layer=layer, base=base)
         if policy.network.allow:
             assert self._egresses is not None, "not checked"  # noqa: S101 - Cells.check() refuses such a policy

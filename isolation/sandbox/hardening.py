@@ -37,6 +37,7 @@ MASKED_PATHS = (
     "/sys/devices/virtual/powercap", "/sys/firmware",
 )  # fmt: skip
 FOLDERS_WRITABLE = ("/tmp", "/scratch")  # noqa: S108 - the container's own
+SNAPSHOT = "/in"
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
@@ -210,7 +211,7 @@ def tmpfs_size(limits: Limits) -> str:
 
 def targets(mounts: Mounts) -> dict[str, Path]:
     """Return the host's folders by where the cell sees them."""
-    sources = {"/package": mounts.package, "/in": mounts.snapshot}
+    sources = {"/package": mounts.package, SNAPSHOT: mounts.snapshot}
     if mounts.layer is not None:
         sources["/layer"] = mounts.layer
     if mounts.base is not None:

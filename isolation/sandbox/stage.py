@@ -19,7 +19,7 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from isolation.errors import EngineError
@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 _SNAPSHOT = "snapshot.json"
 _RDONLY, _NOSUID, _NODEV, _NOEXEC = 1, 2, 4, 8
 _DETACH, _NOFOLLOW = 2, 8
-_MOUNTED = ("package", "layer", "base", "in")
+_FOLDERS = ("package", "layer", "base")
+_MOUNTED = (*_FOLDERS, "in")
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Stage:
@@ -47,30 +50,33 @@ class Stage:
         self.nameless = False
         self._snapshot: Path | None = None
 
-    def set_up(self, *, package: Path, layer: Path | None, base: Path | None = None) -> Mounts:
-        """Lay the folders out, the snapshot's still empty. Raises EngineError."""
+    def lay(self) -> Path:
+        """Lay out what no run needs to be known for; returns the snapshot's folder, empty. Raises EngineError."""
         snapshot = self.folder / "in"
         self.strike()  # what is there is nobody's: who lays it out holds the lease of its uid
-        try:
+        with self._errors():
             self.folder.mkdir(parents=True, mode=0o700)
             self.folder.parent.chmod(0o700)
             snapshot.mkdir()
-            self.nameless = _may_mount() and self._mount({"package": package, "layer": layer, "base": base})
+            self.nameless = _may_mount()
+            if self.nameless:
+                _mount("tmpfs", snapshot, _NOSUID | _NODEV | _NOEXEC, "mode=755,nr_inodes=16")
+                for name in ("empty", *_FOLDERS):
+                    (self.folder / name).mkdir()
             snapshot.chmod(0o755)  # the mode at creation is subject to the umask
-        except OSError as error:
-            raise EngineError(
-                f"the folders of a cell cannot be laid out in {self.folder}: {error.strerror}",
-                hint="`isolation clean` takes away what dead controllers left there.",
-            ) from error
         self._snapshot = snapshot
+        return snapshot
+
+    def set_up(self, *, package: Path, layer: Path | None, base: Path | None = None) -> Mounts:
+        """Lay out the rest, and all where nothing is yet; the snapshot's stays empty. Raises EngineError."""
+        snapshot = self._snapshot or self.lay()
         if not self.nameless:
             return Mounts(package=package, snapshot=snapshot, layer=layer, base=base)
-        return Mounts(
-            package=self.folder / "package",
-            snapshot=snapshot,
-            layer=None if layer is None else self.folder / "layer",
-            base=None if base is None else self.folder / "base",
-        )
+        sources = {name: source for name, source in zip(_FOLDERS, (package, layer, base), strict=True) if source}
+        with self._errors():
+            for name, source in sources.items():
+                _mount_alone(source, self.folder / "empty", self.folder / name)
+        return Mounts(snapshot=snapshot, **{name: self.folder / name for name in sources})
 
     def put(self, snapshot: bytes) -> None:
         """Put the snapshot in; the cell's own uid may read it, and nobody but us may write it. Raises EngineError."""
@@ -87,6 +93,7 @@ class Stage:
 
     def strike(self) -> None:
         """Unmount and remove everything. Raises EngineError for what stays."""
+        self._snapshot = None
         try:
             for name in _MOUNTED:
                 _unmount(self.folder / name)
@@ -98,15 +105,15 @@ class Stage:
                 hint="`isolation clean` tries again.",
             ) from error
 
-    def _mount(self, sources: dict[str, Path | None]) -> bool:
-        empty = self.folder / "empty"
-        empty.mkdir()
-        _mount("tmpfs", self.folder / "in", _NOSUID | _NODEV | _NOEXEC, "mode=755,nr_inodes=16")
-        for name, source in sources.items():
-            if source is not None:
-                (self.folder / name).mkdir()
-                _mount_alone(source, empty, self.folder / name)
-        return True
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise EngineError(
+                f"the folders of a cell cannot be laid out in {self.folder}: {error.strerror}",
+                hint="`isolation clean` takes away what dead controllers left there.",
+            ) from error
 
 
 def staged(folder: Path) -> Iterator[int]:
@@ -140,7 +147,6 @@ def _unmount(target: Path) -> None:
 
 
 def _call(name: str, *arguments: object) -> None:
-    function = getattr(ctypes.CDLL(None, use_errno=True), name)
-    if function(*arguments) != 0:
+    if getattr(_libc, name)(*arguments) != 0:
         code = ctypes.get_errno()
         raise OSError(code, f"{name}: {os.strerror(code)}")

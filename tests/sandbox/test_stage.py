@@ -71,6 +71,17 @@ def test_nobody_can_change_a_package_through_its_mount(stage: Stage, package: Pa
 
 @needs_root
 @pytest.mark.root
+def test_what_was_laid_out_ahead_stays_when_the_rest_comes(stage: Stage, package: Path) -> None:
+    """A cell that stands ready has the snapshot's folder mounted already."""
+    (stage.lay() / "mark").touch()
+    mounts = stage.set_up(package=package, layer=None)
+
+    assert (mounts.snapshot / "mark").exists()
+    assert (mounts.package / "work.py").exists()
+
+
+@needs_root
+@pytest.mark.root
 def test_a_stage_that_was_struck_leaves_neither_mount_nor_folder(tmp_path: Path, package: Path) -> None:
     """And can be struck again: whoever cleans up may come second."""
     stage = Stage(tmp_path / "cells" / "231100")

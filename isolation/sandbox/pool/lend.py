@@ -70,5 +70,4 @@ class Lender:
         if cell is not None and said == GONE:
             cell.forget()
         elif cell is not None:
-            cell.reclaim()
             self._cells.take_back(cell)
