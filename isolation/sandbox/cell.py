@@ -17,7 +17,7 @@ from isolation.sandbox.attestation import Idle, Standing, attest
 from isolation.sandbox.attestation.record import pid_of
 from isolation.sandbox.engine import LABEL, OWNER_LABEL, Ended, Engine
 from isolation.sandbox.first import FirstProcess
-from isolation.sandbox.frames import Hello, read_frame
+from isolation.sandbox.frames import read_greeting
 from isolation.sandbox.groups.group import limits_wanted
 from isolation.sandbox.hardening import (
     FOLDERS_WRITABLE,
@@ -155,7 +155,7 @@ class Cell:
         kind, self._greeting = self._first_frame(timeout_s)
         if kind != HELLO:
             raise EngineError("an idle cell did not greet", hint="Its image may be another's; scripts/image.")
-        seen = self._standing(shape.policy, read_frame(Hello, self._greeting).view)
+        seen = self._standing(shape.policy, read_greeting(self._greeting).view)
         found = attest(seen, self._engine.facts(), local=self._here)
         objection = found.objection(all_required=False)
         if objection or self._first is None:

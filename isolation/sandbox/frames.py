@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, JsonValue, ValidationError
 
-from isolation.contract import LOG_HEADER, MOST_READS, Malformed, is_context_key, loads
+from isolation.contract import CONTRACT_VERSION, LOG_HEADER, MOST_READS, Malformed, is_context_key, loads
+from isolation.errors import ImageError
 from isolation.model.recipe import Strict
 
 _StepIndex = Field(ge=0, lt=10_000)
@@ -126,6 +128,22 @@ def read_frame(model: type[_Frame], payload: bytes) -> _Frame:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise Malformed(f"{model.__name__}: {place}: {first['msg']}") from error
+
+
+@lru_cache(maxsize=32)
+def read_greeting(payload: bytes) -> Hello:
+    """
+    Read a greeting of our own version. Raises ImageError for one of another, and Malformed.
+
+    That of an idle cell is read when it is made, and known already to the run that claims it.
+    """
+    version = read_version(payload)  # first: another version's greeting may have another form
+    if version != CONTRACT_VERSION:
+        raise ImageError(
+            f"the runner image speaks version {version} of the contract, we speak {CONTRACT_VERSION}",
+            hint="Build it again with scripts/image.",
+        )
+    return read_frame(Hello, payload)
 
 
 def read_version(payload: bytes) -> int:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from isolation import contract
-from isolation.contract import CONTRACT_VERSION, Malformed
-from isolation.errors import ContextError, ImageError
+from isolation.contract import Malformed
+from isolation.errors import ContextError
 from isolation.model.changes import Changes, Reads
 from isolation.model.event import StepEnded, StepStarted
 from isolation.model.outcome import StepOutcome
@@ -20,14 +20,13 @@ from isolation.rules.scope import covers
 from isolation.sandbox.discretion import redact, refuse, written_secret
 from isolation.sandbox.frames import (
     ArtifactFrame,
-    Hello,
     ReadingFrame,
     RecordFrame,
     StepEndedFrame,
     StepStartedFrame,
     read_frame,
+    read_greeting,
     read_log,
-    read_version,
 )
 
 if TYPE_CHECKING:
@@ -166,13 +165,7 @@ class Transcript:
     def _greet(self, kind: int, payload: bytes) -> None:
         if kind != contract.HELLO:
             raise Malformed("the first frame is no greeting")
-        version = read_version(payload)  # first: another version's greeting may have another form
-        if version != CONTRACT_VERSION:
-            raise ImageError(
-                f"the runner image speaks version {version} of the contract, we speak {CONTRACT_VERSION}",
-                hint="Build it again with scripts/image.",
-            )
-        hello = read_frame(Hello, payload)
+        hello = read_greeting(payload)
         self.greeted = True
         self.view = hello.view
 

@@ -166,8 +166,8 @@ def _host_view(cell: Standing, expected: Expected, pid: int | None, proc: Path) 
     described |= _own_namespaces(process.namespaces, namespaces_of(proc / "self"))
     if cell.idle is None:
         described |= {"command": _command(home), "closed to its steps": _owner_of_memory(home)}
-    if cell.nameless and "mountinfo" in process.texts:
-        described["names of the host"] = _names(process)
+    if cell.nameless and process.mounts is not None:
+        described["names of the host"] = mounting.names_of_the_host(process.mounts)
     if cell.policy.runtime == GVISOR:  # none stands ready under it
         described["command"] = described["command"].partition(" ")[0]
         described["root of the sandbox"] = _root(process)
@@ -190,16 +190,12 @@ def _cell_view(cell: Standing, expected: Expected, local: bool, proc: Path) -> d
     if local:
         described |= _own_namespaces(process.namespaces, namespaces_of(proc / "self"))
     described["descriptors"] = " ".join(sorted(view.descriptors, key=lambda name: (len(name), name)))
-    if cell.nameless and "mountinfo" in process.texts:
-        described["names of the host"] = _names(process)
+    if cell.nameless and process.mounts is not None:
+        described["names of the host"] = mounting.names_of_the_host(process.mounts)
     described["own cgroup"] = " ".join(sorted({line.split(":", 2)[-1] for line in _lines(process, "cgroup")}))
     described["clock"] = _clock(view.clock, cell.policy.determinism.clock_at_s)
     described["time zone"] = view.time_zone or "unknown"
     return described | {f"call {name}": answer for name, answer in view.calls.items()}
-
-
-def _names(process: Process) -> str:
-    return mounting.names_of_the_host(mounting.read_mounts(process.texts["mountinfo"]))
 
 
 def _clock(readings: Sequence[float], wanted_s: int) -> str:
@@ -211,11 +207,10 @@ def _clock(readings: Sequence[float], wanted_s: int) -> str:
 
 
 def _mounts(process: Process, expected: Expected) -> dict[str, str]:
-    text = process.texts.get("mountinfo")
-    if text is None or not process.folders.get("/proc"):
+    if process.mounts is None or not process.folders.get("/proc"):
         return {}
-    found = mounting.read_mounts(text)
-    return {"mounts": mounting.differences(found, expected.mounts, process.folders, covered=expected.covered)}
+    held = mounting.differences(process.mounts, expected.mounts, process.folders, covered=expected.covered)
+    return {"mounts": held}
 
 
 def _program(command: Sequence[str]) -> dict[str, str]:
@@ -227,7 +222,7 @@ def _program(command: Sequence[str]) -> dict[str, str]:
 
 def _root(process: Process) -> str:
     """Describe what the sandbox's own process has for files."""
-    found = mounting.read_mounts(process.texts.get("mountinfo", ""))
+    found = process.mounts or ()
     empty = [(mount.target, mount.kind) for mount in found] == [("/", "tmpfs")]
     return "empty and read-only" if empty and "ro" in found[0].flags else f"{len(found)} mounts"
 

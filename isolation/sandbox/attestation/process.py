@@ -9,11 +9,16 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
+
+from isolation.sandbox.attestation.mounts import read_mounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from isolation.sandbox.attestation.mounts import Mount
 
 _TEXTS_AGAIN = ("status", "mountinfo", "cgroup")
 TEXTS = ("status", "mountinfo", "limits", "cgroup", "net/dev", "oom_score_adj", "attr/current")
@@ -48,6 +53,12 @@ class Process:
     environment: Mapping[str, str] | None = None
     rlimits: Mapping[str, Sequence[str]] | None = None
     """Soft and hard, by the engine's names; None: they stand in the text of ``limits``."""
+
+    @cached_property
+    def mounts(self) -> tuple[Mount, ...] | None:
+        """What is mounted there; None where that could not be read."""
+        text = self.texts.get("mountinfo")
+        return None if text is None else read_mounts(text)
 
 
 def read_process(home: Path) -> Process:
