@@ -9,7 +9,6 @@ One attempt: a cell is claimed, attested, takes the plan, is listened to, and is
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -34,7 +33,7 @@ from isolation.sandbox.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from concurrent.futures import Executor, Future
+    from concurrent.futures import Executor
     from pathlib import Path
 
     from isolation.clock import Clock
@@ -182,22 +181,20 @@ class Attempting:
     def _standing(self, logs: LogWriter, prepare: Callable[[], Snapshot]) -> Iterator[_Standing]:
         """Hold an attested cell with its snapshot in place; an exception destroys it before it goes on."""
         aside = self._watch.aside()
-        with self._beside() as beside:
-            claim = beside.submit(self._claim, aside)
-            coming = beside.submit(self._stand_up, claim, logs, aside)
-            try:
-                snapshot = prepare().content()
-                self._tell(PhaseStarted(phase="claim", attempt=self._number))
-                self._patiently(claim.result)
-                self._tell(PhaseStarted(phase="attest", attempt=self._number))
-                standing = self._patiently(coming.result)
-                self._traffic = standing.cell.traffic
-                standing.cell.put(snapshot)
-                self._watch.take_in(aside)
-                yield standing
-            except BaseException as error:
-                self._destroy_claimed(claim, coming, error)
-                raise
+        coming = self._beside().submit(self._stand_up, logs, aside)
+        try:
+            snapshot = prepare().content()
+            self._tell(PhaseStarted(phase="claim", attempt=self._number))
+            standing = self._patiently(coming.result)
+            self._tell(PhaseStarted(phase="attest", attempt=self._number))  # here, since one thread tells of everything
+            self._traffic = standing.cell.traffic
+            standing.cell.put(snapshot)
+            self._watch.take_in(aside)
+            yield standing
+        except BaseException as error:
+            if not coming.cancel() and coming.exception() is None:  # it is waited for; what failed has cleaned up
+                self._take_back(coming.result().cell, error)
+            raise
 
     def _beside(self) -> Executor:
         """
@@ -207,14 +204,18 @@ class Attempting:
         owners; those come to the main thread alone.
         """
         stays = self._stays_for is not None and self._cells.keeps(self._stays_for)
-        return Later() if stays and threading.current_thread() is not threading.main_thread() else ThreadPoolExecutor(1)
+        return Later() if stays and threading.current_thread() is not threading.main_thread() else self._cells.beside
 
-    def _stand_up(self, claim: Future[Cell], logs: LogWriter, watch: Stopwatch) -> _Standing:
-        """Have a cell attested; as it was claimed, in a thread of its own, beside what this process does meanwhile."""
-        cell = claim.result()
-        listener = self._listener(cell, logs)
-        with watch.phase("attest"):
-            return _Standing(cell, listener, self._attest(cell, listener))
+    def _stand_up(self, logs: LogWriter, watch: Stopwatch) -> _Standing:
+        """Have a cell, attested; mostly in a thread of its own, beside what this process does meanwhile."""
+        cell = self._claim(watch)
+        try:
+            listener = self._listener(cell, logs)
+            with watch.phase("attest"):
+                return _Standing(cell, listener, self._attest(cell, listener))
+        except BaseException as error:
+            self._take_back(cell, error)
+            raise
 
     def _attest(self, cell: Cell, listener: Listener) -> Attestation | None:
         """Have the cell attested once its runner stands; None if it never did."""
@@ -299,11 +300,7 @@ class Attempting:
         with self._watch.phase("remove"):
             return self._cells.let_go(cell, self._stays_for if stays else None)
 
-    def _destroy_claimed(self, claim: Future[Cell], coming: Future[_Standing], because: BaseException) -> None:
-        """Wait for a claim under way, and take back what came of it; one that failed has cleaned up after itself."""
-        begun = [future for future in (coming, claim) if not future.cancel()]
-        failed = [future.exception() for future in begun]
-        if claim in begun and failed[-1] is None:
-            problem = self._cells.take_back(claim.result())
-            if problem:  # what came first says more
-                because.add_note(f"and its cell could not be taken back: {problem}")
+    def _take_back(self, cell: Cell, because: BaseException) -> None:
+        problem = self._cells.take_back(cell)
+        if problem:  # what came first says more
+            because.add_note(f"and its cell could not be taken back: {problem}")

@@ -8,6 +8,7 @@ import platform
 import queue
 import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from isolation.stopwatch import Stopwatch
 
 _SETTLES_WITHIN_S = 60.0
+_MOST_BESIDE = 1024
+"""More than anybody has runs at once."""
 
 
 class Cells:
@@ -76,6 +79,8 @@ class Cells:
         self._closed = False
         self._pool: Pool | None = None
         self._left: queue.SimpleQueue[Cell] = queue.SimpleQueue()
+        self.beside = ThreadPoolExecutor(_MOST_BESIDE, "beside a run")
+        """Threads for what goes on beside a run's own: one that stands is there sooner than one that is made."""
 
     def check(self, policy: Policy) -> None:
         """Raise UnenforceableError for what this engine and this host cannot hold."""
@@ -257,6 +262,7 @@ class Cells:
             kept.close()
         if pool is not None:
             pool.close()
+        self.beside.shutdown()
         self.take_back_what_is_left()
 
     def take_back(self, cell: Cell) -> str:
