@@ -138,8 +138,11 @@ class Controller:
             skip=skip,
             paths=[*paths, *self._paths],
         )
+        asked = self.cells.beside.submit(self.engine.image_id, self._image)
         checked: list[tuple[Mapping[str, Secret], str]] = []
-        order = wanted.order(self.stores, lambda recipe, policy: checked.append(self._check(recipe, policy)))
+        order = wanted.order(
+            self.stores, lambda recipe, policy: checked.append((self._secrets(recipe, policy), asked.result()))
+        )
         ((secrets, image_id),) = checked
         return Prepared(self._means(self.stores), replace(order, image_id=image_id, merges=merges), secrets)
 
@@ -292,9 +295,12 @@ class Controller:
 
     def _check(self, recipe: Recipe, policy: Policy) -> tuple[Mapping[str, Secret], str]:
         """Return the secrets and the image; raises for what this host cannot give or hold."""
+        return self._secrets(recipe, policy), self.engine.image_id(self._image)
+
+    def _secrets(self, recipe: Recipe, policy: Policy) -> Mapping[str, Secret]:
         secrets = self._vault.take(secrets_of(recipe, policy))
         self.cells.check(widest(policy))
-        return secrets, self.engine.image_id(self._image)
+        return secrets
 
     def _able(self, order: Order, lost: int) -> tuple[Mapping[str, Secret], str] | Hindrance:
         """Return the secrets and the image for a run of the queue, or what keeps it from a cell of ours."""
