@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from isolation.errors import EngineError
 from isolation.owner import Owner, this_process
+from isolation.sandbox.groups.files import write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +77,7 @@ class Leases:
         """Write down for which run a cell that stood ready was claimed. Raises EngineError."""
         aside = self._folder / f".{secrets.token_hex(8)}"
         try:
-            aside.write_text(f"{cell}\n{this_process().text()}\n{claimed_as}\n", encoding="utf-8")
+            write(aside, f"{cell}\n{this_process().text()}\n{claimed_as}\n")
             aside.rename(self._folder / str(uid))
         except OSError as error:
             hint = "`isolation clean` frees stale leases."

@@ -82,6 +82,15 @@ def read(path: Path) -> bytes:
     return found
 
 
+def write(path: Path, value: object) -> None:
+    """Write a file's new value. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)  # as above
+    try:
+        os.write(fd, str(value).encode())
+    finally:
+        os.close(fd)
+
+
 def words(content: bytes) -> Iterator[list[str]]:
     """Yield the words of each line."""
     yield from (line.split() for line in content.decode(errors="replace").splitlines())

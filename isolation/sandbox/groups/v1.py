@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from isolation.errors import EngineError
 from isolation.sandbox.descriptor import Descriptor
-from isolation.sandbox.groups.files import Folder, lines, number, remove, scaled, words
+from isolation.sandbox.groups.files import Folder, lines, number, remove, scaled, words, write
 from isolation.sandbox.groups.group import ENDS_BY, PERIOD_US, YIELDS_BY, Reading, limits_in_force, quota_us
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class GroupV1:
         return {"io_read_bytes": found["Read"], "io_write_bytes": found["Write"]} if told else {}
 
     def _write(self, controller: str, name: str, value: object) -> None:
-        (self._folders[controller] / name).write_text(str(value))
+        write(self._folders[controller] / name, value)
 
 
 def homes(root: Path) -> tuple[Path, ...]:

@@ -7,7 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from isolation.errors import EngineError
-from isolation.sandbox.groups.files import Folder, lines, number, remove, scaled, words
+from isolation.sandbox.groups.files import Folder, lines, number, remove, scaled, words, write
 from isolation.sandbox.groups.group import ENDS_BY, PERIOD_US, YIELDS_BY, Reading, limits_in_force, quota_us
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class GroupV2:
         try:
             for name, value in values.items():
                 if name != "memory.swap.max" or (self._folder / name).exists():  # a kernel may not count swap
-                    (self._folder / name).write_text(str(value))
+                    write(self._folder / name, value)
         except OSError as error:
             hint = "It is busy with more than an idle cell should be."
             raise EngineError(f"the group {self.parent} takes no other limits: {error.strerror}", hint=hint) from error
@@ -125,12 +125,12 @@ class GroupV2:
     def yield_to_others(self) -> None:
         """Let runs that have computed less go first."""
         with contextlib.suppress(OSError):  # the kernel has no such weight, or the group is on its way out
-            (self._folder / "cpu.weight").write_text(str(_WEIGHT // YIELDS_BY))
+            write(self._folder / "cpu.weight", _WEIGHT // YIELDS_BY)
 
     def go_first(self) -> None:
         """Let a run that ends go before all others."""
         with contextlib.suppress(OSError):  # as above
-            (self._folder / "cpu.weight").write_text(str(_WEIGHT * ENDS_BY))
+            write(self._folder / "cpu.weight", _WEIGHT * ENDS_BY)
 
     def close(self) -> None:
         """Close what is held open."""
