@@ -310,8 +310,9 @@ class Cells:
         if not self._fits():
             return policy
         most = cpus_for_runs(self._engine.facts().cpus)
-        limits = policy.limits.model_copy(update={"cpus": min(policy.limits.cpus, most)})
-        return policy.model_copy(update={"limits": limits})
+        if policy.limits.cpus <= most:
+            return policy
+        return policy.model_copy(update={"limits": policy.limits.model_copy(update={"cpus": most})})
 
     def _fits(self) -> bool:
         """Tell whether a cell can be made before its run is known: it takes a group of its own, and mounts in it."""
