@@ -148,13 +148,16 @@ class Cell:
 
     def settle(self, shape: Shape, timeout_s: float) -> None:
         """
-        Have an idle cell greet and be attested, after which it can be claimed; the snapshot's folder is there then.
+        Have an idle cell greet and be attested, after which it can be claimed.
 
+        What no run needs to be known for is there then: the snapshot's folder, and its group's files, open.
         Raises EngineError where it does not greet in time, or is not confined as its shape asks.
         """
         kind, self._greeting = self._first_frame(timeout_s)
         if kind != HELLO:
             raise EngineError("an idle cell did not greet", hint="Its image may be another's; scripts/image.")
+        self.group.hold()
+        self.group.read()
         seen = self._standing(shape.policy, read_greeting(self._greeting).view)
         found = attest(seen, self._engine.facts(), local=self._here)
         objection = found.objection(all_required=False)

@@ -40,6 +40,9 @@ class EngineGroup:
         """Refuse: the engine sets them."""
         raise EngineError(f"the engine, and no group of ours, limits a cell to {limits.memory_bytes} bytes")
 
+    def hold(self) -> None:
+        """Do nothing: there are no files."""
+
     def begin_again(self) -> None:
         """Refuse: no cell stays where its group is the engine's."""
         raise EngineError("no cell stays for other runs where its group is the engine's")

@@ -232,14 +232,15 @@ def test_a_kill_counted_in_the_containers_own_group_counts(v1: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["v1", "v2"])
-def test_a_group_that_stays_keeps_its_files_open_and_tells_what_is_in_them_now(
-    kind: str, request: pytest.FixtureRequest
+@pytest.mark.parametrize("does", ["begin_again", "hold"])
+def test_a_group_that_stays_or_stands_ready_keeps_its_files_open_and_tells_what_is_in_them_now(
+    kind: str, does: str, request: pytest.FixtureRequest
 ) -> None:
     """To open them costs more than all else of a reading; the kernel answers an open file anew."""
     root: Path = request.getfixturevalue(kind)
     group = GroupV1(root, CELL, LIMITS) if kind == "v1" else GroupV2(root, CELL, systemd=False)
     before = open_descriptors()
-    group.begin_again()
+    getattr(group, does)()
     group.read()
     held = open_descriptors()
     path = next(root.rglob("pids.current"))

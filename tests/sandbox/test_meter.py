@@ -48,6 +48,9 @@ class Group:
     def limit(self, limits: Limits) -> None:
         """Ignore them."""
 
+    def hold(self) -> None:
+        """It has no files."""
+
     def begin_again(self) -> None:
         """Ignore it."""
 

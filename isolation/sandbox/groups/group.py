@@ -60,6 +60,9 @@ class Group(Protocol):
         Only where the group ``holds`` them. Raises EngineError where the kernel refuses.
         """
 
+    def hold(self) -> None:
+        """Keep the files open that are read, up to ``remove`` or ``close``: a run will be waiting for it."""
+
     def begin_again(self) -> None:
         """Begin a further run: a peak begins anew where the kernel lets us, else it is not told any more."""
 

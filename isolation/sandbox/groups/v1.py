@@ -82,6 +82,10 @@ class GroupV1:
         """Begin the peak of memory anew; that of processes cannot be, and is not told any more."""
         self._write("memory", "memory.max_usage_in_bytes", 0)
         self._again = True
+        self.hold()
+
+    def hold(self) -> None:
+        """Keep the files open that are read."""
         for folder in (*self._files.values(), *self._own.values()):
             folder.hold()
 

@@ -71,6 +71,10 @@ class GroupV2:
     def begin_again(self) -> None:
         """Tell no peaks any more: they are those of all runs."""
         self._again = True
+        self.hold()
+
+    def hold(self) -> None:
+        """Keep the files open that are read."""
         self._files.hold()
 
     def processes(self) -> list[int]:
