@@ -3,7 +3,8 @@ What a run costs, each figure beside its floor in the same minutes: ``.venv/bin/
 
 ::
 
-    start    one run at a time: made for its run, standing ready, sharing a cell; against `docker run`, in turn
+    start    one run at a time: made for its run, standing ready, sharing a cell; against `docker run`, in turn, and a
+             plain `python`, which tells what the pauses between them cost whatever is started
     fresh    as many runs as two processors carry, a fresh cell each; against the bare calls of the engine
     shared   the same with `reuse: package`; against starting a plain `python` as often
     at once  how long a run takes when 1 to 16 are started at the same moment
@@ -84,7 +85,7 @@ def show(figures: Figures) -> None:
 
 def start(folder: Path, scale: float) -> Figures:
     """Time single runs of each kind, and `docker run`, in turn."""
-    times: dict[str, list[float]] = {"docker run": [], "cold": [], "warm": [], "shared": []}
+    times: dict[str, list[float]] = {"docker run": [], "cold": [], "warm": [], "shared": [], "plain python": []}
     with opened(folder, idle=2) as warm, opened(folder, idle=0) as cold:
         await_idle(warm)
         kinds: dict[str, Callable[[], object]] = {
@@ -92,6 +93,7 @@ def start(folder: Path, scale: float) -> Figures:
             "cold": functools.partial(run, cold, folder, ALONE),
             "warm": functools.partial(run, warm, folder, ALONE),
             "shared": functools.partial(run, cold, folder, SHARED),
+            "plain python": plain_python,
         }
         for _ in range(count(100, scale) + 1):
             for kind, action in kinds.items():
