@@ -17,6 +17,7 @@ from _heapq import heappop, heappush
 from answers import SPARE, read_answer
 from contract import LONGEST, MOST_READS, Malformed, check_json, dumps, is_context_key
 from shared import ConflictError, Shared, covers
+from taken import sources
 
 TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Plan:
         self._steps: list[dict] = [
             step | {"index": index, "determinism": held} for index, step in enumerate(document["steps"])
         ]
+        self._outputs: dict[str, dict | None] = {name: None for step in self._steps for name in sources(step)}
+        """Of the steps whose outputs others take."""
         self._workers: int = document["workers"]
         self._writes: list[list[str]] = document["writes"]
         self._shared = Shared(values, document["merge"])
@@ -74,7 +77,8 @@ class Plan:
             return None
         step = self._steps[heappop(self._ready)]
         self._state[step["name"]] = "running"
-        return step
+        taken = sources(step)
+        return step | {"taken": {name: self._outputs[name] for name in taken}} if taken else step
 
     def view_for(self, step: dict) -> MutableMapping:
         """Return the context for one try of a step; the forked process has it to itself."""
@@ -89,6 +93,8 @@ class Plan:
             self._end(step, outcome)
         if outcome == "succeeded":
             self._shared.adopt(step["name"], answer)
+            if step["name"] in self._outputs:
+                self._outputs[step["name"]] = answer["outputs"]
         changes = answer if outcome == "succeeded" else {}
         return {
             "step": step["index"],

@@ -15,6 +15,7 @@ import plain
 import still
 import walls
 from contract import ANSWER, LONGEST, RECORD, RECORD_CHARS, Malformed, check_json, dumps, frame
+from taken import MissingError, fill
 
 TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def live(step: dict, values: MutableMapping, config: dict, secrets: dict, answer
     own_pid = os.getpid()
     outputs, problem, import_s = None, None, None
     try:
+        if step["args_from"]:
+            fill(step)
         began_s = monotonic()
         try:
             _import(step["module"])
@@ -68,6 +71,8 @@ def live(step: dict, values: MutableMapping, config: dict, secrets: dict, answer
             import_s = monotonic() - began_s
         outputs = _call(step, context)
         problem = _judge_outputs(outputs)
+    except MissingError as error:
+        problem = _problem("missing_output", "LookupError", str(error))
     except BaseException as error:  # noqa: BLE001 - whatever a step raises is its result; SystemExit too
         problem = _describe(error)
     _flush()

@@ -42,6 +42,29 @@ class Success(Strict):
     ctx_has_keys: tuple[str, ...] = Field(default=(), strict=False)
 
 
+class Output(Strict):
+    """Something that a step returned: all its outputs, or what the keys and indices of ``output`` lead to."""
+
+    step: Name
+    output: tuple[str | int, ...] = Field(default=(), max_length=32, strict=False)
+
+
+class Filled(Strict):
+    """
+    What a step's ``args`` hold at one place when the step starts: null stands there until then.
+
+    One part alone is the value itself; several make a text together. It stands apart from ``args``, since nothing in
+    these is ever taken for a reference: they are data, whoever wrote them.
+    """
+
+    at: tuple[str | int, ...] = Field(min_length=1, max_length=32, strict=False)
+    parts: tuple[str | Output, ...] = Field(min_length=1, max_length=1_000, strict=False)
+
+    def outputs(self) -> tuple[Output, ...]:
+        """Return the parts that come from other steps."""
+        return tuple(part for part in self.parts if isinstance(part, Output))
+
+
 class Step(Strict):
     """One scriptlet call. ``timeout_s`` None means the policy's limit alone; it gets the ``secrets`` that it names."""
 
@@ -52,6 +75,7 @@ class Step(Strict):
     module: Dotted
     function: Identifier
     args: dict[str, JsonValue] = Field(default_factory=dict)
+    args_from: tuple[Filled, ...] = Field(default=(), max_length=1_000, strict=False)
     depends_on: tuple[str, ...] = Field(default=(), strict=False)
     secrets: tuple[SecretName, ...] = Field(default=(), max_length=MOST_SECRETS, strict=False)
     success: Success = Success()

@@ -13,13 +13,18 @@ from isolation.model.recipe import MOST_SECRETS, Execution, Leeway, Name, Recipe
 from isolation.packaging.files import read_regular
 from isolation.packaging.shape import shape
 from isolation.packaging.text import LARGEST_TEXT_BYTES, Document, read
-from isolation.rules.order import find_cycle
+from isolation.rules.order import find_cycle, order
+from isolation.rules.outputs import misplaced
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 FILE_NAMES = ("recipe.yaml", "recipe.yml", "recipe.json")
-_HEADS = ("metadata", "test_meta")
+HEADS = ("metadata", "test_meta")
+PARAMETERS = "parameters"
+"""What a template has and a recipe has not."""
+_TEMPLATE = "this is a template: it has parameters, for which values must be given first"
+_RENDER = "`isolation render TEMPLATE --set NAME=VALUE --output recipe.yaml` makes a recipe of it."
 
 
 class _About(Strict):
@@ -77,7 +82,7 @@ class LoadedRecipe:
 
     def requirements_line(self) -> int:
         """Find the line of the requirements, in whichever head they stand."""
-        return max(self.document.line((head, "requirements")) for head in _HEADS)
+        return max(self.document.line((head, "requirements")) for head in HEADS)
 
 
 def load_recipe(path: Path) -> LoadedRecipe:
@@ -90,15 +95,28 @@ def load_recipe(path: Path) -> LoadedRecipe:
     file = _find(path)
     text = read_regular(file, LARGEST_TEXT_BYTES)
     folder = file.parent.resolve()
-    document = _numbers_as_text(read(text, file))
-    written = shape(_File, document, file)
+    document = _read(text, file)
+    recipe = recipe_of(document, file, folder.name)
+    return LoadedRecipe(recipe=recipe, path=file, folder=folder, text=text, document=document)
+
+
+def recipe_of(document: Document, path: Path | str, folder_name: str) -> Recipe:
+    """
+    Check a recipe that was read; one without a name is called as its folder. Raises RecipeError, with file and line.
+
+    Numbers in the recipe's head become text, in the document too: ``version: 1.10`` means what is written.
+    """
+    if isinstance(document.value, dict) and PARAMETERS in document.value:
+        raise RecipeError(_TEMPLATE, hint=_RENDER, path=path, line=document.line((PARAMETERS,)))
+    written = shape(_File, _numbers_as_text(document), path)
     if written.metadata and written.test_meta:
         line = document.line(("test_meta",))
-        raise RecipeError("'metadata' and 'test_meta' are both there", hint="Keep one.", path=file, line=line)
-    _check_steps(written.steps, document, file)
-    _check_secrets(written, document, file)
-    recipe = Recipe(
-        **_head(written, folder),
+        raise RecipeError("'metadata' and 'test_meta' are both there", hint="Keep one.", path=path, line=line)
+    _check_steps(written.steps, document, path)
+    _check_outputs(written.steps, document, path)
+    _check_secrets(written, document, path)
+    return Recipe(
+        **_head(written, folder_name),
         execution=written.execution,
         config=written.config,
         context=written.context,
@@ -107,7 +125,15 @@ def load_recipe(path: Path) -> LoadedRecipe:
         files=written.files,
         steps=written.steps,
     )
-    return LoadedRecipe(recipe=recipe, path=file, folder=folder, text=text, document=document)
+
+
+def _read(text: bytes, path: Path) -> Document:
+    try:
+        return read(text, path)
+    except RecipeError as error:
+        if b"{{" in text:
+            error.hint = f"{error.hint} If this is a template: {_RENDER}"
+        raise
 
 
 def _find(path: Path) -> Path:
@@ -129,7 +155,7 @@ def _find(path: Path) -> Path:
 def _numbers_as_text(document: Document) -> Document:
     """In a recipe's head all is text: an unquoted ``version: 1.10`` or ``test_id: 42`` means what is written."""
     for place, written in document.written.items():
-        if place[0:1] in {(head,) for head in _HEADS}:
+        if place[0:1] in {(head,) for head in HEADS}:
             owner: Any = document.value
             for part in place[:-1]:
                 owner = owner[part]
@@ -137,16 +163,16 @@ def _numbers_as_text(document: Document) -> Document:
     return document
 
 
-def _head(written: _File, folder: Path) -> dict[str, Any]:
+def _head(written: _File, folder_name: str) -> dict[str, Any]:
     if written.test_meta:
         head = written.test_meta.model_dump()
         return {"name": head.pop("test_id"), "author": head.pop("tester")} | head
     if written.metadata:
         return written.metadata.model_dump()
-    return {"name": re.sub(r"[^A-Za-z0-9_.\-]+", "-", folder.name).strip("-.")[:100] or "recipe"}
+    return {"name": re.sub(r"[^A-Za-z0-9_.\-]+", "-", folder_name).strip("-.")[:100] or "recipe"}
 
 
-def _check_steps(steps: tuple[Step, ...], document: Document, path: Path) -> None:
+def _check_steps(steps: tuple[Step, ...], document: Document, path: Path | str) -> None:
     first: dict[str, int] = {}
     for index, step in enumerate(steps):
         line = document.line(("steps", index, "name"))
@@ -173,7 +199,16 @@ def _check_steps(steps: tuple[Step, ...], document: Document, path: Path) -> Non
         )
 
 
-def _check_secrets(written: _File, document: Document, path: Path) -> None:
+def _check_outputs(steps: tuple[Step, ...], document: Document, path: Path | str) -> None:
+    if not any(step.args_from for step in steps):
+        return
+    for found in misplaced(order(steps)):
+        index = next(index for index, step in enumerate(steps) if step.name == found.step.name)
+        line = document.line(("steps", index, "args_from", found.number))
+        raise RecipeError(found.why, hint=found.hint, path=path, line=line)
+
+
+def _check_secrets(written: _File, document: Document, path: Path | str) -> None:
     for index, step in enumerate(written.steps):
         for number, name in enumerate(step.secrets):
             if name not in written.secrets:

@@ -6,6 +6,7 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from isolation.errors import InputError, RecipeError, did_you_mean
+from isolation.rules.outputs import misplaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -67,7 +68,7 @@ def select(recipe: Recipe, only: Sequence[str] = (), skip: Sequence[str] = ()) -
 
     ``only`` keeps just these: what they depend on outside the choice counts as done, and its results are expected
     in the context. ``skip`` disables steps; whatever depends on a disabled step will be skipped. Raises InputError
-    for a name that no step has, and if nothing is left to run.
+    for a name that no step has, for a step that takes outputs of one that is not kept, and if nothing is left to run.
     """
     known = [step.name for step in recipe.steps]
     for option, names in (("--only", only), ("--skip", skip)):
@@ -86,8 +87,11 @@ def select(recipe: Recipe, only: Sequence[str] = (), skip: Sequence[str] = ()) -
         for step in recipe.steps
         if step.name in kept
     )
+    ordered = order(steps)
+    for found in misplaced(ordered):
+        raise InputError(found.why, hint="Choose both, with the steps that lead from one to the other.")
     runs: set[str] = set()
-    for step in order(steps):
+    for step in ordered:
         if step.enabled and runs.issuperset(step.depends_on):
             runs.add(step.name)
     if not runs:

@@ -95,6 +95,7 @@ def _step(step: Step, longest_s: float) -> dict[str, Any]:
         "module": step.module,
         "function": step.function,
         "args": step.args,
+        "args_from": [filled.model_dump(mode="json") for filled in step.args_from],
         "depends_on": [*step.depends_on],
         "secrets": [*step.secrets],
         "ctx_has_keys": [*step.success.ctx_has_keys],

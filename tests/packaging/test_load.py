@@ -192,3 +192,36 @@ def test_policies_tell_their_mistakes_alike(told: Told) -> None:
     assert told(lambda: shape(Policy, document, "p.yaml", PolicyError)) == (
         "p.yaml:4: unknown key 'attempt' in 'retry.out_of_memory'\nDid you mean 'attempts'?"
     )
+
+
+def test_outputs_are_taken_from_steps_that_end_before(folder: Folder, told: Told) -> None:
+    """With the line of the entry; what a step takes is part of the recipe, and so of its package."""
+    text = (
+        "steps:\n  - {name: a, module: m, function: f}\n"
+        "  - name: b\n    module: m\n    function: f\n    depends_on: [a]\n    args: {n: null}\n"
+        "    args_from:\n    - {at: [n], parts: ['n: ', {step: a, output: [rows, 0]}]}\n"
+    )
+    path = folder.write(recipe_yaml=text)
+    (filled,) = load_recipe(path).recipe.steps[1].args_from
+    assert (filled.at, filled.parts[0]) == (("n",), "n: ")
+    assert [(output.step, output.output) for output in filled.outputs()] == [("a", ("rows", 0))]
+
+    folder.write(recipe_yaml=text.replace("    depends_on: [a]\n", ""))
+    assert told(lambda: load_recipe(path)) == (
+        f"{path}/recipe.yaml:8: step 'b' takes outputs of 'a', and does not come after it\nAdd 'a' to its depends_on."
+    )
+
+
+def test_a_template_is_no_recipe_yet(folder: Folder, told: Told) -> None:
+    """Whoever runs one is told how to make a recipe of it; in a recipe, braces in a text are text."""
+    render = "`isolation render TEMPLATE --set NAME=VALUE --output recipe.yaml` makes a recipe of it."
+    path = folder.write(recipe_yaml="parameters: {n: {type: integer}}\nsteps: []\n")
+    assert told(lambda: load_recipe(path)) == (
+        f"{path}/recipe.yaml:1: this is a template: it has parameters, for which values must be given first\n{render}"
+    )
+
+    folder.write(recipe_yaml="config: {n: {{ n }}}\n" + "steps:\n" + STEP.format("a", ""))
+    assert told(lambda: load_recipe(path)).endswith(f"If this is a template: {render}")
+
+    folder.write(recipe_yaml="config: {n: '{{ n }}'}\n" + "steps:\n" + STEP.format("a", ""))
+    assert load_recipe(path).recipe.config == {"n": "{{ n }}"}

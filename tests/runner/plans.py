@@ -10,7 +10,7 @@ Json = dict[str, Any]
 
 def step(name: str, **more: object) -> Json:
     plain = {"depends_on": [], "ctx_has_keys": [], "timeout_s": 5.0, "retry_count": 0, "enabled": True}
-    return {"name": name, "module": "m", "function": "f", "args": {}, **plain, **more}
+    return {"name": name, "module": "m", "function": "f", "args": {}, "args_from": [], **plain, **more}
 
 
 def document(*steps: Json, workers: int = 1, writes: object = (("*",),), merge: Json | None = None) -> Json:
