@@ -85,11 +85,11 @@ def _first(findings: list[ErrorDetails], document: Document) -> ErrorDetails:
 def _explain(model: type[BaseModel], finding: ErrorDetails, document: Document) -> tuple[str, str]:
     place = tuple(part for part in finding["loc"] if part != "[key]")
     if not place:
-        return f"the file must hold a mapping, not {_quote(finding['input'])}", _known(model)
+        return f"the file must hold a mapping, not {quote(finding['input'])}", _known(model)
     if finding["type"] == "extra_forbidden":
         owner = _model_at(model, place[:-1])
         hint = did_you_mean(str(place[-1]), _keys(owner)) or _known(owner)
-        return f"unknown key {_quote(place[-1])}{_whereabouts(place[:-1], document)}", hint
+        return f"unknown key {quote(place[-1])}{_whereabouts(place[:-1], document)}", hint
     subject = f"{_subject(place)}{_whereabouts(_owner(place), document)}"
     given = finding["input"]
     match finding["type"]:
@@ -98,16 +98,16 @@ def _explain(model: type[BaseModel], finding: ErrorDetails, document: Document) 
         case "too_short":
             said, hint = " must not be empty", "Write at least one item."
         case "string_pattern_mismatch":
-            said = f" has characters that are not allowed here, or too many: {_quote(given)}"
+            said = f" has characters that are not allowed here, or too many: {quote(given)}"
             hint = _ALLOWED.get(finding["ctx"]["pattern"], "")
         case kind if kind in _EXPECTED:
             must_be, hint = _EXPECTED[kind]
-            said = f" {must_be}, not {_quote(given)}"
+            said = f" {must_be}, not {quote(given)}"
         case "value_error":
             return _refused(subject, finding)
         case _:
             message = _message(finding)
-            said = f" must be {message}, not {_quote(given)}"
+            said = f" must be {message}, not {quote(given)}"
             hint = did_you_mean(str(given), _QUOTED.findall(message)) or _CURES.get(
                 finding["type"], f"Write {message}."
             )
@@ -125,7 +125,8 @@ def _message(finding: ErrorDetails) -> str:
     return finding["msg"].removeprefix("Input ").removeprefix("should be ")
 
 
-def _quote(value: object) -> str:
+def quote(value: object) -> str:
+    """Show a value in a sentence: a scalar shortened, of others the kind."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -146,8 +147,8 @@ def _owner(place: Place) -> Place:
 def _subject(place: Place) -> str:
     last = place[-1]
     if isinstance(last, str):
-        return _quote(last)
-    return f"item {last + 1} of {_quote(place[-2])}" if len(place) > 1 else f"item {last + 1}"
+        return quote(last)
+    return f"item {last + 1} of {quote(place[-2])}" if len(place) > 1 else f"item {last + 1}"
 
 
 def _whereabouts(place: Place, document: Document) -> str:
@@ -164,15 +165,15 @@ def _whereabouts(place: Place, document: Document) -> str:
             return ""
         case ("steps", int(index), *rest):
             step = f"step {_step_name(document.value, index)}"
-            return f" in {_quote('.'.join(map(str, rest)))} of {step}" if rest else f" in {step}"
+            return f" in {quote('.'.join(map(str, rest)))} of {step}" if rest else f" in {step}"
         case _:
-            return f" in {_quote('.'.join(map(str, place)))}"
+            return f" in {quote('.'.join(map(str, place)))}"
 
 
 def _step_name(value: dict[str, list[object]], index: int) -> str:
     step = value["steps"][index]
     name = step.get("name") if isinstance(step, dict) else None
-    return _quote(name) if isinstance(name, str) else str(index + 1)
+    return quote(name) if isinstance(name, str) else str(index + 1)
 
 
 def _model_at(model: type[BaseModel], place: Place) -> type[BaseModel]:
