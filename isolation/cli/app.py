@@ -18,6 +18,7 @@ _BRINGS = {
     "context": ("context",),
     "policy": ("policy",),
     "package": ("package",),
+    "render": ("render",),
     "pool": ("pool",),
     "host": ("doctor", "clean", "schema"),
     "completion": ("completion",),

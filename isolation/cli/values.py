@@ -9,7 +9,7 @@ from isolation.cli.escape import escape
 from isolation.errors import ContextError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from pydantic import JsonValue
 
@@ -32,8 +32,12 @@ def parse_value(text: str, *, as_string: bool = False) -> JsonValue:
     return value
 
 
-def parse_assignments(texts: Iterable[str]) -> dict[str, JsonValue]:
-    """Read ``KEY=VALUE`` texts; ContextError for one without ``=``, or a key given twice."""
+def parse_assignments(texts: Iterable[str], as_strings: Container[str] = ()) -> dict[str, JsonValue]:
+    """
+    Read ``KEY=VALUE`` texts; ContextError for one without ``=``, or a key given twice.
+
+    ``as_strings`` are keys whose value is text, whatever it looks like.
+    """
     values: dict[str, JsonValue] = {}
     for text in texts:
         key, equals, value = text.partition("=")
@@ -41,7 +45,7 @@ def parse_assignments(texts: Iterable[str]) -> dict[str, JsonValue]:
             raise ContextError(f"{text!r} is not KEY=VALUE", hint="Write it as in `--set region=eu`.")
         if key in values:
             raise ContextError(f"the key {key!r} is given twice", hint="Give each key to --set once.")
-        values[key] = parse_value(value)
+        values[key] = parse_value(value, as_string=key in as_strings)
     return values
 
 

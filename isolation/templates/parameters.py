@@ -92,7 +92,7 @@ class Parameter(Strict):
         if self.enum is not None and canonical(value) not in {canonical(one) for one in self.enum}:
             return f"must be one of {', '.join(quote(one) for one in self.enum[:20])}, not {quote(value)}"
         if self.pattern is not None and not self._matches(value):
-            return f"must match {self.pattern!r}, and {quote(value)} does not"
+            return f"must match '{self.pattern}', and {quote(value)} does not"
         return next(self._beyond(value), None)
 
     def _beyond(self, value: Any) -> Iterator[str]:  # noqa: ANN401 - a value of our type

@@ -104,6 +104,6 @@ def plain_values(values: Mapping[str, object]) -> dict[str, JsonValue]:
         except Unfit as unfit:
             raise InputError(
                 f"the value of {name!r} {unfit}",
-                hint="A value is text, a number, true, false, null, a list or a mapping.",
+                hint="Give text, a number, true, false, null, a list or a mapping.",
             ) from unfit
     return copied
