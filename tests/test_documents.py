@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,9 +39,15 @@ def environment(state: Path) -> dict[str, str]:
     return {**os.environ, "ISOLATION_STATE": str(state)}
 
 
-def call(command: str, state: Path) -> subprocess.CompletedProcess[str]:
+def call(command: str, state: Path, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        shlex.split(command), cwd=ROOT, env=environment(state), capture_output=True, text=True, check=False, timeout=300
+        shlex.split(command),
+        cwd=folder,
+        env=environment(state),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
 
 
@@ -127,6 +134,33 @@ def test_the_page_on_batches_does_what_it_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.engine
+def test_the_page_on_templates_does_what_it_says(tmp_path: Path) -> None:
+    """Its commands with their exit codes and what they tell, in a copy of the example; and its program runs."""
+    page = (ROOT / "docs/templates.md").read_text(encoding="utf-8")
+    (commands,), (told, printed) = blocks(page, "bash"), blocks(page, "text")
+    shutil.copytree(ROOT / "recipes/templated", tmp_path / "recipes/templated")
+    (tmp_path / "recipes/templated/recipe.yaml").unlink()
+    (tmp_path / ".venv").symlink_to(Path(sys.executable).parents[1])
+
+    errors = ""
+    for line in commands.splitlines():
+        command, _, code = line.partition("  # exit code ")
+        done = call(command, tmp_path / "state", folder=tmp_path)
+        assert done.returncode == int(code or 0), f"{command}\n{done.stdout}\n{done.stderr}"
+        errors += done.stderr
+    assert told in errors
+    made = (tmp_path / "recipes/templated/recipe.yaml").read_text(encoding="utf-8")
+    assert made == (ROOT / "recipes/templated/recipe.yaml").read_text(encoding="utf-8")
+
+    (program,) = blocks(page, "python")
+    own = environment(tmp_path / "state") | {"PYTHONPATH": str(ROOT / "framework0")}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=own, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == printed
+
+
+@pytest.mark.engine
 def test_every_command_of_the_page_on_the_pool_does_what_it_says(tmp_path: Path) -> None:
     """With a pool of the page's own, which is there from the first run to the last line."""
     (commands,) = blocks((ROOT / "docs/pool.md").read_text(encoding="utf-8"), "bash")
@@ -171,6 +205,22 @@ def test_every_policy_that_a_document_shows_is_in_order(text: str, tmp_path: Pat
 
     known = {"shown", "counting", "careful", "patient", "walled", "held-still"}
     assert load_policy(tmp_path / "policy.yaml").name in known
+
+
+RECIPES = {
+    f"{path.name}-{number}": body
+    for path in DOCUMENTS
+    for number, body in enumerate(blocks(path.read_text(encoding="utf-8"), "yaml"))
+    if body.startswith("metadata:")
+}
+
+
+@pytest.mark.parametrize("text", RECIPES.values(), ids=RECIPES)
+def test_every_recipe_that_a_document_shows_is_in_order(text: str, tmp_path: Path) -> None:
+    """As whoever copies it reads it: keys, steps, and what these take from each other."""
+    (tmp_path / "recipe.yaml").write_text(text)
+
+    assert load_recipe(tmp_path).recipe.steps
 
 
 def test_the_recipe_that_the_readme_explains_is_the_real_one() -> None:
