@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from isolation.templates.template import Template
 
 _RESERVED = (PARAMETERS, STEPS)
+_MOST_TOLD = 100
+_SHOWN_CHARS = 80
 _ARGS = 3
 """How deep in the tree a step's ``args`` stand: ("steps", 0, "args")."""
 
@@ -71,8 +73,8 @@ def _refusal(template: Template, problems: list[_Problem]) -> RecipeError:
     if len(problems) == 1:
         sentence = first.sentence
     else:
-        lines = "".join(f"\n  line {problem.line}: {problem.sentence}" for problem in problems)
-        sentence = f"{len(problems)} things are wrong{lines}"
+        lines = [f"\n  line {problem.line}: {problem.sentence}" for problem in problems[:_MOST_TOLD]]
+        sentence = "".join([f"{len(problems)} things are wrong", *lines, "\n  ..." * (len(problems) > _MOST_TOLD)])
     hint = next((problem.hint for problem in problems if problem.hint), "")
     return RecipeError(sentence, hint=hint, path=template.path, line=first.line)
 
@@ -257,4 +259,5 @@ def _joined(parts: list[JsonValue]) -> list[JsonValue]:
 
 
 def _shown(placeholder: Placeholder) -> str:
-    return f"{{{{ {placeholder.source} }}}}"
+    source = placeholder.source
+    return f"{{{{ {source if len(source) <= _SHOWN_CHARS else source[:_SHOWN_CHARS] + '…'} }}}}"

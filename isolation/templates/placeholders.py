@@ -17,6 +17,8 @@ from jinja2 import TemplateSyntaxError
 from isolation.templates.sandbox import LEXER, LONGEST_EXPRESSION
 
 MOST_PLACEHOLDERS = 1_000
+MOST_CHARS = 32_768
+"""Of all expressions of a template together: what evaluating them costs grows with it, and with the values' size."""
 _OPENING = re.compile(r"\{[{%#]")
 _LINE = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 """What ends a line for YAML; so lines are counted as its parser counts them."""

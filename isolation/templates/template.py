@@ -11,7 +11,7 @@ from isolation.packaging.load import PARAMETERS
 from isolation.packaging.shape import shape
 from isolation.packaging.text import LARGEST_TEXT_BYTES, Document, read
 from isolation.templates.parameters import Declared
-from isolation.templates.placeholders import MOST_PLACEHOLDERS, Marked, lines_of, mark
+from isolation.templates.placeholders import MOST_CHARS, MOST_PLACEHOLDERS, Marked, lines_of, mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,10 +46,7 @@ def parse_template(content: bytes, path: str = UNNAMED, folder_name: str = "") -
     """Read a template; JSON if its name ends so, and YAML otherwise. Raises RecipeError, with ``path`` and line."""
     # What is not UTF-8 is handed on as it is, to whoever refuses it.
     marked = mark(content.decode("utf-8", "surrogateescape"))
-    if len(marked.placeholders) > MOST_PLACEHOLDERS:
-        line = marked.placeholders[-1].line
-        hint = "Give lists and mappings as values of their own."
-        raise RecipeError(f"there are more than {MOST_PLACEHOLDERS} placeholders", hint=hint, path=path, line=line)
+    _check_size(marked, path)
     document = _read(marked, path)
     return Template(
         path=path,
@@ -58,6 +55,19 @@ def parse_template(content: bytes, path: str = UNNAMED, folder_name: str = "") -
         marked=marked,
         parameters=_declared(document, marked, path),
     )
+
+
+def _check_size(marked: Marked, path: str) -> None:
+    chars = 0
+    for count, placeholder in enumerate(marked.placeholders, 1):
+        chars += len(placeholder.source)
+        if count > MOST_PLACEHOLDERS or chars > MOST_CHARS:
+            raise RecipeError(
+                f"there are more than {MOST_PLACEHOLDERS} placeholders, or {MOST_CHARS} characters in them",
+                hint="Give lists and mappings as values of their own.",
+                path=path,
+                line=placeholder.line,
+            )
 
 
 def _read(marked: Marked, path: str) -> Document:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from isolation.errors import RecipeError
-from isolation.templates.placeholders import MOST_PLACEHOLDERS, Placeholder, mark
+from isolation.templates.placeholders import MOST_CHARS, MOST_PLACEHOLDERS, Placeholder, mark
 from isolation.templates.template import parse_template
 
 if TYPE_CHECKING:
@@ -91,12 +91,21 @@ def test_what_is_no_placeholder_is_told(told: Told, text: str, said: str) -> Non
     assert told(text, x=1).startswith(said)
 
 
-@pytest.mark.parametrize("piece", ["{{ x }}", "{{ x", "{%"])
-def test_a_template_holds_a_bounded_number_of_placeholders(piece: str) -> None:
-    """Each costs time, also one that is none, and one in a comment."""
-    text = "config:\n" + "".join(f"  k{at}: 1  # {piece}\n" for at in range(MOST_PLACEHOLDERS + 1))
+@pytest.mark.parametrize(
+    ("piece", "most"),
+    [
+        ("{{ x }}", MOST_PLACEHOLDERS),
+        ("{{ x", MOST_PLACEHOLDERS),
+        ("{%", MOST_PLACEHOLDERS),
+        ("{{ " + "x" * 256 + " }}", MOST_CHARS // 256),
+    ],
+)
+def test_a_template_holds_a_bounded_number_of_placeholders(piece: str, most: int) -> None:
+    """Each costs time by its length, also one that is none, and one in a comment."""
+    text = "config:\n" + "".join(f"  k{at}: 1  # {piece}\n" for at in range(most + 1))
 
-    with pytest.raises(RecipeError, match=f"template:{MOST_PLACEHOLDERS + 2}: there are more than 1000 placeholders"):
+    parse_template(text.rpartition("  k")[0].encode())
+    with pytest.raises(RecipeError, match=f"template:{most + 2}: there are more than 1000 placeholders, or 32768 char"):
         parse_template(text.encode())
 
 
