@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 LARGEST_CHARS = 2**20
-_MOST_NODES = 100_000
 _DEEPEST = 32
 _LARGEST_INT = 2**53
 _FORBIDDEN = re.compile("[\0\ud800-\udfff]")
@@ -47,7 +46,6 @@ class Plain:
 
     def __init__(self) -> None:
         self._chars_left = LARGEST_CHARS
-        self._nodes_left = _MOST_NODES
 
     def copy(self, value: object, depth: int = 0) -> JsonValue:
         """Copy a value, as plain dicts, lists, texts, numbers, booleans and None. Raises Unfit."""
@@ -79,9 +77,8 @@ class Plain:
         return self.text(key)
 
     def _take(self, chars: int) -> None:
-        self._nodes_left -= 1
         self._chars_left -= chars
-        if self._nodes_left < 0 or self._chars_left < 0:
+        if self._chars_left < 0:
             raise Unfit("is too large, by itself or with the rest: all of a recipe is less than 1 MiB")
 
 

@@ -64,6 +64,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%"})
 
     def __init__(self) -> None:
+        # Unoptimised, it computes nothing while it compiles: no value is written into the code that it makes.
         super().__init__(undefined=StrictUndefined, optimized=False)
         self.globals.clear()
         self.filters = {**FILTERS, "default": self.filters["default"]}

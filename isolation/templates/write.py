@@ -1,7 +1,8 @@
 """
 Writes a tree as text that reads back as the same tree: by our own reader (YAML 1.2's core schema) and by PyYAML (1.1).
 
-The two take different words for numbers, dates and truth; a text that either of them would is put in quotes.
+The two take different words for numbers, dates and truth: a text stands without quotes only where it is made of plain
+words, the first of which begins with a letter, and PyYAML takes it for a text.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _COLUMNS = 10**9
 """No text is folded: one line a value."""
 _MOST_ON_A_LINE = 8
-_PLAIN = re.compile(r"[A-Za-z/_.][A-Za-z0-9/_.@+-]*(?: [A-Za-z0-9/_.@+-]+)*")
+_PLAIN = re.compile(r"[A-Za-z/_][A-Za-z0-9/_.@+-]*(?: [A-Za-z0-9/_.@+-]+)*")
 
 
 class _Dumper(_DUMPER):  # type: ignore[misc] # which of two classes it is, only the machine knows
@@ -43,10 +44,6 @@ def _represent_list(dumper: Any, items: list[JsonValue]) -> Any:  # noqa: ANN401
 
 _Dumper.add_representer(str, _represent_text)
 _Dumper.add_representer(list, _represent_list)
-# A number for YAML 1.2, and a text for PyYAML, which would leave it without quotes.
-_Dumper.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"\.?[0-9][0-9.]*[eE][-+]?[0-9]+"), list(".0123456789")
-)
 
 
 def to_yaml(value: JsonValue) -> str:

@@ -73,3 +73,8 @@ def test_what_is_written_is_as_people_write() -> None:
     assert to_yaml(value) == (
         "name: two words\ndepends_on: [a, b-c]\nurl: 'https://h/p'\nn: [1, null, true]\ne:\n- {}\n- []\n"
     )
+
+
+def test_no_text_is_folded() -> None:
+    """A line of the recipe is a value's, however long it is."""
+    assert to_yaml({"a": "b c " * 100 + "d", "e": "f"}).count("\n") == 2
