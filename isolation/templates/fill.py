@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from isolation.errors import InputError, RecipeError, did_you_mean
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from isolation.templates.template import Template
 
 _RESERVED = (PARAMETERS, STEPS)
-_MOST_TOLD = 100
+_MOST_TOLD = _MOST_NEAR = 100
 _SHOWN_CHARS = 80
 _ARGS = 3
 """How deep in the tree a step's ``args`` stand: ("steps", 0, "args")."""
@@ -218,7 +219,7 @@ class _Filling:
             return else_
 
     def _near(self, name: str) -> str:
-        known = [other for other in self.names if other != PARAMETERS]
+        known = [other for other in islice(self.names, _MOST_NEAR) if other != PARAMETERS]
         return did_you_mean(name, known) or f"Given are: {', '.join(known[:20]) or 'no values'}."
 
     def _tell(self, line: int, sentence: str, hint: str = "") -> None:

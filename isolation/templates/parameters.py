@@ -41,6 +41,8 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "mapping": ((dict,), "a mapping"),
 }
 _MEASURED = {"string": "characters", "list": "items", "mapping": "keys"}
+_MOST_UNKNOWN = 100
+"""How many are told: it takes time to find what each of them was meant to be."""
 _NUMBERS = ("integer", "number")
 
 Kind = Literal["any", "string", "integer", "number", "boolean", "list", "mapping"]
@@ -145,7 +147,8 @@ def settle(
     parameters: Mapping[str, Parameter], given: Mapping[str, JsonValue]
 ) -> tuple[dict[str, JsonValue], list[tuple[str, str]]]:
     """Return the values of all parameters, and what is wrong with what was given: names, and what to say of each."""
-    problems = [(name, _unknown(name, parameters)) for name in given if name not in parameters]
+    unknown = [name for name in given if name not in parameters]
+    problems = [(name, _unknown(name, parameters)) for name in unknown[:_MOST_UNKNOWN]]
     values: dict[str, JsonValue] = {}
     for name, parameter in parameters.items():
         values[name] = given.get(name, parameter.default)

@@ -10,6 +10,7 @@ text or list in between grows beyond what fits into a recipe.
 from __future__ import annotations
 
 import math
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, nodes
@@ -21,7 +22,7 @@ from isolation.templates.filters import FILTERS, add, arithmetic
 from isolation.templates.plain import Unfit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pydantic import JsonValue
 
@@ -33,6 +34,8 @@ STEPS = "steps"
 """``steps.NAME.outputs.KEY`` is known when the recipe runs, and not before."""
 
 _TESTS = ("defined", "undefined", "none", "string", "number", "boolean", "mapping")
+_MOST_NEAR = 100
+"""How many names are looked through for one that was meant: a mapping may have as many as it likes."""
 _NOT_FINITE = (math.inf, -math.inf)
 _JINJAS_OWN = ("self", "super", "loop", "caller", "varargs", "kwargs")
 _GUARDS = ("default", "defined", "undefined")
@@ -76,17 +79,17 @@ class _Sandbox(ImmutableSandboxedEnvironment):
     def getitem(self, obj: Any, argument: Any) -> Any:  # noqa: ANN401 - as above
         if isinstance(obj, dict) and isinstance(argument, str):
             return obj[argument] if argument in obj else self._absent(argument, obj)
-        if isinstance(obj, list) and type(argument) is int:
-            return obj[argument] if -len(obj) <= argument < len(obj) else self._absent(argument, range(len(obj)))
+        if isinstance(obj, list) and type(argument) is int and -len(obj) <= argument < len(obj):
+            return obj[argument]
         if isinstance(obj, Undefined):
             return obj[argument]  # raises, and says of what
-        return self._absent(argument, ())
+        return self._absent(argument)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401, ARG002 - as above
         return add(left, right) if operator == "+" else arithmetic(operator, left, right)
 
-    def _absent(self, argument: object, there: Any) -> Undefined:  # noqa: ANN401 - as above
-        near = did_you_mean(str(argument), map(str, there))
+    def _absent(self, argument: object, there: Iterable[str] = ()) -> Undefined:
+        near = did_you_mean(str(argument), islice(there, _MOST_NEAR))
         return self.undefined(hint=f"there is no {argument!r} in what stands before it. {near}".rstrip())
 
 

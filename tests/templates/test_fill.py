@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from isolation.errors import RecipeError
 from isolation.templates.plain import kind
+from isolation.templates.render import render_recipe
+from isolation.templates.template import parse_template
 from tests.templates.conftest import STEPS, recipe
 
 if TYPE_CHECKING:
@@ -277,3 +280,24 @@ def test_what_a_template_makes_is_no_larger_than_a_recipe(tree: Make) -> None:
     assert tree("config: {a: {{ big }}}", big="x" * 900_000)["config"]["a"] == "x" * 900_000
     with pytest.raises(Exception, match=r"what template makes: the file is larger than 1 MiB"):
         tree("config: {a: {{ big }}}", big="\x01" * 300_000)
+
+
+def test_a_template_may_be_json() -> None:
+    """Where placeholders stand in quotes, as whatever is no number; lines are told there, too."""
+    text = b'{"config": {"a": "{{ x }}", "b": "<{{ x }}>"},\n'
+    text += b' "steps": [{"name": "a", "module": "m", "function": "{{ f }}"}]}'
+    template = parse_template(text, "t.json")
+
+    assert render_recipe(template, {"x": 1, "f": "g"}).config == {"a": 1, "b": "<1>"}
+    with pytest.raises(RecipeError, match=r"t\.json:2: nothing is given for 'f'"):
+        render_recipe(template, {"x": 1})
+
+
+def test_what_was_meant_is_looked_for_among_a_bounded_number_of_names(told: Told) -> None:
+    """Whoever gives values decides how many there are, and a template how often it is looked for."""
+    many = {f"x{at}": at for at in range(200)}
+    for first, last, found in (({"needle": 1}, {}, True), ({}, {"needle": 1}, False)):
+        names = {**first, **many, **last}
+        assert ("Did you mean 'needle'?" in told("config: {a: {{ needl }}}", **names)) is found
+        assert ("Did you mean 'needle'?" in told("config: {a: {{ m.needl }}}", m=names)) is found
+    assert told("parameters: {needle: {}}\nconfig: {}", **many).startswith("template:1: 101 things are wrong\n")
