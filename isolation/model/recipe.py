@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, JsonValue, Tag
 
 from isolation.units import parse_seconds
 
@@ -42,11 +42,27 @@ class Success(Strict):
     ctx_has_keys: tuple[str, ...] = Field(default=(), strict=False)
 
 
+def _on_the_way(part: object) -> object:
+    if isinstance(part, str | int) and not isinstance(part, bool):
+        return part
+    raise ValueError(f"{part!r} is neither a key nor an index; write text, or a whole number")
+
+
+Way = Annotated[tuple[Annotated[str | int, BeforeValidator(_on_the_way)], ...], Field(max_length=32, strict=False)]
+"""Keys of mappings and indices of lists, from the outermost on."""
+
+
 class Output(Strict):
     """Something that a step returned: all its outputs, or what the keys and indices of ``output`` lead to."""
 
     step: Name
-    output: tuple[str | int, ...] = Field(default=(), max_length=32, strict=False)
+    output: Way = ()
+
+
+Part = Annotated[
+    Annotated[str, Tag("text")] | Annotated[Output, Tag("output")],
+    Discriminator(lambda part: "text" if isinstance(part, str) else "output"),
+]
 
 
 class Filled(Strict):
@@ -57,8 +73,8 @@ class Filled(Strict):
     these is ever taken for a reference: they are data, whoever wrote them.
     """
 
-    at: tuple[str | int, ...] = Field(min_length=1, max_length=32, strict=False)
-    parts: tuple[str | Output, ...] = Field(min_length=1, max_length=1_000, strict=False)
+    at: Way = Field(min_length=1)
+    parts: tuple[Part, ...] = Field(min_length=1, max_length=1_000, strict=False)
 
     def outputs(self) -> tuple[Output, ...]:
         """Return the parts that come from other steps."""

@@ -225,3 +225,23 @@ def test_a_template_is_no_recipe_yet(folder: Folder, told: Told) -> None:
 
     folder.write(recipe_yaml="config: {n: '{{ n }}'}\n" + "steps:\n" + STEP.format("a", ""))
     assert load_recipe(path).recipe.config == {"n": "{{ n }}"}
+
+
+@pytest.mark.parametrize(
+    ("taken", "said"),
+    [
+        ("{at: [n], parts: [{stp: a}]}", "unknown key 'stp' in 'args_from.0.parts.0.output' of step 'b'"),
+        ("{at: [n], parts: [3]}", "'output' in 'args_from.0.parts.0' of step 'b' must be a mapping, not 3"),
+        ("{at: n, parts: [a]}", "'at' in 'args_from.0' of step 'b' must be a list, not 'n'"),
+        ("{at: [], parts: [a]}", "'at' in 'args_from.0' of step 'b' must not be empty"),
+        ("{at: [n], parts: []}", "'parts' in 'args_from.0' of step 'b' must not be empty"),
+        ("{at: [1.5], parts: [a]}", "item 1 of 'at' in 'args_from.0' of step 'b': 1.5 is neither a key nor an index"),
+        ("{at: [true], parts: [a]}", "item 1 of 'at' in 'args_from.0' of step 'b': True is neither a key nor an index"),
+    ],
+)
+def test_what_cannot_be_taken_is_told_in_the_recipes_words(folder: Folder, told: Told, taken: str, said: str) -> None:
+    """Not in those of the library that found it."""
+    step = "  - {name: b, module: m, function: f, depends_on: [a], args: {n: null},\n     args_from: [" + taken + "]}\n"
+    path = folder.write(recipe_yaml="steps:\n" + STEP.format("a", "") + step)
+
+    assert told(lambda: load_recipe(path)).startswith(f"{path}/recipe.yaml:4: {said}\n")
