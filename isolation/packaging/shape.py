@@ -43,7 +43,6 @@ _CURES = {
     "less_than_equal": "Lower it.",
     "less_than": "Lower it.",
     "string_too_long": "Shorten it.",
-    "too_long": "Shorten it.",
 }
 _ALLOWED = {
     NAME: "Use at most 100 letters, digits, dots, dashes, underscores and spaces; begin with a letter or a digit.",
@@ -97,6 +96,9 @@ def _explain(model: type[BaseModel], finding: ErrorDetails, document: Document) 
             said, hint = " is missing", "Add it."
         case "too_short":
             said, hint = " must not be empty", "Write at least one item."
+        case "too_long":
+            sizes = finding["ctx"]
+            said, hint = f" must have at most {sizes['max_length']} items, not {sizes['actual_length']}", "Shorten it."
         case "string_pattern_mismatch":
             said = f" has characters that are not allowed here, or too many: {quote(given)}"
             hint = _ALLOWED.get(finding["ctx"]["pattern"], "")
