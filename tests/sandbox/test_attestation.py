@@ -121,9 +121,15 @@ def test_folders_tell_where_they_lie_unless_they_have_a_file_system_of_their_own
     told = MOUNTINFO.replace("0:51 / /package", "254:0 /home/ann/.local/share/isolation/packages/ab /package")
     layers = MOUNTINFO.replace("lowerdir=/proc/self/fd/7", "lowerdir=/home/ann/x")
 
-    assert names_of_the_host(read_mounts(MOUNTINFO)) == "none"
-    assert names_of_the_host(read_mounts(told)) == "/home/ann/.local/share/isolation/packages/ab"
-    assert names_of_the_host(read_mounts(layers)) == "/"
+    hosts = MOUNTINFO + "79 75 0:99 {} /etc/hosts ro,nosuid,nodev - tmpfs tmpfs rw\n"
+    own = ("/package", "/in", "/layer", "/base", "/etc/hosts")
+
+    assert names_of_the_host(read_mounts(MOUNTINFO), own) == "none"
+    assert names_of_the_host(read_mounts(told), own) == "/home/ann/.local/share/isolation/packages/ab"
+    assert names_of_the_host(read_mounts(layers), own) == "/"
+    assert names_of_the_host(read_mounts(hosts.format("/isolation/cells/231099/hosts")), own) == "none"
+    assert names_of_the_host(read_mounts(hosts.format("/home/ann/hosts")), own) == "/home/ann/hosts"
+    assert names_of_the_host(read_mounts(hosts.format("/engine/hosts")), own[:-1]) == "none"
 
 
 def test_a_line_that_is_no_mount_makes_nothing_up() -> None:

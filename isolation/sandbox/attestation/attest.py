@@ -35,7 +35,7 @@ from isolation.sandbox.programs import identity_of
 from isolation.sandbox.runtimes import GVISOR
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 
     from isolation.model.attestation import Verdict, View
     from isolation.model.policy import Policy
@@ -167,7 +167,7 @@ def _host_view(cell: Standing, expected: Expected, pid: int | None, proc: Path) 
     if cell.idle is None:
         described |= {"command": _command(home), "closed to its steps": _owner_of_memory(home)}
     if cell.nameless and process.mounts is not None:
-        described["names of the host"] = mounting.names_of_the_host(process.mounts)
+        described["names of the host"] = mounting.names_of_the_host(process.mounts, cell.own)
     if cell.policy.runtime == GVISOR:  # none stands ready under it
         described["command"] = described["command"].partition(" ")[0]
         described["root of the sandbox"] = _root(process)
@@ -191,7 +191,7 @@ def _cell_view(cell: Standing, expected: Expected, local: bool, proc: Path) -> d
         described |= _own_namespaces(process.namespaces, namespaces_of(proc / "self"))
     described["descriptors"] = " ".join(sorted(view.descriptors, key=lambda name: (len(name), name)))
     if cell.nameless and process.mounts is not None:
-        described["names of the host"] = mounting.names_of_the_host(process.mounts)
+        described["names of the host"] = mounting.names_of_the_host(process.mounts, cell.own)
     described["own cgroup"] = " ".join(sorted({line.split(":", 2)[-1] for line in _lines(process, "cgroup")}))
     described["clock"] = _clock(view.clock, cell.policy.determinism.clock_at_s)
     described["time zone"] = view.time_zone or "unknown"

@@ -20,17 +20,16 @@ from typing import TYPE_CHECKING
 from isolation.sandbox.hardening import FOLDERS_WRITABLE, MASKED_PATHS, READONLY_PATHS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from isolation.model.policy import Limits
 
 AS_ASKED = "as asked"
-OWN_TARGETS = ("/package", "/in", "/layer", "/base", "/egress")
 _SHUT = frozenset({"nosuid", "nodev", "noexec"})
 _READ_ONLY = frozenset({"ro"})
 _LEAST_WORDS = 10
 _NAMELESS = re.compile(r"/|(/run)?/isolation/cells/\d+/\w+")
-"""A file system of its own, or a folder of a stage: named by a uid that the cell knows anyway."""
+"""A file system of its own, or a folder or file of a stage: named by a uid that the cell knows anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +76,13 @@ def differences(
     return "; ".join(said) or AS_ASKED
 
 
-def names_of_the_host(mounts: Iterable[Mount]) -> str:
+def names_of_the_host(mounts: Iterable[Mount], own: Collection[str]) -> str:
     """
-    Say what our own mounts tell of where their folders lie on the host; ``none`` if nothing.
+    Say what our own mounts, by their targets, tell of where they lie on the host; ``none`` if nothing.
 
     The root file system's layers and ``/etc/hostname`` are the engine's, and show its own folders.
     """
-    told = [mount.root for mount in mounts if mount.target in OWN_TARGETS and not _is_nameless(mount)]
+    told = [mount.root for mount in mounts if mount.target in own and not _is_nameless(mount)]
     return " ".join(told) or "none"
 
 
