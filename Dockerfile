@@ -53,7 +53,7 @@ RUN mkdir -p /rootfs/etc/ssl/certs /rootfs/usr/lib/ssl /rootfs/opt; \
     printf '%s\n' 'root:x:0:0:root:/nonexistent:/bin/false' \
         'nobody:x:65534:65534:nobody:/nonexistent:/bin/false' >/rootfs/etc/passwd; \
     printf '%s\n' 'root:x:0:' 'nogroup:x:65534:' >/rootfs/etc/group; \
-    printf '%s\n' 'passwd: files' 'group: files' 'hosts: files dns' >/rootfs/etc/nsswitch.conf; \
+    printf '%s\n' 'passwd: files' 'group: files' 'hosts: files' >/rootfs/etc/nsswitch.conf; \
     mkdir -p /rootfs/dev /rootfs/proc /rootfs/sys /rootfs/run; \
     mkdir -p /rootfs/package /rootfs/layer /rootfs/base /rootfs/in /rootfs/egress /rootfs/scratch /rootfs/tmp; \
     chmod 1777 /rootfs/tmp

@@ -52,8 +52,8 @@ def test_the_example_of_a_network_is_the_default_policy_with_one() -> None:
     same = {"name": default.name, "description": default.description, "network": default.network}
 
     assert example.model_copy(update=same) == default
-    assert [name for name in NAMES if load_policy(name).network.allow] == ["network"]
-    assert len(example.network.allow) == 4
+    assert [name for name in NAMES if load_policy(name).network.entries] == ["network"]
+    assert (len(example.network.allow), len(example.network.tcp)) == (4, 1)
 
 
 def test_strict_allows_less_and_generous_more() -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainSerializer, model_serializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_serializer, model_validator
 
-from isolation.model.endpoint import Endpoint
+from isolation.model.endpoint import ANY_BELOW, Endpoint, is_address
 from isolation.model.recipe import Strict
 
 if TYPE_CHECKING:
     from pydantic import ModelWrapValidatorHandler, SerializerFunctionWrapHandler
 
 _MOST_ENTRIES = 256
+_MOST_TCP = 16
 
 
 def _entry(value: object) -> Endpoint:
@@ -26,32 +27,47 @@ def _entry(value: object) -> Endpoint:
     return Endpoint.parse(value)
 
 
+def _named(endpoint: Endpoint) -> Endpoint:
+    if endpoint.host.startswith(ANY_BELOW):
+        raise ValueError(f"'{endpoint}' has a star; write each name that is meant")
+    if is_address(endpoint.host):
+        raise ValueError(f"'{endpoint}' is an address; write a name here, and the address under allow")
+    return endpoint
+
+
 Entry = Annotated[Endpoint, BeforeValidator(_entry), PlainSerializer(str, return_type=str)]
+Named = Annotated[Entry, AfterValidator(_named)]
 
 
 class Network(Strict):
     """
-    What the cell may reach: exactly the entries of ``allow``. Written ``none`` where there are none.
+    What the cell may reach: exactly the entries. Written ``none`` where there are none.
 
-    It has no interface but its loopback either way: what is allowed is fetched by the host, which looks at each
-    request.
+    ``allow`` is for HTTP and what is tunnelled by it; ``tcp`` names what programs connect to by themselves, whatever
+    they speak. The cell has no interface but its loopback either way: the host connects, and looks at each request.
     """
 
-    allow: tuple[Entry, ...] = Field(min_length=1, max_length=_MOST_ENTRIES, strict=False)
+    allow: tuple[Entry, ...] = Field(default=(), min_length=1, max_length=_MOST_ENTRIES, strict=False)
+    tcp: tuple[Named, ...] = Field(default=(), min_length=1, max_length=_MOST_TCP, strict=False)
+
+    @property
+    def entries(self) -> tuple[Endpoint, ...]:
+        """All that may be reached; none of it: no network."""
+        return self.allow + self.tcp
 
     @model_validator(mode="wrap")
     @classmethod
     def _or_none(cls, value: object, validate: ModelWrapValidatorHandler[Network]) -> Network:
         if value == "none":
             return NO_NETWORK
-        if not isinstance(value, dict | Network):
+        if not value or not isinstance(value, dict | Network):
             said = f"{value!r} is no network; write none, or such as {{allow: ['example.org:443']}}"
-            raise ValueError(said)  # noqa: TRY004 - pydantic's validators raise it
+            raise ValueError(said)
         return validate(value)
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> Any:  # noqa: ANN401 - plain data
-        return write(self) if self.allow else "none"
+        return {name: entries for name, entries in write(self).items() if entries} or "none"
 
 
-NO_NETWORK = Network.model_construct(allow=())
+NO_NETWORK = Network.model_construct()

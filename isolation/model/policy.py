@@ -222,7 +222,7 @@ class Policy(Strict):
             return self
         shared = {
             "limits.shm": bool(self.limits.shm_bytes),
-            "a network": bool(self.network.allow),
+            "a network": bool(self.network.entries),
             "the runtime 'runsc'": self.runtime == "runsc",
         }
         for what, is_wanted in shared.items():

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Via = Literal["http", "connect", "tcp"]
+"""A plain request; a tunnel; a tunnel to an endpoint of TCP."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
@@ -13,11 +16,11 @@ class Decision:
 
     ``host`` and ``port`` are what was asked for (empty and 0 where nobody could tell), ``address`` what was connected
     to, empty if nothing was. ``why`` says why not, or what went wrong later. Bytes are those between the host and
-    that address, headers included.
+    that address, headers included. ``wall_s`` is how long it took, from the request to its end; None: nobody saw that.
     """
 
     at: str
-    via: Literal["http", "connect"]
+    via: Via
     host: str
     port: int
     allowed: bool
@@ -25,6 +28,7 @@ class Decision:
     address: str = ""
     bytes_sent: int = 0
     bytes_received: int = 0
+    wall_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -317,10 +317,10 @@ class Cell:
     def _lay_out(self, policy: Policy, package: Path, layer: Path | None, base: Path | None) -> Mounts:
         self._stage = self._stage or Stage(self._leases.stages / str(self.uid))
         mounts = self._stage.set_up(package=package, layer=layer, base=base)
-        if policy.network.allow:
+        if policy.network.entries:
             assert self._egresses is not None, "not checked"  # noqa: S101 - Cells.check() refuses such a policy
             self._egress = self._egresses.open(self._stage.folder, self.uid, policy.network)
-            mounts = replace(mounts, egress=self._egress.path)
+            mounts = replace(mounts, egress=self._egress.path, hosts=self._egress.hosts)
         return mounts
 
     def _create(self, policy: Policy, image_id: str, mounts: Mounts | None, labels: dict[str, str]) -> None:

@@ -115,7 +115,7 @@ class Cells:
 
     def _check_network(self, policy: Policy) -> None:
         """Raise UnenforceableError where a cell could not reach our proxy: by a socket of this host's own kernel."""
-        if policy.network.allow and (self._egresses is None or not self._is_here()):
+        if policy.network.entries and (self._egresses is None or not self._is_here()):
             raise UnenforceableError(
                 f"policy {policy.name!r} allows a network, which only an engine on this very host can give",
                 hint="Run it where the engine is, or choose `network: none` in the policy.",

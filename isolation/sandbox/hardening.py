@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from isolation.sandbox.egress.inside import FOLDER as EGRESS
+from isolation.sandbox.egress.inside import HOSTS
 from isolation.sandbox.runtimes import limits_on_host, most_tasks_of_its_user
 from isolation.sandbox.seccomp import profile_text
 
@@ -44,10 +45,10 @@ READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysr
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mounts:
     """
-    Host folders that the container sees, all read-only.
+    What the container sees of the host's files, all read-only.
 
     ``layer`` None: the package has no requirements. ``base`` None: the snapshot holds all. ``egress`` None: the policy
-    allows no network.
+    allows no network. ``hosts``, a file: None where the policy names no endpoint of TCP.
     """
 
     package: Path
@@ -55,6 +56,7 @@ class Mounts:
     layer: Path | None = None
     base: Path | None = None
     egress: Path | None = None
+    hosts: Path | None = None
 
 
 def environment(determinism: Determinism) -> tuple[str, ...]:
@@ -210,7 +212,7 @@ def tmpfs_size(limits: Limits) -> str:
 
 
 def targets(mounts: Mounts) -> dict[str, Path]:
-    """Return the host's folders by where the cell sees them."""
+    """Return what is the host's by where the cell sees it."""
     sources = {"/package": mounts.package, SNAPSHOT: mounts.snapshot}
     if mounts.layer is not None:
         sources["/layer"] = mounts.layer
@@ -218,6 +220,8 @@ def targets(mounts: Mounts) -> dict[str, Path]:
         sources["/base"] = mounts.base
     if mounts.egress is not None:
         sources[EGRESS] = mounts.egress
+    if mounts.hosts is not None:
+        sources[HOSTS] = mounts.hosts
     return sources
 
 

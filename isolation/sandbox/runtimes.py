@@ -46,7 +46,7 @@ def check_runtime(policy: Policy, engine: EngineFacts) -> None:
 
 
 def _check_gvisor(policy: Policy) -> None:
-    if policy.network.allow:
+    if policy.network.entries:
         raise UnenforceableError(
             f"policy {policy.name!r} allows a network, which the runtime 'runsc' cannot give: gVisor lets no container "
             "connect to a socket of the host",

@@ -26,7 +26,7 @@ sys.path.insert(0, sys.argv[1])
 from forwarder import forward
 if sys.argv[4]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[4]),) * 2)
-forward(socket.socket(fileno=int(sys.argv[2])), sys.argv[3])
+forward({socket.socket(fileno=int(sys.argv[2])): sys.argv[5]}, sys.argv[3])
 """
 
 
@@ -76,13 +76,13 @@ class Begin:
         self._path = folder / "proxy.sock"
         self._stack = stack
 
-    def __call__(self, serve: Callable[[socket.socket], object], open_files: str = "") -> int:
-        """Return its port on the loopback."""
+    def __call__(self, serve: Callable[[socket.socket], object], open_files: str = "", name: str = "") -> int:
+        """Return its port on the loopback; ``name`` is the endpoint that it stands for."""
         host = Host(self._path, serve)
         self._stack.callback(host.close)
         with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
             fd = listener.fileno()
-            program = [sys.executable, "-c", FORWARD, str(FOLDER), str(fd), str(host.path), open_files]
+            program = [sys.executable, "-c", FORWARD, str(FOLDER), str(fd), str(host.path), open_files, name]
             process = self._stack.enter_context(subprocess.Popen(program, pass_fds=[fd]))
             self._stack.callback(process.kill)
             self.process = psutil.Process(process.pid)
@@ -246,7 +246,7 @@ def test_it_listens_before_any_step_and_tells_them_where(tmp_path: Path) -> None
     host = Host(tmp_path / "proxy.sock", echo)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    told = json.dumps({"socket": str(host.path), "port": port, "environment": {"SOME_PROXY": "there"}})
+    told = json.dumps({"socket": str(host.path), "port": port, "environment": {"SOME_PROXY": "there"}, "tcp": []})
     program = [sys.executable, "-c", START, str(FOLDER), told, str(tmp_path / "forgotten")]
 
     done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)

@@ -8,7 +8,7 @@ from isolation.model.endpoint import Endpoint
 from isolation.model.network import Network
 from isolation.model.policy import Policy
 from isolation.model.recipe import Recipe
-from isolation.sandbox.egress.inside import variables
+from isolation.sandbox.egress.inside import hosts, variables
 from isolation.sandbox.plan import deadlines, plan_document, write_scope
 
 POLICY = Policy.model_validate(
@@ -93,7 +93,24 @@ def test_a_plan_with_a_network_says_where_the_way_out_is() -> None:
             "https_proxy": proxy,
             "NO_PROXY": "localhost,127.0.0.1,::1",
         },
+        "tcp": [],
     }
+
+
+def test_each_name_of_tcp_has_a_loopback_address_of_its_own() -> None:
+    """Two names may have the same port, and one name two; what is listed twice is listened for once."""
+    made = recipe()
+    listed = ["db.example.org:5432", "replica.example.org:5432", "db.example.org:5433", "DB.example.org:5432"]
+    network = Network.model_validate({"tcp": listed})
+
+    told = plan_document(made, made.steps, POLICY.model_copy(update={"network": network}))["egress"]
+
+    assert told["tcp"] == [
+        ["127.64.0.1", 5432, "db.example.org:5432"],
+        ["127.64.0.2", 5432, "replica.example.org:5432"],
+        ["127.64.0.1", 5433, "db.example.org:5433"],
+    ]
+    assert hosts(network) == "127.64.0.1 db.example.org\n127.64.0.2 replica.example.org\n"
 
 
 def test_a_loopback_that_the_policy_lists_is_asked_of_the_proxy() -> None:

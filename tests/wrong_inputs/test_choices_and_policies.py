@@ -9,12 +9,12 @@ from tests.wrong_inputs.conftest import OUTCOMES, STEPS, Desk, Wrong, policy, re
 CHECK = ("policy", "check", "{folder}/p.yaml")
 
 
-def entry(written: str, *, told: str, hint: str) -> Wrong:
+def entry(written: str, *, told: str, hint: str, key: str = "allow") -> Wrong:
     """Write a wrong entry of an allow-list, on its fourth line."""
     return Wrong(
-        files=policy(f"network:\n  allow:\n    - {written}\n"),
+        files=policy(f"network:\n  {key}:\n    - {written}\n"),
         command=CHECK,
-        told="{folder}/p.yaml:4: item 1 of 'allow' in 'network': " + told,
+        told=f"{{folder}}/p.yaml:4: item 1 of '{key}' in 'network': {told}",
         hint=hint,
     )
 
@@ -81,7 +81,31 @@ POLICIES = {
         files=policy("network:\n  deny: [example.org:443]\n"),
         command=CHECK,
         told="{folder}/p.yaml:3: unknown key 'deny' in 'network'",
-        hint="Known: allow.",
+        hint="Known: allow, tcp.",
+    ),
+    "a network of nothing": Wrong(
+        files=policy("network: {}\n"),
+        command=CHECK,
+        told="{folder}/p.yaml:2: 'network': {} is no network",
+        hint="Write none, or such as {allow: ['example.org:443']}.",
+    ),
+    "a star for tcp": entry(
+        "'*.example.org:5432'",
+        key="tcp",
+        told="'*.example.org:5432' has a star",
+        hint="Write each name that is meant.",
+    ),
+    "an address for tcp": entry(
+        "10.1.2.3:5432",
+        key="tcp",
+        told="'10.1.2.3:5432' is an address",
+        hint="Write a name here, and the address under allow.",
+    ),
+    "too many for tcp": Wrong(
+        files=policy(f"network:\n  tcp: {[f'db{number}.example.org:5432' for number in range(17)]}\n"),
+        command=CHECK,
+        told="{folder}/p.yaml:3: 'tcp' in 'network' must have at most 16 items, not 17",
+        hint="Shorten it.",
     ),
     "a name without a port": entry("example.org", told="'example.org' has no port", hint="Write 'example.org:443'."),
     "a URL": entry("https://example.org/x", told="'https://example.org/x' is a URL", hint="Write 'example.org:443'."),

@@ -35,7 +35,7 @@ from isolation.sandbox.programs import identity_of
 from isolation.sandbox.runtimes import GVISOR
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
     from isolation.model.attestation import Verdict, View
     from isolation.model.policy import Policy

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from isolation.sandbox.egress.sockets import Sockets
 
 
+_QUESTIONS = 3
 _LEAST_S = 0.001
 """A time-out of zero would mean not to wait at all, and to fail otherwise than by time."""
 
@@ -69,7 +70,7 @@ class Dialler:
                 line.address = address
                 line.why = _connect(far, address, line.port, deadline_s - self._clock.monotonic_s())
                 if not line.why:
-                    far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    _watch(far, self._bounds.idle_s)
                     far.settimeout(self._bounds.idle_s)
                     yield far
                     return
@@ -128,6 +129,19 @@ def _is_own(address: str, port: int) -> bool:
         except OSError:
             return False  # no way there: the connection itself will say so
         return bool(probe.getsockname()[0] == address)
+
+
+def _watch(far: socket.socket, silence_s: float) -> None:
+    """Have the kernel find out, after that long a silence, that the other end is gone without a word; tcp(7)."""
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    options = {
+        socket.TCP_NODELAY: 1,
+        socket.TCP_KEEPIDLE: max(1, round(silence_s / 2)),
+        socket.TCP_KEEPINTVL: max(1, round(silence_s / 2 / _QUESTIONS)),
+        socket.TCP_KEEPCNT: _QUESTIONS,
+    }
+    for option, value in options.items():
+        far.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _connect(far: socket.socket, address: str, port: int, left_s: float) -> str:

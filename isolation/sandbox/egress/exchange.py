@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING
 
 import h11
 
+from isolation.model.endpoint import Endpoint
 from isolation.sandbox.egress.dial import DeniedError, UnreachableError
 from isolation.sandbox.egress.target import BadRequestError, outgoing, read_target, returning
 from isolation.sandbox.egress.tunnel import relay
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from isolation.clock import Clock
     from isolation.sandbox.egress.bounds import Bounds
     from isolation.sandbox.egress.dial import Dialler
@@ -43,12 +46,26 @@ class _FarError(Exception):
 
 
 class Exchange:
-    """Serves one connection; ``serve`` returns when all is said. Raises OSError where the client is gone."""
+    """
+    Serves one connection; ``serve`` returns when all is said. Raises OSError where the client is gone.
 
-    def __init__(self, near: socket.socket, dialler: Dialler, log: Log, *, clock: Clock, bounds: Bounds) -> None:
+    ``tcp`` are endpoints in whose tunnels nothing may move for as long as the cell lives.
+    """
+
+    def __init__(
+        self,
+        near: socket.socket,
+        dialler: Dialler,
+        log: Log,
+        *,
+        tcp: AbstractSet[Endpoint],
+        clock: Clock,
+        bounds: Bounds,
+    ) -> None:
         self._near = near
         self._dialler = dialler
         self._log = log
+        self._tcp = tcp
         self._clock = clock
         self._bounds = bounds
         self._said = h11.Connection(h11.SERVER, max_incomplete_event_size=bounds.head_bytes)
@@ -62,10 +79,19 @@ class Exchange:
                 return
             target = read_target(request)
         except BadRequestError as error:
-            self._log.begin("http", error.host, error.port).why = str(error)
+            line = self._log.begin("http", error.host, error.port)
+            line.why = str(error)
+            self._log.end(line)
             self._refuse(error.status, str(error))
             return
-        line = self._log.begin(target.via, target.host, target.port)
+        is_tcp = target.via == "connect" and Endpoint(target.host, target.port) in self._tcp
+        line = self._log.begin("tcp" if is_tcp else target.via, target.host, target.port)
+        try:
+            self._do(request, target, line)
+        finally:
+            self._log.end(line)
+
+    def _do(self, request: h11.Request, target: Target, line: Line) -> None:
         try:
             with self._dialler.dial(line) as far:
                 if target.via == "connect":
@@ -129,7 +155,7 @@ class Exchange:
         ended = relay(
             self._near,
             far,
-            idle_s=self._bounds.idle_s,
+            idle_s=None if line.via == "tcp" else self._bounds.idle_s,
             first=self._said.trailing_data[0],
             sent=lambda count: self._log.count(line, sent=count),
             received=lambda count: self._log.count(line, received=count),

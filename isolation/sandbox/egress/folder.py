@@ -3,9 +3,10 @@ A cell's way out as it lies on the host: a folder with the socket in it, laid ou
 
     as root     <stage>/egress/proxy.sock           0600, the cell's own: no other uid of this host may open it
     otherwise   <stage>/alone/egress/proxy.sock     0666, below a folder (0700) that no other user may enter
+    beside it   hosts                               0644, where the policy names endpoints of TCP: the cell's /etc/hosts
 
-The last folder is mounted into the cell, read-only. Who may not give a file away leaves it open to the one uid that
-there is in the cell, and keeps everybody else from getting near it.
+The last folder and that file are mounted into the cell, read-only. Who may not give a file away leaves it open to the
+one uid that there is in the cell, and keeps everybody else from getting near it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from isolation.errors import EngineError
 from isolation.sandbox.egress.bounds import Bounds
-from isolation.sandbox.egress.inside import SOCKET
+from isolation.sandbox.egress.inside import SOCKET, hosts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,10 +30,15 @@ if TYPE_CHECKING:
 
 
 class Egress:
-    """One cell's way out. ``path`` is the folder to mount; it is removed together with the cell's others."""
+    """
+    One cell's way out. ``path`` is the folder to mount, ``hosts`` its hosts file; None: it needs none.
 
-    def __init__(self, path: Path, proxy: Proxy) -> None:
+    Both are removed together with the cell's other folders.
+    """
+
+    def __init__(self, path: Path, hosts: Path | None, proxy: Proxy) -> None:
         self.path = path
+        self.hosts = hosts
         self._proxy = proxy
 
     def traffic(self) -> Traffic:
@@ -59,21 +65,23 @@ class Egresses:
 
         resolver = self._resolver or SystemResolver()
         try:
-            path, listener = _lay_out(stage, uid, self._bounds.waiting)
+            path, names, listener = _lay_out(stage, uid, network, self._bounds.waiting)
         except OSError as error:
             raise EngineError(
                 f"the socket of a cell's network cannot be made in {stage}: {error.strerror}",
                 hint="`isolation clean` takes away what dead controllers left there.",
             ) from error
-        return Egress(path, Proxy(listener, network.allow, resolver=resolver, clock=self._clock, bounds=self._bounds))
+        proxy = Proxy(listener, network, resolver=resolver, clock=self._clock, bounds=self._bounds)
+        return Egress(path, names, proxy)
 
 
-def _lay_out(stage: Path, uid: int, waiting: int) -> tuple[Path, socket.socket]:
+def _lay_out(stage: Path, uid: int, network: Network, waiting: int) -> tuple[Path, Path | None, socket.socket]:
     owned = os.geteuid() == 0
     path = stage / "egress" if owned else stage / "alone" / "egress"
     path.parent.mkdir(mode=0o700, exist_ok=owned)
     path.mkdir()
     path.chmod(0o755)  # the mode at creation is subject to the umask
+    names = _write_hosts(path.parent / "hosts", network) if network.tcp else None
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _bind(listener, path)
@@ -84,7 +92,13 @@ def _lay_out(stage: Path, uid: int, waiting: int) -> tuple[Path, socket.socket]:
     except BaseException:
         listener.close()
         raise
-    return path, listener
+    return path, names, listener
+
+
+def _write_hosts(path: Path, network: Network) -> Path:
+    path.write_text(hosts(network), encoding="ascii")
+    path.chmod(0o644)
+    return path
 
 
 def _bind(listener: socket.socket, folder: Path) -> None:

@@ -1,4 +1,9 @@
-"""What a cell is told of its way out: where the socket is, where to listen for its steps, what to tell them."""
+"""
+What a cell is told of its way out: where the socket is, where to listen for its steps, what to tell them.
+
+Each name of an endpoint of TCP has a loopback address of its own, by the cell's hosts file; so a program connects to
+the very name and port that it would use anyway, and two names may have the same port.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,7 @@ if TYPE_CHECKING:
 
 FOLDER = "/egress"
 SOCKET = "proxy.sock"
+HOSTS = "/etc/hosts"
 PORT = 3128
 """The same in every cell, so that a run's environment is the same every time; the usual one of HTTP proxies."""
 
@@ -17,9 +23,26 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 def way_out(network: Network) -> dict[str, Any] | None:
     """Write the plan's part about the network; None where nothing is allowed."""
-    if not network.allow:
+    if not network.entries:
         return None
-    return {"socket": f"{FOLDER}/{SOCKET}", "port": PORT, "environment": variables(network)}
+    at = addresses(network)
+    return {
+        "socket": f"{FOLDER}/{SOCKET}",
+        "port": PORT,
+        "environment": variables(network),
+        "tcp": [[at[one.host], one.port, str(one)] for one in dict.fromkeys(network.tcp)],
+    }
+
+
+def addresses(network: Network) -> dict[str, str]:
+    """Return the cell's loopback address for each name of an endpoint of TCP, in the order of the policy."""
+    names = dict.fromkeys(one.host for one in network.tcp)
+    return {name: f"127.64.0.{number}" for number, name in enumerate(names, 1)}
+
+
+def hosts(network: Network) -> str:
+    """Write the hosts file of the cell: each of these names with its address."""
+    return "".join(f"{address} {name}\n" for name, address in addresses(network).items())
 
 
 def variables(network: Network) -> dict[str, str]:

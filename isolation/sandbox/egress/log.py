@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from isolation.clock import timestamp
 from isolation.model.traffic import Decision, Traffic
 
 if TYPE_CHECKING:
     from isolation.clock import Clock
+    from isolation.model.traffic import Via
 
 MOST_KEPT = 256
 _LONGEST_WHY = 300
@@ -21,7 +22,8 @@ class Line:
     """One decision while its connection lives. Its own thread alone writes it; only the log counts its bytes."""
 
     at: str
-    via: Literal["http", "connect"]
+    since_s: float
+    via: Via
     host: str
     port: int
     allowed: bool = False
@@ -29,6 +31,7 @@ class Line:
     address: str = ""
     bytes_sent: int = 0
     bytes_received: int = 0
+    wall_s: float | None = None
 
     def decision(self) -> Decision:
         """Return what it says now."""
@@ -42,6 +45,7 @@ class Line:
             address=self.address,
             bytes_sent=self.bytes_sent,
             bytes_received=self.bytes_received,
+            wall_s=self.wall_s,
         )
 
 
@@ -56,15 +60,19 @@ class Log:
         self._sent = 0
         self._received = 0
 
-    def begin(self, via: Literal["http", "connect"], host: str, port: int) -> Line:
+    def begin(self, via: Via, host: str, port: int) -> Line:
         """Begin a line; one beyond those that are kept is counted, and so are its bytes."""
-        line = Line(timestamp(self._clock.now()), via, host, port)
+        line = Line(timestamp(self._clock.now()), self._clock.monotonic_s(), via, host, port)
         with self._lock:
             if len(self._kept) < MOST_KEPT:
                 self._kept.append(line)
             else:
                 self._left_out += 1
         return line
+
+    def end(self, line: Line) -> None:
+        """Say that a line's connection is over."""
+        line.wall_s = self._clock.monotonic_s() - line.since_s
 
     def count(self, line: Line, *, sent: int = 0, received: int = 0) -> None:
         """Count bytes that have gone to, or have come from, the address of a line."""

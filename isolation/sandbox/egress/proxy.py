@@ -11,10 +11,10 @@ from isolation.sandbox.egress.sockets import Sockets
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from isolation.clock import Clock
-    from isolation.model.endpoint import Endpoint
+    from isolation.model.network import Network
     from isolation.model.traffic import Traffic
     from isolation.sandbox.egress.bounds import Bounds
     from isolation.sandbox.egress.resolver import Resolver
@@ -30,14 +30,14 @@ class Proxy:
     def __init__(
         self,
         listener: socket.socket,
-        entries: Sequence[Endpoint],
+        network: Network,
         *,
         resolver: Resolver,
         clock: Clock,
         bounds: Bounds,
     ) -> None:
         self._listener = listener
-        self._entries = entries
+        self._network = network
         self._resolver = resolver
         self._clock = clock
         self._bounds = bounds
@@ -84,9 +84,9 @@ class Proxy:
         from isolation.sandbox.egress.dial import Dialler  # noqa: PLC0415 - slow to import
         from isolation.sandbox.egress.exchange import Exchange  # noqa: PLC0415 - slow to import
 
-        clock, bounds = self._clock, self._bounds
-        dialler = Dialler(AllowList(self._entries), self._resolver, self._sockets, clock=clock, bounds=bounds)
-        return lambda near: Exchange(near, dialler, self._log, clock=clock, bounds=bounds).serve()
+        clock, bounds, tcp = self._clock, self._bounds, frozenset(self._network.tcp)
+        dialler = Dialler(AllowList(self._network.entries), self._resolver, self._sockets, clock=clock, bounds=bounds)
+        return lambda near: Exchange(near, dialler, self._log, tcp=tcp, clock=clock, bounds=bounds).serve()
 
     def _take(self, serve: Callable[[socket.socket], None]) -> None:
         """Take one connection into a thread of its own; where there is none to be had now, come back later."""

@@ -55,7 +55,7 @@ def relay(
     near: socket.socket,
     far: socket.socket,
     *,
-    idle_s: float,
+    idle_s: float | None,
     first: bytes,
     sent: Callable[[int], None],
     received: Callable[[int], None],
@@ -63,7 +63,7 @@ def relay(
     """
     Relay between the two; ``first`` is what ``near`` has said already.
 
-    Returns at the end; False if that was because nothing had moved for ``idle_s``.
+    Returns at the end; False if that was because nothing had moved for ``idle_s``. None: however long that takes.
     """
     near.settimeout(0)
     far.settimeout(0)
@@ -75,7 +75,7 @@ def relay(
         poll = select.poll()
         for fd, mask in masks.items():
             poll.register(fd, mask)
-        ready = dict(poll.poll(idle_s * 1000))
+        ready = dict(poll.poll(None if idle_s is None else idle_s * 1000))
         if not ready:
             return False
         for flow, at, mask in waiting:

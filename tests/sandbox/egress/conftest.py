@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from isolation.clock import SystemClock
-from isolation.model.endpoint import Endpoint
+from isolation.model.network import Network
 from isolation.model.outcome import Outcome
 from isolation.model.policy import Policy
 from isolation.sandbox.cells import Cells
@@ -171,21 +171,25 @@ class Cell:
 class Open(Protocol):
     """What the fixture ``open_cell`` gives."""
 
-    def __call__(self, *entries: str, resolver: Resolver = ..., bounds: Bounds = ...) -> Cell:
-        """Open a proxy that lets through these entries."""
+    def __call__(self, *entries: str, tcp: Sequence[str] = ..., resolver: Resolver = ..., bounds: Bounds = ...) -> Cell:
+        """Open a proxy that lets through these entries, and those of TCP."""
 
 
 @pytest.fixture
 def open_cell(tmp_path: Path) -> Iterator[Open]:
     opened: list[Proxy] = []
 
-    def open_(*entries: str, resolver: Resolver = Names(), bounds: Bounds = Bounds()) -> Cell:  # noqa: B008 - never changed
+    def open_(
+        *entries: str,
+        tcp: Sequence[str] = (),
+        resolver: Resolver = Names(),  # noqa: B008 - never changed
+        bounds: Bounds = Bounds(),  # noqa: B008 - as above
+    ) -> Cell:
         path = tmp_path / f"{len(opened)}.sock"
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(path))
         listener.listen(bounds.waiting)
-        allowed = [Endpoint.parse(entry) for entry in entries]
-        opened.append(Proxy(listener, allowed, resolver=resolver, clock=SystemClock(), bounds=bounds))
+        opened.append(Proxy(listener, network(entries, tcp), resolver=resolver, clock=SystemClock(), bounds=bounds))
         return Cell(path, opened[-1])
 
     yield open_
@@ -216,6 +220,12 @@ def ask(url, **more):
 """
 
 
+def network(allow: Sequence[str], tcp: Sequence[str] = ()) -> Network:
+    """Allow these entries, and those of TCP."""
+    entries = {"allow": [*allow], "tcp": [*tcp]}
+    return Network.model_validate({name: value for name, value in entries.items() if value} or "none")
+
+
 class Reach(Protocol):
     """What the fixture ``reach`` gives."""
 
@@ -223,6 +233,7 @@ class Reach(Protocol):
         self,
         source: str,
         *entries: str,
+        tcp: Sequence[str] = ...,
         names: Names = ...,
         steps: int = ...,
         extra: str = ...,
@@ -238,6 +249,7 @@ def reach(controller: Controller, recipe: Recipe) -> Iterator[Reach]:
     def run(
         source: str,
         *entries: str,
+        tcp: Sequence[str] = (),
         names: Names = Names(),  # noqa: B008 - never changed
         steps: int = 1,
         extra: str = "",
@@ -248,8 +260,7 @@ def reach(controller: Controller, recipe: Recipe) -> Iterator[Reach]:
         egresses = Egresses(SystemClock(), resolver=names)
         controller.cells = Cells(controller.engine, Leases(leases_folder()), local=True, egresses=egresses)
         folder = recipe(ASK + textwrap.dedent(source), steps=steps, extra=extra)
-        network = {"allow": [*entries]} if entries else "none"
-        policy = {"name": "test", "limits": {"wall": 30}, "network": network, "runtime": runtime}
+        policy = {"name": "test", "limits": {"wall": 30}, "network": network(entries, tcp), "runtime": runtime}
         return controller.run(folder, policy=Policy.model_validate(policy), watcher=watcher, cancel=cancel)
 
     yield run

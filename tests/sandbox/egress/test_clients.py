@@ -28,7 +28,7 @@ FORWARD = """
 import socket, sys
 sys.path.insert(0, sys.argv[1])
 from forwarder import forward
-forward(socket.socket(fileno=int(sys.argv[2])), sys.argv[3])
+forward({socket.socket(fileno=int(sys.argv[2])): ""}, sys.argv[3])
 """
 CLIENTS = {
     "urllib": """

@@ -102,7 +102,7 @@ def test_an_address_of_this_host_is_known_as_such() -> None:
 OWN = """
 import socket, sys, threading
 from isolation.clock import SystemClock
-from isolation.model.endpoint import Endpoint
+from isolation.model.network import Network
 from isolation.sandbox.egress.bounds import Bounds
 from isolation.sandbox.egress.proxy import Proxy
 
@@ -110,7 +110,7 @@ def ask(*entries):
     listener = socket.socket(socket.AF_UNIX)
     listener.bind("\\0proxy")
     listener.listen()
-    allowed = [Endpoint.parse(entry) for entry in entries]
+    allowed = Network(allow=entries)
     proxy = Proxy(listener, allowed, resolver=Leads(), clock=SystemClock(), bounds=Bounds())
     client = socket.socket(socket.AF_UNIX)
     client.connect("\\0proxy")

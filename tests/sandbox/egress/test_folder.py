@@ -56,6 +56,25 @@ def test_the_socket_belongs_to_its_cell_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(egress.path.stat().st_mode) == 0o755
 
 
+def test_names_of_tcp_lie_beside_it_for_any_uid_to_read(tmp_path: Path) -> None:
+    """Whatever the umask; where the policy has none, there is no such file."""
+    listed = Network.model_validate({"tcp": ["db.example.org:5432"]})
+    before = os.umask(0o077)
+    try:
+        egress = Egresses(SystemClock()).open(tmp_path, os.getuid(), listed)
+    finally:
+        os.umask(before)
+    egress.close()
+
+    assert egress.hosts is not None
+    assert egress.hosts.read_text() == "127.64.0.1 db.example.org\n"
+    assert stat.S_IMODE(egress.hosts.stat().st_mode) == 0o644
+    (tmp_path / "other").mkdir()
+    without = open_in(tmp_path / "other", os.getuid())
+    without.close()
+    assert without.hosts is None
+
+
 def test_without_roots_rights_a_folder_above_keeps_others_away() -> None:
     """In the cell, which has the lowest folder alone, there is one uid; it must be able to open the socket."""
     uid = 65534 if os.geteuid() == 0 else os.geteuid()

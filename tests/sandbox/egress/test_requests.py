@@ -47,7 +47,9 @@ def test_an_allowed_name_is_fetched_and_the_decision_kept(cell: Cell, outside: O
         address=LOOPBACK,
         bytes_sent=len(asked) + 2 + head + 2,
         bytes_received=decision.bytes_received,
+        wall_s=decision.wall_s,
     )
+    assert decision.wall_s is not None
     assert len(body(answer)) < decision.bytes_received < len(answer) + 100
     assert cell.proxy.traffic().bytes_sent == decision.bytes_sent
 
