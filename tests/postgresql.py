@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own: a folder, a socket, no port; and a fresh database whenever asked."""
+"""A PostgreSQL server of the tests' own: a folder, a socket, mostly no port; and a fresh database whenever asked."""
 
 from __future__ import annotations
 
@@ -19,9 +19,13 @@ _SUPERUSER = "postgres"
 
 
 class Server:
-    """One server. ``kill`` takes it away as a crash does, ``start`` brings it back on the same folder."""
+    """
+    One server. ``kill`` takes it away as a crash does, ``start`` brings it back on the same folder.
 
-    def __init__(self) -> None:
+    With an address it listens there, too, at port 5432, and wants a password.
+    """
+
+    def __init__(self, address: str = "") -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="isolation-pg-"))
         # Its programs refuse to be root.
         self._as: dict[str, Any] = {}
@@ -31,9 +35,11 @@ class Server:
             self._as = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
         self._numbers = itertools.count()
         self._killed: list[psutil.Process] = []
-        self._run("initdb", "--username", _SUPERUSER, "--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8")
+        trust = ("--auth-local", "trust", "--auth-host", "scram-sha-256")
+        self._run("initdb", "--username", _SUPERUSER, *trust, "--encoding", "UTF8", "--locale", "C.UTF-8")
         with (self._folder / "data" / "postgresql.conf").open("a") as conf:
-            conf.write(f"listen_addresses = ''\nunix_socket_directories = '{self._folder}'\nmax_connections = 200\n")
+            conf.write(f"listen_addresses = '{address}'\nunix_socket_directories = '{self._folder}'\n")
+            conf.write("max_connections = 200\n")
         self.start()
 
     def start(self) -> None:

@@ -22,6 +22,7 @@ from isolation.packaging.policy import load_policy
 from isolation.packaging.shape import shape
 from isolation.packaging.text import read
 from isolation.sandbox.cell import run_of
+from isolation.sandbox.egress.folder import Egresses
 from isolation.sandbox.groups.make import leftover_groups
 from isolation.sandbox.leases import Leases, leases_folder
 from isolation.sandbox.stage import staged
@@ -39,12 +40,15 @@ if TYPE_CHECKING:
     from isolation.model.event import Event
     from isolation.model.policy import Policy
     from isolation.model.run import Result
+    from isolation.sandbox.egress.resolver import Resolver
 
 pytestmark = pytest.mark.engine
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 FILES = ("recipe.yaml", "recipe.yml", "recipe.json", "expected.yaml")
-FOLDERS = sorted({path.parent for path in RECIPES.rglob("*.*") if path.name in FILES})
+NEED_SERVERS = {RECIPES / "api", RECIPES / "database"}
+"""They are run by tests/test_integrations.py, which has some."""
+FOLDERS = sorted({path.parent for path in RECIPES.rglob("*.*") if path.name in FILES} - NEED_SERVERS)
 
 Json = dict[str, JsonValue]
 Number = Annotated[float, BeforeValidator(lambda value: parse_bytes(value) if isinstance(value, str) else value)]
@@ -204,8 +208,12 @@ def policy_of(folder: Path) -> Policy:
     return load_policy(policy if policy.exists() else "default")
 
 
-def check_recipe(folder: Path, tmp_path: Path, policy: Policy, expected: Expected, *instead: Expected) -> None:
+def check_recipe(
+    folder: Path, tmp_path: Path, policy: Policy, expected: Expected, *instead: Expected, names: Resolver | None = None
+) -> None:
     with open_controller(Settings(state=tmp_path / "state"), secrets=expected.secrets) as controller:
+        if names is not None:
+            controller.cells._egresses = Egresses(controller.clock, resolver=names)
         write(controller, expected.before)
         before = controller.stores.contexts.version()
         witness = Witness(controller, expected.meanwhile)
