@@ -161,6 +161,22 @@ def test_the_page_on_templates_does_what_it_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.engine
+def test_the_program_of_the_page_on_the_network_prints_what_the_page_says(tmp_path: Path) -> None:
+    """A server, a recipe that reaches it, and what is on record."""
+    page = (ROOT / "docs/network.md").read_text(encoding="utf-8")
+    (program,), (shown,) = blocks(page, "python"), blocks(page, "text")
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environment(tmp_path / "state") | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == (shown, 0), done.stderr
+
+
+@pytest.mark.engine
 def test_every_command_of_the_page_on_the_pool_does_what_it_says(tmp_path: Path) -> None:
     """With a pool of the page's own, which is there from the first run to the last line."""
     (commands,) = blocks((ROOT / "docs/pool.md").read_text(encoding="utf-8"), "bash")

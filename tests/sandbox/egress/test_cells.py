@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydantic import ValidationError
 
 from isolation.clock import SystemClock
 from isolation.errors import EngineError, EngineUnreachableError, UnenforceableError
@@ -17,6 +18,7 @@ from isolation.sandbox.egress.folder import Egresses
 from isolation.sandbox.stage import staged
 from isolation.stopwatch import Stopwatch
 from isolation.testing import IMAGE, FakeEngine
+from tests.conftest import on_gvisor
 from tests.sandbox.egress.conftest import threads
 
 if TYPE_CHECKING:
@@ -25,9 +27,8 @@ if TYPE_CHECKING:
     from isolation.sandbox.leases import Leases
 
 ALLOWING = Policy.model_validate({"name": "test", "network": {"allow": ["site.example:443"]}})
-WITH_GVISOR = Policy.model_validate(
-    {"name": "test", "runtime": "runsc", "limits": {"tmp_inodes": None}, "network": {"allow": ["site.example:443"]}}
-)
+NAMING = Policy.model_validate({"name": "test", "network": {"tcp": ["db.example:5432"]}})
+"""Only one of TCP."""
 
 
 class Here(FakeEngine):
@@ -51,24 +52,28 @@ def stages(leases: Leases) -> list[int]:
     return [*staged(leases.stages)]
 
 
-def test_a_network_in_gvisor_is_refused(leases: Leases) -> None:
+@pytest.mark.parametrize("policy", [ALLOWING, NAMING])
+def test_a_network_in_gvisor_is_refused(leases: Leases, policy: Policy) -> None:
     """Before anything is made, and never by a run that then reaches nothing."""
-    cells = cells_on(Here(), leases)
+    cells, policy = cells_on(Here(), leases), on_gvisor(policy)
 
     with pytest.raises(UnenforceableError, match="gVisor lets no container connect to a socket of the host") as refused:
-        cells.check(WITH_GVISOR)
+        cells.check(policy)
 
     assert refused.value.hint == "Choose `runtime: runc` or `crun` in the policy, or `network: none`."
-    cells.check(WITH_GVISOR.model_copy(update={"network": Policy(name="test").network}))
+    cells.check(policy.model_copy(update={"network": Policy(name="test").network}))
 
 
 @pytest.mark.parametrize(("engine", "local"), [(Here(), False), (FakeEngine(), True)])
-def test_a_network_on_another_machines_engine_is_refused(leases: Leases, engine: FakeEngine, *, local: bool) -> None:
+@pytest.mark.parametrize("policy", [ALLOWING, NAMING])
+def test_a_network_on_another_machines_engine_is_refused(
+    leases: Leases, engine: FakeEngine, policy: Policy, *, local: bool
+) -> None:
     """A socket of this host is none of another's, be that a virtual machine behind a socket of ours."""
     cells = cells_on(engine, leases, local=local)
 
     with pytest.raises(UnenforceableError, match="which only an engine on this very host can give"):
-        cells.check(ALLOWING)
+        cells.check(policy)
 
     cells.check(Policy(name="test"))
 
@@ -94,6 +99,27 @@ def test_a_cell_with_a_network_has_the_socket_mounted_read_only(leases: Leases) 
         "BindOptions": {"Propagation": "rprivate", "NonRecursive": True},
     }
     assert {*with_network} - {*without} == {"/egress"}
+
+
+def test_a_cell_with_names_of_tcp_has_a_hosts_file_mounted_read_only(leases: Leases) -> None:
+    """One file of ours in the place of the image's, which is empty."""
+    engine = Here()
+    cell = claim(cells_on(engine, leases), NAMING)
+    found = mounts_of(engine)
+    text = Path(found["/etc/hosts"]["Source"]).read_text()
+    cell.destroy()
+
+    assert {"/egress", "/etc/hosts"} < {*found}
+    assert found["/etc/hosts"] | {"Source": "", "Target": ""} == found["/egress"] | {"Source": "", "Target": ""}
+    assert text == "127.64.0.1 db.example\n"
+    assert stages(leases) == []
+
+
+@pytest.mark.parametrize("network", [{"allow": ["site.example:443"]}, {"tcp": ["db.example:5432"]}])
+def test_runs_that_share_a_cell_have_no_network(network: dict[str, list[str]]) -> None:
+    """A connection that one leaves open would be the next one's."""
+    with pytest.raises(ValidationError, match="`reuse: package` cannot be had with a network"):
+        Policy.model_validate({"name": "test", "reuse": "package", "network": network})
 
 
 def mounts_of(engine: FakeEngine) -> dict[str, Any]:

@@ -130,3 +130,12 @@ def test_an_allow_list_has_an_end() -> None:
     assert len(Network.model_validate({"allow": entries[:256]}).allow) == 256
     with pytest.raises(ValueError, match="at most 256"):
         Network.model_validate({"allow": entries})
+
+
+def test_recorded_endpoints_of_tcp_come_back() -> None:
+    """With an allow-list or without; what is not there is not written."""
+    policy = Policy.model_validate({"name": "p", "network": {"tcp": ["DB.example.org:5432"]}})
+
+    assert b'"network":{"tcp":["db.example.org:5432"]}' in policy.content()
+    assert Policy.read(policy.content()) == policy
+    assert [str(entry) for entry in policy.network.entries] == ["db.example.org:5432"]
