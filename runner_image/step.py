@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
     from importlib.machinery import ModuleSpec
 
+    from orchestrator.context import Context
+
 LIBRARY = "/opt/runner/library"
 PACKAGE = "/package"
 LAYER = "/layer"
@@ -33,7 +35,7 @@ _COMMON = ("json", "typing")
 """Each with a dozen others that it imports."""
 _kept: list[object] = []
 _found: dict[str, ModuleSpec | None] = {}
-_OURS = ("/opt/runner/step.py", "/opt/runner/still.py")
+_OURS = ("/opt/runner/step.py", "/opt/runner/still.py", f"{LIBRARY}/scriptlets/framework.py")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -69,8 +71,8 @@ def live(step: dict, values: MutableMapping, config: dict, secrets: dict, answer
             _import(step["module"])
         finally:
             import_s = monotonic() - began_s
-        outputs = _call(step, context)
-        problem = _judge_outputs(outputs)
+        outputs, message = _call(step, context)
+        problem = _judge_outputs(outputs, message)
     except MissingError as error:
         problem = _problem("missing_output", "LookupError", str(error))
     except BaseException as error:  # noqa: BLE001 - whatever a step raises is its result; SystemExit too
@@ -191,28 +193,20 @@ def _said(answer: dict) -> bytes:
         return dumps(empty | {"import_s": answer["import_s"], "problem": problem})
 
 
-def _call(step: dict, context: object) -> object:
-    target = getattr(sys.modules[step["module"]], step["function"])
-    params = step["args"]
-    if not isinstance(target, type):
-        return target(context, params)
-    scriptlet = target()
-    try:
-        if hasattr(scriptlet, "setup"):
-            scriptlet.setup(context, params)
-        return scriptlet.run(context, params)
-    finally:
-        if hasattr(scriptlet, "teardown"):
-            scriptlet.teardown(context)
+def _call(step: dict, context: Context) -> tuple[object, str]:
+    from scriptlets.framework import call
+
+    return call(sys.modules[step["module"]], step["function"], context, step["args"])
 
 
-def _judge_outputs(outputs: object) -> dict | None:
+def _judge_outputs(outputs: object, message: str) -> dict | None:
     if outputs is None or isinstance(outputs, bool):
         return None if outputs is not False else _problem("exit_code", "ExitCode", "the step returned False")
     if isinstance(outputs, int):
-        return None if outputs == 0 else _problem("exit_code", "ExitCode", f"the step returned {outputs}")
+        said = f"the step returned {outputs}" + (f": {message}" if message else "")
+        return None if outputs == 0 else _problem("exit_code", "ExitCode", said)
     if not isinstance(outputs, dict):
-        said = f"run() returned a {type(outputs).__name__}; it may return a dict, an int or None"
+        said = f"run() returned a {type(outputs).__name__}; it may return a dict, an int, a Result or None"
         return _problem("bad_outputs", "TypeError", said)
     try:
         check_json(outputs)

@@ -1,51 +1,182 @@
-"""What scriptlets are made from: ``BaseScriptlet`` and ``register_scriptlet``."""
+"""
+What scriptlets are made from, and how one is called. Host and container use this same file.
+
+Each step pays for its import: only the standard library, and of that only what is loaded already.
+"""
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # not typing's: run.py says why
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Callable, Mapping, Sequence
+    from types import ModuleType
+    from typing import Any
 
     from orchestrator.context import Context
 
-REGISTERED: dict[str, type] = {}
+REGISTERED: dict[str, Callable] = {}
+"""Scriptlet classes and functions by the name that they are registered under."""
+
+
+class ParamsError(ValueError):
+    """The params of a scriptlet are not what it declares; the text tells all that is wrong with them."""
+
+
+class Result(NamedTuple):
+    """
+    What ``run`` may return beside a dict, an int or None.
+
+    ``exit_code`` 0 is success, and ``outputs`` count then only. ``message`` says why the step failed; that of a step
+    which succeeded goes to its log.
+    """
+
+    outputs: dict | None = None
+    exit_code: int = 0
+    message: str = ""
 
 
 class BaseScriptlet:
     """
     One unit of work: ``setup``, ``run``, ``teardown``; teardown always, also after a failure.
 
-    ``run`` may return a dict (the step's outputs), an int (0 succeeds, any other fails the step) or None.
+    ``params`` declares what the step's ``args`` may be, and closes the list: a name that is not in it is refused. Each
+    name has some of the words ``type`` (string, integer, number, boolean, array, object, null, or a list of these),
+    ``required``, ``default``, ``enum``, ``pattern`` (for the whole text), ``minimum``, ``maximum`` (of numbers, or of
+    the length of texts and arrays), ``items``, ``properties`` and ``description``. ``required_params`` are names that
+    must be there, whatever else is. Both are checked before ``setup``, which gets the params with defaults filled in.
     """
+
+    params: Mapping[str, Mapping[str, Any]] = {}
+    required_params: Sequence[str] = ()
 
     def __init__(self) -> None:
         self.name = type(self).__name__
         self.version = "1.0"
         self.description = (type(self).__doc__ or "").strip()
 
-    @property
+    @cached_property
     def logger(self) -> logging.Logger:
         """A logger whose records arrive at the host with step, level and time."""
-        from src.core.logger import get_logger
-
-        return get_logger(getattr(self, "name", type(self).__name__))
+        return _logger_of(self)
 
     def setup(self, context: Context, params: dict) -> None:
         """Prepare; called before ``run``."""
 
-    def run(self, context: Context, params: dict) -> dict | int | None:
-        """Do the work."""
+    def run(self, context: Context, params: dict) -> dict | int | Result | None:
+        """Do the work; returns the step's outputs, an exit code (0 succeeds), a Result or None."""
         raise NotImplementedError(f"{type(self).__name__} has no run(context, params)")
 
     def teardown(self, context: Context) -> None:
         """Clean up; called after ``run``, whatever became of it."""
 
 
-def register_scriptlet(target: type | None = None, *, name: str | None = None) -> object:
-    """Register a scriptlet class under its name: ``@register_scriptlet`` or ``@register_scriptlet(name=...)``."""
+def register_scriptlet(
+    target: Callable | None = None,
+    *,
+    name: str | None = None,
+    params: Mapping[str, Mapping[str, Any]] | None = None,
+    required_params: Sequence[str] = (),
+) -> Callable:
+    """
+    Register a scriptlet under its own name or another: ``@register_scriptlet``, ``@register_scriptlet(name=...)``.
 
-    def register(scriptlet: type) -> type:
+    A class, or a function ``f(context, params)``; ``params`` and ``required_params`` declare those of a function, as a
+    class does in its body. Returns what it was given. Raises TypeError for what cannot be a scriptlet.
+    """
+
+    def register(scriptlet: Any) -> Any:  # noqa: ANN401 - a class or a function, with attributes of ours
+        if not callable(scriptlet):
+            raise TypeError(f"{scriptlet!r} is no scriptlet: a class with run, or a function f(context, params)")
+        if params or required_params:
+            if isinstance(scriptlet, type):
+                raise TypeError(f"{scriptlet.__name__} is a class: declare params and required_params in its body")
+            scriptlet.params, scriptlet.required_params = params or {}, required_params
         REGISTERED[name or scriptlet.__name__] = scriptlet
         return scriptlet
 
     return register if target is None else register(target)
+
+
+def call(module: ModuleType, function: str, context: Context, params: dict) -> tuple[object, str]:
+    """
+    Call the scriptlet that a module defines, or has registered, under a name.
+
+    Returns what it returned and a message, a Result taken apart. Raises AttributeError where there is no such
+    scriptlet, ParamsError before anything of it runs, and whatever it raises itself.
+    """
+    target = find(module, function)
+    if not hasattr(target, "run") and not isinstance(target, type):
+        return _take_apart(target, target(context, check_params(target, params)))
+    scriptlet = target() if isinstance(target, type) else target
+    params = check_params(scriptlet, params)
+    try:
+        if hasattr(scriptlet, "setup"):
+            scriptlet.setup(context, params)
+        said = scriptlet.run(context, params)
+    except BaseException as error:
+        try:
+            _tear_down(scriptlet, context)
+        except Exception as another:  # noqa: BLE001 - what went wrong first is what the step died of
+            error.add_note(f"teardown failed, too: {type(another).__name__}: {another}")
+        raise
+    _tear_down(scriptlet, context)
+    return _take_apart(scriptlet, said)
+
+
+def find(module: ModuleType, function: str) -> Any:  # noqa: ANN401 - whatever the recipe's author wrote
+    """Return what a recipe's ``function`` means in a module. Raises AttributeError with the names that come close."""
+    own = {name: one for name, one in REGISTERED.items() if getattr(one, "__module__", None) == module.__name__}
+    target = getattr(module, function, None) or own.get(function)
+    if callable(target) or hasattr(target, "run"):
+        return target
+    from difflib import get_close_matches
+
+    names = [*own, *(name for name, one in vars(module).items() if callable(one) and not name.startswith("_"))]
+    close = get_close_matches(function, dict.fromkeys(names), n=1)
+    hint = f": did you mean {close[0]!r}?" if close else ""
+    raise AttributeError(f"module {module.__name__!r} has no scriptlet {function!r}{hint}")
+
+
+def check_params(scriptlet: object, params: dict) -> dict:
+    """Return the params with defaults filled in, as the scriptlet declares them. Raises ParamsError with all faults."""
+    if hasattr(scriptlet, "run") and not isinstance(scriptlet, BaseScriptlet):
+        return params  # a class that knows nothing of ours may have params of its own
+    schema, required = getattr(scriptlet, "params", None), getattr(scriptlet, "required_params", ())
+    if not schema and not required:
+        return params
+    from scriptlets import _params
+
+    filled, faults = _params.check(params, schema or {}, required)
+    if faults:
+        raise ParamsError(f"{_name_of(scriptlet)}: {'; '.join(faults)}")
+    return filled
+
+
+def _tear_down(scriptlet: Any, context: Context) -> None:  # noqa: ANN401 - any class with run
+    if hasattr(scriptlet, "teardown"):
+        scriptlet.teardown(context)
+
+
+def _take_apart(scriptlet: object, said: object) -> tuple[object, str]:
+    if not isinstance(said, Result):
+        return said, ""
+    if type(said.exit_code) is not int or not isinstance(said.outputs, dict | None):
+        raise TypeError(f"a Result has outputs (a dict or None) and an exit_code (an int), not {said!r:.200}")
+    if said.exit_code != 0:
+        return said.exit_code, said.message
+    if said.message:
+        _logger_of(scriptlet).info("%s", said.message)
+    return said.outputs, said.message
+
+
+def _logger_of(scriptlet: object) -> logging.Logger:
+    from src.core.logger import get_logger
+
+    return get_logger(_name_of(scriptlet))
+
+
+def _name_of(scriptlet: object) -> str:
+    return str(getattr(scriptlet, "name", "") or getattr(scriptlet, "__name__", type(scriptlet).__name__))
