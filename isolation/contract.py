@@ -75,6 +75,8 @@ LONGEST = {"cause": 100, "type": 200, "message": 4_000, "traceback": 16_000, "le
 """In characters: what the runner cuts off of a step's error, and of a log record; a message is bounded by its frame."""
 RECORD_CHARS = 8_000
 """The longest message of a log record: six bytes each at worst, and all within one small frame."""
+MOST_FIELDS, FIELDS_BYTES = 32, 8_192
+"""What a log record can have beside its message, and how large all of it is as JSON at most."""
 
 _LONGEST_INTEGER = len(str(-MAX_INTEGER))
 _QUOTED = r'(?s:"[^"\\]*+(?:\\.[^"\\]*+)*+"?)'  # never goes back, also where a quote is not closed

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from typing import TypeGuard
 
 _ANSWER_KEYS = {"set", "deleted", "writers", "reads", "read_all", "import_s", "outputs", "problem"}
-_RECORD_KEYS = {"level", "logger", "message", "at"}
+_RECORD_KEYS = {"level", "logger", "message", "fields", "at"}
 SPARE = 64
 """Values that the report around an answer may need, so that who checks it again does not find it too large."""
 
@@ -44,6 +44,7 @@ def read_record(content: bytes) -> dict:
         _is_short(record, "level", "logger")
         and isinstance(record["message"], str)
         and len(record["message"]) <= RECORD_CHARS
+        and isinstance(record["fields"], dict)
         and _is_number(record["at"])
     )
     if not good:

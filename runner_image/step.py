@@ -14,7 +14,18 @@ from time import monotonic  # by this name nobody can put another clock in its p
 import plain
 import still
 import walls
-from contract import ANSWER, LONGEST, RECORD, RECORD_CHARS, Malformed, check_json, dumps, frame
+from contract import (
+    ANSWER,
+    FIELDS_BYTES,
+    LONGEST,
+    MOST_FIELDS,
+    RECORD,
+    RECORD_CHARS,
+    Malformed,
+    check_json,
+    dumps,
+    frame,
+)
 from taken import MissingError, fill
 
 TYPE_CHECKING = False  # not typing's: run.py says why
@@ -269,17 +280,32 @@ def _is_full(error: BaseException | None) -> bool:
 
 
 def _send_logs_to(outlet: Outlet) -> None:
-    def sink(level: str, logger: str, message: str) -> None:
+    def sink(level: str, logger: str, message: str, extra: dict) -> None:
         record = {
             "level": _clean(level)[: LONGEST["level"]],
             "logger": _clean(logger)[: LONGEST["logger"]],
             "message": _clean(message)[:RECORD_CHARS],
+            "fields": _say_fields(extra) if extra else {},
             "at": time.time(),
         }
         outlet.record(dumps(record))
 
     # Its module imports logging, which costs more than a small step does: only a step that logs pays for it.
     still.when_imported("src.core.logger", lambda module: module.send_records_to(sink))
+
+
+def _say_fields(extra: dict) -> dict:
+    """Say what JSON cannot as text, and nothing of what is too much for a record."""
+    fields: dict = {}
+    for name, value in extra.items():
+        try:
+            check_json({name: value})
+            fields[name] = value
+        except Malformed:
+            fields[_clean(str(name))[: LONGEST["level"]]] = _clean(repr(value))[:FIELDS_BYTES]
+    if len(fields) > MOST_FIELDS or sum(len(dumps({name: value})) for name, value in fields.items()) > FIELDS_BYTES:
+        return {"left_out": f"{len(fields)} fields: more than {MOST_FIELDS}, or than {FIELDS_BYTES} bytes as JSON"}
+    return fields
 
 
 def _flush() -> None:

@@ -224,7 +224,9 @@ def line_text(line: LogLine, paint: Paint) -> str:
     """Write one log line for people: the step, then the text, errors in red."""
     level = f"{escape(line.level)} " if line.level else ""
     style = "red" if line.stream == "stderr" or line.level.upper() in {"ERROR", "CRITICAL"} else ""
-    return f"{paint('dim', clip(line.step, 40) + ' |')} {paint(style, level + escape(line.text))}"
+    fields = "".join(f" {escape(name)}={escape(json.dumps(value))}" for name, value in line.fields.items())
+    text = paint(style, level + escape(line.text)) + (paint("dim", fields) if fields else "")
+    return f"{paint('dim', clip(line.step, 40) + ' |')} {text}"
 
 
 def _outcome(name: str) -> Outcome:

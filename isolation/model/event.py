@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import JsonValue
+
     from isolation.model.run import StepReport
     from isolation.model.usage import Sample
 
@@ -43,13 +47,14 @@ class StepEnded:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogLine:
-    """One line that a step wrote. ``text`` is untrusted: escape it before showing it."""
+    """One line that a step wrote, or a record of its logger with the ``fields`` that came along: all untrusted."""
 
     step: str
     stream: Literal["stdout", "stderr", "log"]
     text: str
     at: str
     level: str = ""
+    fields: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

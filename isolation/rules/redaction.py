@@ -73,7 +73,7 @@ class Redaction:
         if isinstance(value, list):
             return [self.value(item) for item in value]
         if isinstance(value, dict):
-            return self._mapping(value)
+            return self.mapping(value)
         return self.text(repr(value)) if self.find(value) else value
 
     def find(self, value: JsonValue) -> str:
@@ -88,7 +88,8 @@ class Redaction:
                 return stream.found
         return ""
 
-    def _mapping(self, value: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    def mapping(self, value: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        """Redact an object, its keys as well."""
         shown: dict[str, JsonValue] = {}
         for key, item in value.items():
             name = plain = self.text(key)

@@ -7,7 +7,15 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, JsonValue, ValidationError
 
-from isolation.contract import CONTRACT_VERSION, LOG_HEADER, MOST_READS, Malformed, is_context_key, loads
+from isolation.contract import (
+    CONTRACT_VERSION,
+    LOG_HEADER,
+    MOST_FIELDS,
+    MOST_READS,
+    Malformed,
+    is_context_key,
+    loads,
+)
 from isolation.errors import ImageError
 from isolation.model.recipe import Strict
 
@@ -84,11 +92,12 @@ class StepEndedFrame(Strict):
 
 
 class LogRecord(Strict):
-    """A record of a step's logger; its time is the step's word, so it is not used."""
+    """A record of a step's logger, with what came as ``extra``; its time is the step's word, so it is not used."""
 
     level: str = Field(max_length=50)
     logger: str = Field(max_length=200)
     message: str = Field(max_length=16_000)
+    fields: dict[str, JsonValue] = Field(default_factory=dict, max_length=MOST_FIELDS)
     at: float
 
 

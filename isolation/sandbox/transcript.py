@@ -51,8 +51,8 @@ class LogKeeper(Protocol):
     def write(self, step: str, stream: str, content: bytes) -> None:
         """Take a piece of output, in order."""
 
-    def record(self, step: str, level: str, message: str) -> None:
-        """Take a log record."""
+    def record(self, step: str, level: str, message: str, fields: dict[str, JsonValue] | None = None) -> None:
+        """Take a log record, and what its logger was told beside the message."""
 
 
 class ArtifactKeeper(Protocol):
@@ -124,9 +124,7 @@ class Transcript:
             self.log_bytes += len(content) + _LINE_BYTES * (1 + content.count(b"\n"))
             self._logs.write(self._name_running(index), stream, content)
         elif kind == contract.RECORD:
-            record = read_frame(RecordFrame, payload)
-            self.log_bytes += len(record.record.message.encode()) + _LINE_BYTES
-            self._logs.record(self._name_running(record.step), record.record.level, record.record.message)
+            self._record(read_frame(RecordFrame, payload))
         elif kind == contract.STEP_STARTED:
             self._start(read_frame(StepStartedFrame, payload))
         elif kind == contract.STEP_ENDED:
@@ -135,6 +133,12 @@ class Transcript:
             self._end(self._without_secrets(frame) if self._redaction else frame)
         else:
             self._take_after_steps(kind, payload)
+
+    def _record(self, frame: RecordFrame) -> None:
+        record = frame.record
+        fields_bytes = len(contract.dumps(record.fields)) if record.fields else 0
+        self.log_bytes += len(record.message.encode()) + fields_bytes + _LINE_BYTES
+        self._logs.record(self._name_running(frame.step), record.level, record.message, record.fields)
 
     def check_complete(self) -> None:
         """Raise Malformed unless every step was settled."""

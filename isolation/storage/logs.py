@@ -3,7 +3,7 @@ What the recipes wrote, as it came.
 
 One JSON object a line::
 
-    <state>/runs/<run id>/attempt-<n>.jsonl     {"at", "step", "stream", "text"[, "level"]}
+    <state>/runs/<run id>/attempt-<n>.jsonl     {"at", "step", "stream", "text"[, "level"][, "fields"]}
 
 ``text`` is untrusted: whoever shows it escapes it.
 """
@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from isolation.clock import timestamp
-from isolation.contract import LONGEST, RECORD_CHARS
+from isolation.contract import LONGEST, RECORD_CHARS, dumps
 from isolation.model.event import LogLine
 from isolation.rules.redaction import NOTHING, Redaction
 from isolation.state.faults import storage_faults
@@ -27,6 +27,8 @@ from isolation.state.folders import make_private
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from pydantic import JsonValue
 
     from isolation.clock import Clock
     from isolation.rules.redaction import Redacting
@@ -70,14 +72,19 @@ class LogWriter:
         self._take(source, self._redacting[source].feed(content))
         self._flush()
 
-    def record(self, step: str, level: str, message: str) -> None:
-        """Take a log record."""
+    def record(self, step: str, level: str, message: str, fields: dict[str, JsonValue] | None = None) -> None:
+        """Take a log record; where the limit leaves no room for all of its fields, none of them is kept."""
         kept = self._within_limit(self._redaction.text(message, RECORD_CHARS).encode())
         if kept:
-            level = self._redaction.text(level, LONGEST["level"])
-            self._keep(
-                LogLine(step=step, stream="log", text=kept.decode("utf-8", "replace"), at=self._now(), level=level)
+            line = LogLine(
+                step=step,
+                stream="log",
+                text=kept.decode("utf-8", "replace"),
+                at=self._now(),
+                level=self._redaction.text(level, LONGEST["level"]),
+                fields=self._fields(fields) if fields else {},
             )
+            self._keep(line)
             self._flush()
 
     def close(self) -> None:
@@ -101,6 +108,15 @@ class LogWriter:
             self._emit(*source, rest[:whole])
         self._partial[source] = rest[whole:]
 
+    def _fields(self, fields: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        shown = self._redaction.mapping(fields)
+        content = dumps(shown)
+        if len(content) > self._left:
+            self.truncated = True
+            return {}
+        self._within_limit(content)
+        return shown
+
     def _within_limit(self, content: bytes) -> bytes:
         kept = content[: self._left]
         self.truncated = self.truncated or len(kept) < len(content)
@@ -114,9 +130,11 @@ class LogWriter:
             self._keep(LogLine(step=step, stream=kind, text=text, at=self._now()))
 
     def _keep(self, line: LogLine) -> None:
-        document = {"at": line.at, "step": line.step, "stream": line.stream, "text": line.text}
+        document: dict[str, object] = {"at": line.at, "step": line.step, "stream": line.stream, "text": line.text}
         if line.level:
             document["level"] = line.level
+        if line.fields:
+            document["fields"] = line.fields
         with storage_faults(self._folder):
             self._file.write(json.dumps(document, ensure_ascii=True) + "\n")
         self._tell(line)

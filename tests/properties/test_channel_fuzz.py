@@ -47,7 +47,7 @@ class Silent:
     def write(self, step: str, stream: str, content: bytes) -> None:
         """Take a piece of output."""
 
-    def record(self, step: str, level: str, message: str) -> None:
+    def record(self, step: str, level: str, message: str, fields: object = None) -> None:
         """Take a log record."""
 
 

@@ -290,7 +290,7 @@ def test_a_scriptlet_that_made_nothing_of_its_own_has_a_logger_all_the_same(load
 def test_the_framework_loads_nothing_that_a_step_has_not_loaded_already() -> None:
     """Every step pays for its import."""
     program = (
-        "import sys, functools, typing; before = {*sys.modules}; sys.path.insert(0, sys.argv[1])\n"
+        "import sys, __future__, functools, typing; before = {*sys.modules}; sys.path.insert(0, sys.argv[1])\n"
         "import scriptlets.framework; print(*sorted({*sys.modules} - before))"
     )
     library = str(ROOT / "runner_image/library")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import pathlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -152,6 +154,32 @@ def test_merging_may_refuse_or_rename(load: Load, context: Any) -> None:  # noqa
     context.merge_from(other, "error", prefix="other.")
 
     assert (context.get("b"), context.get("other.b")) == (2, 9)
+
+
+def test_what_a_logger_is_told_beside_the_message_goes_with_its_record(load: Load) -> None:
+    """By the names that its author gave."""
+    logger, sent = load("src.core.logger"), []
+    logger._Sink(lambda *record: sent.append(record)).emit(
+        logging.getLogger("a").makeRecord("a", 20, "", 1, "%d rows", (5,), None, extra={"rows": 5, "table": "orders"})
+    )
+    assert sent == [("INFO", "a", "5 rows", {"rows": 5, "table": "orders"})]
+
+
+@pytest.mark.parametrize(
+    ("extra", "fields"),
+    [
+        ({"rows": 5, "names": ["a"]}, {"rows": 5, "names": ["a"]}),
+        ({"at": pathlib.PurePosixPath("/x"), "n": float("nan")}, {"at": "PurePosixPath('/x')", "n": "nan"}),
+        ({"text": "x" * 8_178}, {"text": "x" * 8_178}),
+        ({"a": "x" * 8_192}, {"left_out": "1 fields: more than 32, or than 8192 bytes as JSON"}),
+        ({"a": b"x" * 9_000}, {"left_out": "1 fields: more than 32, or than 8192 bytes as JSON"}),
+        ({f"f{n}": n for n in range(33)}, {"left_out": "33 fields: more than 32, or than 8192 bytes as JSON"}),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_fields_are_json_and_bounded(load: Load, extra: dict[str, Any], fields: dict[str, Any]) -> None:
+    """What JSON cannot say is said as text; too much of it must not cost the record its place."""
+    assert load("step")._say_fields(extra) == fields
 
 
 @pytest.mark.parametrize("name", ["../up", "/etc/passwd", "a/../../b", ".hidden", ""])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +15,9 @@ from isolation.model.outcome import StepOutcome
 from isolation.model.secret import Secret
 from isolation.rules.redaction import Redaction
 from isolation.sandbox.transcript import Transcript
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 VALUE = "hunter22-hunter33"
 MARK = "[secret TOKEN]"
@@ -36,9 +39,9 @@ class Keeper:
         """Take a piece of output."""
         self._said.append((step, stream, content))
 
-    def record(self, step: str, level: str, message: str) -> None:
+    def record(self, step: str, level: str, message: str, fields: dict[str, JsonValue] | None = None) -> None:
         """Take a log record."""
-        self._said.append((step, level, message))
+        self._said.append((step, level, f"{message} {fields}" if fields else message))
 
     def begin(self, name: str, size_bytes: int) -> None:
         """Begin a file."""

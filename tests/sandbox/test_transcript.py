@@ -19,6 +19,8 @@ from isolation.model.outcome import StepOutcome
 from isolation.sandbox.transcript import Transcript
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from isolation.model.event import Event
 
 HELLO = (contract.HELLO, {"contract": contract.CONTRACT_VERSION, "python": "3.11.2"})
@@ -36,9 +38,9 @@ class Kept:
         """Take a piece of output."""
         self.lines.append((step, stream, content.decode()))
 
-    def record(self, step: str, level: str, message: str) -> None:
+    def record(self, step: str, level: str, message: str, fields: dict[str, JsonValue] | None = None) -> None:
         """Take a log record."""
-        self.lines.append((step, level, message))
+        self.lines.append((step, level, f"{message} {fields}" if fields else message))
 
     def begin(self, name: str, size_bytes: int) -> None:
         """Begin a file."""
@@ -136,13 +138,13 @@ def test_a_step_that_never_ran_took_no_time(transcript: Transcript) -> None:
 
 def test_a_whole_run_is_told_in_order(transcript: Transcript, kept: Kept) -> None:
     """What the refusals below are measured against."""
-    record = {"level": "INFO", "logger": "x", "message": "hi", "at": 1.5}
+    record = {"level": "INFO", "logger": "x", "message": "hi", "fields": {"n": 1}, "at": 1.5}
     say(transcript, HELLO, started(0), log(0), (contract.RECORD, {"step": 0, "record": record}))
     say(transcript, ended(0, set={"total": 3}, outputs={"n": 1}, wall_s=0.5), started(1), ended(1))
     say(transcript, (contract.ARTIFACT, {"name": "a", "size": 2, "refused": None}), (contract.CHUNK, b"xy"), READING)
     transcript.check_complete()
 
-    assert kept.lines == [("load", "stdout", "hello\n"), ("load", "INFO", "hi")]
+    assert kept.lines == [("load", "stdout", "hello\n"), ("load", "INFO", "hi {'n': 1}")]
     assert kept.files == [("a", 0)]
     assert transcript.changes() == Changes(set={"total": 3}, writers={"total": "load"})
     assert [type(event) for event in kept.events] == [StepStarted, StepEnded, StepStarted, StepEnded]
@@ -327,6 +329,14 @@ def test_empty_lines_and_empty_records_count_too(transcript: Transcript) -> None
     say(transcript, HELLO, started(0), log(0, b"\n" * 10), (contract.RECORD, {"step": 0, "record": empty}))
 
     assert transcript.log_bytes == 10 + 32 * 11 + 32
+
+
+def test_the_fields_of_a_record_count_too(transcript: Transcript) -> None:
+    """They are kept as the message is."""
+    record = {"level": "", "logger": "", "message": "", "fields": {"a": "b"}, "at": 0}
+    say(transcript, HELLO, started(0), (contract.RECORD, {"step": 0, "record": record}))
+
+    assert transcript.log_bytes == len('{"a":"b"}') + 32
 
 
 def test_a_file_that_was_not_kept_is_told_in_the_log(transcript: Transcript, kept: Kept) -> None:

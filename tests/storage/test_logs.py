@@ -118,6 +118,28 @@ def test_what_is_beyond_the_limit_is_dropped_and_said(logs: Logs) -> None:
     assert (writer.kept_bytes, writer.truncated) == (10, True)
 
 
+def test_the_fields_of_a_record_are_kept_beside_it(logs: Logs, told: list[LogLine]) -> None:
+    """As the values that they are; a line without any has none in the file."""
+    with opened(logs, told) as writer:
+        writer.record("a", "INFO", "loaded", {"rows": 5, "from": {"table": "orders"}})
+        writer.record("a", "INFO", "done", {})
+
+    assert [line.fields for line in logs.read("run")] == [{"rows": 5, "from": {"table": "orders"}}, {}]
+    assert told == list(logs.read("run"))
+
+
+@pytest.mark.parametrize(("most_bytes", "fields", "truncated"), [(14, {"a": "b"}, False), (13, {}, True)])
+def test_fields_count_for_the_limit_and_are_kept_whole_or_not_at_all(
+    logs: Logs, most_bytes: int, fields: dict[str, str], *, truncated: bool
+) -> None:
+    """Half an object is none."""
+    with opened(logs, most_bytes=most_bytes) as writer:
+        writer.record("a", "INFO", "hello", {"a": "b"})
+
+    assert [line.fields for line in logs.read("run")] == [fields]
+    assert writer.truncated == truncated
+
+
 def test_exactly_the_limit_is_not_truncated(logs: Logs) -> None:
     """A bound that refuses its own value is off by one."""
     with opened(logs, most_bytes=6) as writer:
@@ -217,14 +239,14 @@ def test_no_secret_reaches_the_log_or_a_watcher(logs: Logs, told: list[LogLine],
         for start in range(0, len(written), size):
             for stream in ("stdout", "stderr"):
                 writer.write("a", stream, written[start : start + size])
-        writer.record("a", "hunter22-hunter33", "it is hunter22-hunter33")
+        writer.record("a", "hunter22-hunter33", "it is hunter22-hunter33", {"hunter22-hunter33": ["hunter22-hunter33"]})
 
     shown = ["a [secret TOKEN] b", "[secret KEY]", "> [secret KEY]", "[secret TOKEN][secret TOKEN]"]
     lines = list(logs.read("run"))
     assert [line.text for line in lines if line.stream == "stdout"] == shown
     assert [line.text for line in lines if line.stream == "stderr"] == shown
-    assert [(line.level, line.text) for line in lines if line.stream == "log"] == [
-        ("[secret TOKEN]", "it is [secret TOKEN]")
+    assert [(line.level, line.text, line.fields) for line in lines if line.stream == "log"] == [
+        ("[secret TOKEN]", "it is [secret TOKEN]", {"[secret TOKEN]": ["[secret TOKEN]"]})
     ]
     assert told == lines
 

@@ -9,7 +9,11 @@ TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_sink: Callable[[str, str, str], None] | None = None
+    Sink = Callable[[str, str, str, dict], None]
+
+_sink: Sink | None = None
+_USUAL = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
+"""What every record has; whatever else one has came with ``extra``."""
 
 
 def get_logger(name: str, debug: bool = False) -> logging.Logger:  # noqa: FBT001, FBT002 - Framework0's signature
@@ -22,14 +26,14 @@ def get_logger(name: str, debug: bool = False) -> logging.Logger:  # noqa: FBT00
     return logger
 
 
-def send_records_to(sink: Callable[[str, str, str], None]) -> None:
-    """Send every record to ``sink(level, logger, message)`` from now on; the runner calls this once a step."""
+def send_records_to(sink: Sink) -> None:
+    """Send every record to ``sink(level, logger, message, extra)`` from now on; the runner calls this once a step."""
     global _sink  # noqa: PLW0603 - one sink a process, set before any step's code is imported
     _sink = sink
 
 
 class _Sink(logging.Handler):
-    def __init__(self, sink: Callable[[str, str, str], None]) -> None:
+    def __init__(self, sink: Sink) -> None:
         super().__init__()
         self._sink = sink
 
@@ -38,6 +42,7 @@ class _Sink(logging.Handler):
             message = record.getMessage()
             if record.exc_info:
                 message += "\n" + logging.Formatter().formatException(record.exc_info)
-            self._sink(record.levelname, record.name, message)
+            extra = {name: value for name, value in vars(record).items() if name not in _USUAL}
+            self._sink(record.levelname, record.name, message, extra)
         except Exception:  # noqa: BLE001 - a record that cannot be formatted must not fail the step; logging says so
             self.handleError(record)
