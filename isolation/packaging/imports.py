@@ -34,6 +34,7 @@ _HEADERS = _CONDITIONAL | {"finally", "with", "def", "class", "async"}
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 _DYNAMIC = frozenset({"__import__", "import_module"})
 _OPEN_ENDED = frozenset({"globals", "exec", "vars", "locals", "setattr", "__getattr__"})
+_REGISTER = "register_scriptlet"
 _LITERAL = re.compile(r"""(["'])([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\1""")
 
 
@@ -59,8 +60,9 @@ class Source:
     """
     What a source text tells about itself.
 
-    ``names`` are bound at its top level; ``open_ended`` tells that there may be more of them, by ``import *`` or
-    by code that computes names. ``has_code`` is False for comments and a docstring alone.
+    ``names`` are bound at its top level, or what scriptlets are registered under; ``open_ended`` tells that there may
+    be more of them, by ``import *`` or by code that computes names. ``has_code`` is False for comments and a
+    docstring alone.
     """
 
     imports: tuple[Import, ...]
@@ -224,11 +226,21 @@ class _Reader:
             if token.type != NAME:
                 continue
             self.open_ended |= token.string in _OPEN_ENDED
+            if token.string == _REGISTER:
+                self.note_registered(tokens[index + 1 :])
             after = tokens[index + 1 : index + 3]
             if token.string in _DYNAMIC and len(after) == 2 and after[0].string == "(" and not block.typing_only:  # noqa: PLR2004
                 literal = _LITERAL.fullmatch(after[1].string)
                 if literal:
                     self.imports.append(Import(module=literal[2], line=token.start[0], conditional=True))
+
+    def note_registered(self, after: list[TokenInfo]) -> None:
+        """Note the name in ``register_scriptlet(name="x")``: a recipe may call the scriptlet by it."""
+        for word, sign, value, end in zip(after, after[1:], after[2:], after[3:], strict=False):
+            if (word.string, sign.string) == ("name", "="):
+                literal = _LITERAL.fullmatch(value.string) if end.string in {",", ")"} else None
+                self.names.update([literal[2]] if literal else [])
+                self.open_ended |= literal is None
 
 
 def _enter(block: _Block, head: list[str]) -> _Block:

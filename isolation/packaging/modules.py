@@ -1,7 +1,7 @@
 """
 Which files a recipe's steps need: their modules, and everything that those import.
 
-A module is looked for beside the recipe, then below each ``--path``; then it may be one that the image provides, or
+A module is looked for beside the recipe, then below each ``--path``; then it may be one of the built-in scriptlets, or
 one of the requirements. What nobody provides is an error now, by name and with the way that led to it, unless it
 is imported under a condition only.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isolation.errors import PackageError, did_you_mean
+from isolation.packaging.builtin import BUILTIN, BUILTIN_PACKAGE, OWN_MODULES
 from isolation.packaging.files import is_regular_below, read_regular
 from isolation.packaging.imports import Import, Source, read_source
 from isolation.units import format_bytes
@@ -28,8 +29,9 @@ _LARGEST_SOURCE_BYTES = 2**20
 _LARGEST_SOURCES_BYTES = 16 * 2**20
 """Reading tokens costs some five seconds a MiB at worst: a recipe must not keep the host busy."""
 
-_IMAGE_MODULES = frozenset({"orchestrator.context", "scriptlets.framework", "src.core.logger"})
-_IMAGE_PACKAGES = frozenset({"orchestrator", "scriptlets", "src", "src.core"})
+_IMAGE_MODULES = OWN_MODULES | {f"{BUILTIN_PACKAGE}.{name.rpartition('.')[2]}" for name in BUILTIN}
+"""Nothing of a recipe's takes the place of these."""
+_IMAGE_PACKAGES = frozenset({"orchestrator", "scriptlets", "src", "src.core", BUILTIN_PACKAGE})
 """A user's packages of these names merge with the image's, whose ``__init__.py`` is the one that runs."""
 
 _Origin = tuple[str, str, int] | str
@@ -97,11 +99,12 @@ class Modules:
         place = self._find(step.module)
         if missing is None and place is None:  # the image's, or a requirement's
             if step.module.partition(".")[0] not in standard_modules():
+                self._check_builtin(step)
                 return
             missing = step.module
         if missing is not None or place is None or place.root is None:
             path, line = self._place(step, "module")
-            names = [path.stem for root in self._roots for path in root.glob("*.py")]
+            names = [*(path.stem for root in self._roots for path in root.glob("*.py")), *BUILTIN]
             raise PackageError(
                 f"module {step.module!r} of step {step.name!r} is not found",
                 hint=did_you_mean(step.module, names)
@@ -110,18 +113,28 @@ class Modules:
                 line=line,
             )
         source = self._sources[step.module]
-        wanted = step.function.partition(".")[0]
-        if wanted not in source.names and not source.open_ended:
-            hint = did_you_mean(wanted, source.names)
-            if not hint and source.names:
-                hint = f"It defines: {', '.join(sorted(source.names)[:20])}."
-            path, line = self._place(step, "function")
-            raise PackageError(
-                f"{place.relative} defines no {wanted!r}, which step {step.name!r} calls",
-                hint=hint or f"Define it there: def {wanted}(context, params).",
-                path=path,
-                line=line,
-            )
+        if not source.open_ended:
+            self._check_function(step, place.relative, source.names)
+
+    def _check_builtin(self, step: Step) -> None:
+        package, _, name = step.module.rpartition(".")
+        names = BUILTIN.get(f"scriptlets.{name}") if package in {"scriptlets", BUILTIN_PACKAGE} else None
+        if names is not None:
+            self._check_function(step, f"the built-in {step.module}", names)
+
+    def _check_function(self, step: Step, where: str, names: frozenset[str]) -> None:
+        if step.function in names:
+            return
+        hint = did_you_mean(step.function, names)
+        if not hint and names:
+            hint = f"It defines: {', '.join(sorted(names)[:20])}."
+        path, line = self._place(step, "function")
+        raise PackageError(
+            f"{where} defines no {step.function!r}, which step {step.name!r} calls",
+            hint=hint or f"Define it there: def {step.function}(context, params).",
+            path=path,
+            line=line,
+        )
 
     def _follow(self, importer: str, found: Import, *, conditional: bool) -> None:
         """Need what one import names; a module that is missing then is an error, unless ``conditional``."""
@@ -249,4 +262,4 @@ class Modules:
 
 
 def _is_image(module: str) -> bool:
-    return module in _IMAGE_PACKAGES or module in _IMAGE_MODULES
+    return module in _IMAGE_PACKAGES or module in _IMAGE_MODULES or module in BUILTIN

@@ -178,6 +178,55 @@ def test_packages_of_the_images_names_merge_with_it(folder: Folder, blobs: Blobs
     assert told(lambda: packed(folder, blobs)).startswith("module 'scriptlets.nothing' is not found")
 
 
+def test_a_function_may_be_a_name_that_a_scriptlet_is_registered_under(
+    folder: Folder, blobs: Blobs, told: Told
+) -> None:
+    """Known before anything runs, as names of classes and functions are; a computed name may be any."""
+    framework = "from scriptlets import framework\n@framework.register_scriptlet(params={'name': {}}, name="
+    folder.write(recipe_yaml=RECIPE, load_py=f"{framework}'run')\nclass Load: ...\n")
+    assert "load.py" in paths(packed(folder, blobs))
+    folder.write(load_py=f"{framework}'ran')\nclass Load: ...\n")
+    assert told(lambda: packed(folder, blobs)) == (
+        f"{folder.path}/recipe.yaml:2: load.py defines no 'run', which step 'load' calls\nDid you mean 'ran'?"
+    )
+    folder.write(load_py=f"{framework}'r' + 'un')\nclass Load: ...\n")
+    assert "load.py" in paths(packed(folder, blobs))
+
+
+@pytest.mark.parametrize("module", ["scriptlets.extractors", "scriptlets.builtin.extractors"])
+def test_a_built_in_scriptlet_needs_no_file(folder: Folder, blobs: Blobs, told: Told, module: str) -> None:
+    """And one that there is not is told, with the nearest."""
+    built_in = RECIPE.replace("module: load", f"module: {module}")
+    folder.write(recipe_yaml=built_in.replace("function: run", "function: CsvExtractor"))
+    assert paths(packed(folder, blobs)) == ["recipe.yaml"]
+    folder.write(recipe_yaml=built_in.replace("function: run", "function: CvsExtractor"))
+    assert told(lambda: packed(folder, blobs)) == (
+        f"{folder.path}/recipe.yaml:2: the built-in {module} defines no 'CvsExtractor', which step 'load' calls\n"
+        "Did you mean 'CsvExtractor'?"
+    )
+    folder.write(recipe_yaml=built_in.replace("extractors", "extractor"))
+    said = told(lambda: packed(folder, blobs))
+    assert f"module '{module[:-1]}' of step 'load' is not found" in said
+    assert said.endswith("Did you mean 'scriptlets.extractors'?")
+
+
+def test_a_recipes_own_scriptlets_go_before_the_built_in_ones(folder: Folder, blobs: Blobs, told: Told) -> None:
+    """A module of its own takes the place of one; others are found beside it, and by their full name that one, too."""
+    recipe = RECIPE.replace("module: load", "module: scriptlets.extractors")
+    folder.write(
+        recipe_yaml=recipe,
+        scriptlets__extractors_py=(
+            "from scriptlets.builtin.extractors import CsvExtractor\nfrom scriptlets import loaders\n"
+            f"import scriptlets.transformers\n{RUN}"
+        ),
+    )
+    assert paths(packed(folder, blobs)) == ["recipe.yaml", "scriptlets/extractors.py"]
+    folder.write(recipe_yaml=recipe.replace("function: run", "function: CsvLoader"))
+    assert "scriptlets/extractors.py defines no 'CsvLoader'" in told(lambda: packed(folder, blobs))
+    folder.write(recipe_yaml=recipe.replace("extractors", "loaders").replace("function: run", "function: CsvLoader"))
+    assert paths(packed(folder, blobs)) == ["recipe.yaml"]
+
+
 def test_a_module_named_as_pythons_own_is_refused(folder: Folder, blobs: Blobs, told: Told) -> None:
     """Which of the two is meant would depend on what the runner has imported already."""
     folder.write(recipe_yaml=RECIPE, load_py=f"import queue\n{RUN}", queue_py="")

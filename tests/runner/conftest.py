@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from tests.runner.kit import Kit
 from tests.runner.plans import Json, document
 
 if TYPE_CHECKING:
@@ -25,15 +27,25 @@ class Load(Protocol):
         """Import a module of the image."""
 
 
+@contextmanager
+def imported() -> Iterator[Load]:
+    """Have modules of the image importable for as long as the block lasts, and none of them left then."""
+    before, path = {*sys.modules}, sys.path
+    sys.path = [*(str(ROOT / folder) for folder in FOLDERS), *path]
+    try:
+        yield importlib.import_module
+    finally:
+        sys.path = path
+        for name in {*sys.modules} - before:
+            found = getattr(sys.modules[name], "__file__", None) or ""
+            if "runner_image" in found or name in {"contract", "combine"}:
+                del sys.modules[name]
+
+
 @pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
-    before = {*sys.modules}
-    monkeypatch.setattr(sys, "path", [*(str(ROOT / folder) for folder in FOLDERS), *sys.path])
-    yield importlib.import_module
-    for name in {*sys.modules} - before:
-        found = getattr(sys.modules[name], "__file__", None) or ""
-        if "runner_image" in found or name in {"contract", "combine"}:
-            del sys.modules[name]
+def load() -> Iterator[Load]:
+    with imported() as load:
+        yield load
 
 
 @pytest.fixture
@@ -44,3 +56,8 @@ def plan_of(load: Load, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401
         return load("plan").Plan(document(*steps, **more), values if values is not None else {})
 
     return make
+
+
+@pytest.fixture
+def kit(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kit:
+    return Kit(load, tmp_path, monkeypatch)

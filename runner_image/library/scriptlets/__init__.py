@@ -1,3 +1,11 @@
-"""Framework0's scriptlet framework; a recipe's own ``scriptlets`` folder adds to it."""
+"""
+Framework0's scriptlets.
 
-__path__.append("/package/scriptlets")
+A module of this package is looked for in this order::
+
+    here                  the framework, which nothing of a recipe's replaces
+    /package/scriptlets   the recipe's own
+    builtin/              the built-in library
+"""
+
+__path__ += ["/package/scriptlets", f"{__path__[0]}/builtin"]
