@@ -3,64 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.runner.kit import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.runner.conftest import Load
-    from tests.runner.kit import Kit
-
-
-class Asked(NamedTuple):
-    """A request as the server saw it."""
-
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
-
-
-class Target:
-    """A server that remembers what it was asked; ``answers`` are (status, headers, body) by path."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.asked: list[Asked] = []
-        self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
+    from tests.runner.kit import Kit, Site
 
 
 @pytest.fixture
-def site() -> Iterator[Target]:
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            target.asked.append(Asked(self.command, self.path, headers, body))
-            status, headers, content = target.answers.get(self.path, (200, {}, b""))
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(content)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_POST = do_PUT = do_PATCH = answer  # noqa: N815 - the names that the server looks for
-
-        def log_message(self, *_: Any) -> None:  # noqa: ANN401
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        target = Target(f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield target
-        server.shutdown()
-        thread.join()
+def site() -> Iterator[Site]:
+    with serving() as site:
+        yield site
 
 
 ROWS = [{"id": 1, "name": "é"}, {"id": 2, "name": None}]
@@ -79,21 +39,21 @@ ROWS = [{"id": 1, "name": "é"}, {"id": 2, "name": None}]
     ],
 )
 def test_rows_are_got_in_each_format(
-    kit: Kit, site: Target, function: str, content: str, options: dict[str, object]
+    kit: Kit, site: Site, function: str, content: str, options: dict[str, object]
 ) -> None:
     """By the one that is made for it, or by one that reads files, too."""
     site.answers["/rows"] = (200, {}, content.encode())
     assert kit.extract(function, f"{site.url}/rows", **options) == ROWS
 
 
-def test_csv_is_got_as_from_a_file(kit: Kit, site: Target) -> None:
+def test_csv_is_got_as_from_a_file(kit: Kit, site: Site) -> None:
     """With the same options."""
     site.answers["/rows"] = (200, {}, b"a;b\n1;2\n")
     assert kit.extract("CsvExtractor", f"{site.url}/rows", delimiter=";") == [{"a": "1", "b": "2"}]
     assert kit.extract("HttpExtractor", f"{site.url}/rows", format="csv") == [{"a;b": "1;2"}]
 
 
-def test_a_token_is_a_secret_and_goes_to_nobody_else(kit: Kit, site: Target) -> None:
+def test_a_token_is_a_secret_and_goes_to_nobody_else(kit: Kit, site: Site) -> None:
     """Where the answer sends on to another place, neither it nor any other header goes along."""
     kit.renew(secrets={"API": "hunter22"})
     site.answers["/rows"] = (302, {"Location": "/elsewhere"}, b"")
@@ -105,7 +65,7 @@ def test_a_token_is_a_secret_and_goes_to_nobody_else(kit: Kit, site: Target) -> 
     assert (second.path, {"authorization", "x-key"} & {*second.headers}) == ("/elsewhere", set())
 
 
-def test_the_proxy_of_the_environment_is_asked(kit: Kit, site: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_proxy_of_the_environment_is_asked(kit: Kit, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a container there is no other way out."""
     monkeypatch.setenv("HTTP_PROXY", site.url)
     monkeypatch.setenv("http_proxy", site.url)
@@ -127,7 +87,7 @@ def test_the_proxy_of_the_environment_is_asked(kit: Kit, site: Target, monkeypat
     ],
 )
 def test_what_is_no_good_answer_is_told(
-    kit: Kit, site: Target, answer: tuple[int, dict[str, str], bytes], options: dict[str, object], said: str
+    kit: Kit, site: Site, answer: tuple[int, dict[str, str], bytes], options: dict[str, object], said: str
 ) -> None:
     """With the address, the status, and the server's first words."""
     site.answers["/rows"] = answer
@@ -136,7 +96,7 @@ def test_what_is_no_good_answer_is_told(
     assert str(caught.value).startswith(said.format(url=f"{site.url}/rows"))
 
 
-def test_an_answer_of_just_the_limit_is_taken(kit: Kit, site: Target) -> None:
+def test_an_answer_of_just_the_limit_is_taken(kit: Kit, site: Site) -> None:
     """A bound that refuses its own value is off by one."""
     site.answers["/rows"] = (200, {}, b'[{"a":1}]')
     assert kit.extract("HttpExtractor", f"{site.url}/rows", max_bytes=9) == [{"a": 1}]
@@ -167,7 +127,7 @@ def test_who_does_not_answer_is_not_waited_for(kit: Kit) -> None:
         kit.extract("HttpExtractor", f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout_s=0.05)
 
 
-def test_rows_are_sent_in_one_request(kit: Kit, site: Target) -> None:
+def test_rows_are_sent_in_one_request(kit: Kit, site: Site) -> None:
     """With their type and their length."""
     kit.renew(secrets={"API": "hunter22"})
     kit.load("HttpLoader", f"{site.url}/in", ROWS, token_secret="API")  # noqa: S106
@@ -184,7 +144,7 @@ def test_rows_are_sent_in_one_request(kit: Kit, site: Target) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 400, 500])
-def test_rows_that_were_not_taken_are_an_error(kit: Kit, site: Target, status: int) -> None:
+def test_rows_that_were_not_taken_are_an_error(kit: Kit, site: Site, status: int) -> None:
     """Who follows to another place sends a GET there, and nothing is delivered."""
     site.answers["/in"] = (status, {"Location": "/elsewhere"}, b"no")
     with pytest.raises(RuntimeError, match=f"POST {site.url}/in: {status} "):
@@ -192,7 +152,7 @@ def test_rows_that_were_not_taken_are_an_error(kit: Kit, site: Target, status: i
     assert len(site.asked) == 1
 
 
-def test_more_than_the_limit_is_not_sent(kit: Kit, site: Target) -> None:
+def test_more_than_the_limit_is_not_sent(kit: Kit, site: Site) -> None:
     """Nor a part of it."""
     with pytest.raises(RuntimeError, match="the rows are 4 bytes: max_bytes allows 3"):
         kit.load("HttpLoader", f"{site.url}/in", [], max_bytes=3, format="csv", columns=["ab"])
@@ -266,7 +226,7 @@ KEYS = {
     ],
 )
 def test_an_object_is_put_with_a_signature_over_all_that_is_sent(  # noqa: PLR0917 - what is put, and what comes of it
-    load: Load, kit: Kit, site: Target, target: str, options: dict[str, object], path: str, body: bytes
+    load: Load, kit: Kit, site: Site, target: str, options: dict[str, object], path: str, body: bytes
 ) -> None:
     """Signed again over what the server saw, it is the same."""
     kit.renew(secrets=KEYS)
@@ -293,7 +253,7 @@ def test_an_object_is_put_with_a_signature_over_all_that_is_sent(  # noqa: PLR09
     assert ("x-amz-security-token" in names) == ("session_token_secret" in options)
 
 
-def test_a_bucket_that_takes_from_anybody_needs_no_keys(kit: Kit, site: Target) -> None:
+def test_a_bucket_that_takes_from_anybody_needs_no_keys(kit: Kit, site: Site) -> None:
     """But it has to be said: without it, a step that has no keys fails."""
     kit.load("S3Loader", "s3://bucket/a.csv", [{"a": 1}], endpoint_url=site.url, anonymous=True)
     assert "authorization" not in site.asked[0].headers

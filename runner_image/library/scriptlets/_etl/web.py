@@ -73,6 +73,9 @@ def answered(wanted: urllib.request.Request, options: Mapping[str, Any]) -> Iter
     except urllib.error.HTTPError as error:
         with error:
             said = error.read(_SHOWN_BYTES).decode("utf-8", "replace").strip()
+        usual = http.client.responses.get(error.code, "")
+        if str(error.reason).casefold() != usual.casefold():  # our proxy says there why
+            said = ""
         raise WebError(f"{what}: {error.code} {error.reason}{': ' if said else ''}{said}") from None
     except urllib.error.URLError as error:
         raise WebError(f"{what}: {error.reason}") from error
