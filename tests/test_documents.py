@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from isolation.packaging.builtin import BUILTIN
 from isolation.packaging.load import load_recipe
 from isolation.packaging.pack import pack
 from isolation.packaging.policy import load_policy
 from isolation.storage.blobs import BlobStore
 from tests.hostile.rows import ROWS
+from tests.runner.conftest import imported
 
 if TYPE_CHECKING:
     from tests.postgresql import Server
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = sorted((ROOT / "docs").glob("*.md"))
+LIBRARY = ROOT / "docs/library.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHOWN_FOLDER = "/tmp/quickstart"  # noqa: S108 - what the README shows; the test puts another in its place
 WHOLE_SUITE = "scripts/test"
@@ -174,6 +177,60 @@ def test_the_program_of_the_page_on_the_network_prints_what_the_page_says(tmp_pa
         check=False,
     )
     assert (done.stdout, done.returncode) == (shown, 0), done.stderr
+
+
+@pytest.mark.engine
+def test_the_page_on_scriptlets_does_what_it_says(tmp_path: Path) -> None:
+    """Its commands print what it shows, and its scriptlets log, and refuse, in the words that stand there."""
+    page = LIBRARY.read_text(encoding="utf-8")
+    (commands,), (log, refused, printed) = blocks(page, "bash"), blocks(page, "text")
+    said = ""
+    for line in commands.splitlines():
+        done = call(line.replace("/tmp/countries", str(tmp_path / "countries")), tmp_path / "state")  # noqa: S108
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+        said = done.stdout
+    assert said == printed
+
+    (tmp_path / "greeting").mkdir()
+    (tmp_path / "greeting/greeting.py").write_text(blocks(page, "python")[0])
+    recipe = tmp_path / "greeting/recipe.yaml"
+    recipe.write_text(blocks(page, "yaml")[0])
+    assert call(f"isolation run {tmp_path}/greeting", tmp_path / "state").returncode == 0
+    assert call("isolation logs last", tmp_path / "state").stdout == log
+    recipe.write_text(blocks(page, "yaml")[0].replace("{name: Ada, times: 2}", "{nmae: Ada, times: 50}"))
+    assert refused.strip() in call(f"isolation run {tmp_path}/greeting", tmp_path / "state").stdout
+
+
+def test_the_pipeline_that_the_page_on_scriptlets_shows_is_in_order(tmp_path: Path) -> None:
+    """It needs a database and a bucket; its steps can be found, and their args are what the scriptlets declare."""
+    (tmp_path / "recipe.yaml").write_text(blocks(LIBRARY.read_text(encoding="utf-8"), "yaml")[1])
+    loaded = load_recipe(tmp_path)
+    recipe = loaded.recipe.model_copy(update={"requirements": ()})  # no index is asked here
+    pack(loaded, blobs=BlobStore(tmp_path / "blobs"), recipe=recipe)
+    with imported() as load:
+        framework = load("scriptlets.framework")
+        for step in recipe.steps:
+            scriptlet = framework.find(load(step.module), step.function)()
+            assert framework.check_params(scriptlet, step.args)
+            assert load("scriptlets._etl.rules").read_rules(step.args.get("transformation_rules", []), None)[1] == []
+
+
+def test_the_page_on_scriptlets_names_every_one_and_every_option() -> None:
+    """What is not in its tables, nobody finds."""
+    page = LIBRARY.read_text(encoding="utf-8")
+    with imported() as load:
+        for module, names in BUILTIN.items():
+            for name in names:
+                params = getattr(load(module), name).params
+                options = params.get("connection_params", params.get("load_options", {})).get("properties", {})
+                missing = [word for word in (name, *params, *options) if f"`{word}`" not in page]
+                assert missing == [], name
+        for rule in [*load("scriptlets._etl.rules")._RULES, "join"]:
+            assert f"| `{rule}: " in page
+        for op in load("scriptlets._etl.conditions").OPERATORS:
+            assert f"`{op}`" in page
+        for word in load("scriptlets._params")._WORDS:
+            assert f"`{word}`" in page
 
 
 @pytest.mark.engine

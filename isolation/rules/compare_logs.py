@@ -6,6 +6,7 @@ Lines may hold a time or a duration, so a difference does not count. It shows wh
 
 from __future__ import annotations
 
+import json
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
@@ -46,5 +47,6 @@ def _streams(lines: Iterable[LogLine]) -> _Streams:
     streams: _Streams = {}
     for line in lines:
         source = (f"step {line.step}" if line.step else "the run", line.stream)
-        streams.setdefault(source, []).append(f"{line.level} {line.text}" if line.level else line.text)
+        text = f"{line.level} {line.text}" if line.level else line.text
+        streams.setdefault(source, []).append(f"{text} {json.dumps(line.fields)}" if line.fields else text)
     return streams

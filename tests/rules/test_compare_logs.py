@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from isolation.model.event import LogLine
@@ -50,6 +51,15 @@ def test_a_step_that_wrote_in_one_run_only_and_the_level_of_a_record_are_told() 
         ("the run log: lines", 0, 1, ""),
     ]
     assert [said(one) for one in level] == [("step a log: line 1", "INFO x", "ERROR x", "")]
+
+
+def test_the_fields_of_a_record_are_compared_with_it() -> None:
+    """They are what it says, too."""
+    left, right = (replace(line("a", "loaded", "log", "INFO"), fields={"rows": rows}) for rows in (5, 6))
+
+    assert [said(one) for one in log_differences([left], [right])] == [
+        ("step a log: line 1", 'INFO loaded {"rows": 5}', 'INFO loaded {"rows": 6}', ""),
+    ]
 
 
 def test_runs_that_logged_otherwise_are_equivalent_and_no_more(result_of: ResultOf) -> None:
