@@ -101,7 +101,7 @@ def test_all_that_is_wrong_is_told_at_once_and_nothing_runs(load: Load, call: Ca
         ({"type": "array", "minimum": 1}, [[1]], [[], {}]),
         ({"type": ["string", "null"]}, ["a", None], [1]),
         ({"pattern": "[a-z]+"}, ["abc", 3], ["abc\n", "abC", ""]),
-        ({"minimum": 2}, [2, 2.5, "ab", None], [1, "a", 1.9]),
+        ({"minimum": 2}, [2, 2.5, "ab", None, True], [1, "a", 1.9]),
         ({"enum": [1, "a", None]}, [1, "a", None], [True, 1.0, "b"]),
     ],
     ids=str,
