@@ -205,9 +205,12 @@ def _said(answer: dict) -> bytes:
 
 
 def _call(step: dict, context: Context) -> tuple[object, str]:
+    module, function = sys.modules[step["module"]], step["function"]
+    if "scriptlets.framework" not in sys.modules and hasattr(getattr(module, function, None), "__code__"):
+        return getattr(module, function)(context, step["args"]), ""  # it knows nothing of ours, and need not pay for it
     from scriptlets.framework import call
 
-    return call(sys.modules[step["module"]], step["function"], context, step["args"])
+    return call(module, function, context, step["args"])
 
 
 def _judge_outputs(outputs: object, message: str) -> dict | None:

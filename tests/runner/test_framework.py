@@ -200,17 +200,22 @@ def test_a_result_says_at_once_what_comes_out_and_whether_it_failed(
     assert call(f"def some(context, params): return {returned}\n", "some") == told
 
 
-@pytest.mark.parametrize("wrong", ["Result([1])", "Result({}, True)", "Result({}, 0.5)", "Result({}, None)"])
-def test_a_result_of_other_things_is_none(call: Call, wrong: str) -> None:
-    """An exit code of half, or of true, would have to be guessed at."""
-    with pytest.raises(TypeError, match="a Result has outputs"):
-        call(f"def some(context, params): return {wrong}\n", "some")
+@pytest.mark.parametrize("wrong", [([1],), ({}, True), ({}, 0.5), ({}, None), ({}, 0, None)], ids=str)
+def test_a_result_of_other_things_is_none(load: Load, wrong: tuple[Any, ...]) -> None:
+    """An exit code of half, or of true, would have to be guessed at; where it is made, its author sees it."""
+    with pytest.raises(TypeError, match="outputs is a dict or None, exit_code an int, message a text"):
+        load("scriptlets.framework").Result(*wrong)
 
 
-def test_a_result_is_frozen(load: Load) -> None:
-    """A value."""
-    with pytest.raises(AttributeError):
-        load("scriptlets.framework").Result().exit_code = 1
+def test_a_result_is_a_frozen_value(load: Load) -> None:
+    """Equal to another that says the same, and it says all in its text."""
+    result = load("scriptlets.framework").Result
+    with pytest.raises(AttributeError, match="a Result is frozen: make another, with exit_code=1"):
+        result().exit_code = 1
+    assert result({"a": 1}, 0, "m") == result({"a": 1}, message="m")
+    assert result({"a": 1}) != result({"a": 2})
+    assert result() != (None, 0, "")
+    assert repr(result({"a": 1}, 2)) == "Result(outputs={'a': 1}, exit_code=2, message='')"
 
 
 def test_the_message_of_a_success_is_logged(call: Call, caplog: pytest.LogCaptureFixture) -> None:
@@ -290,7 +295,7 @@ def test_a_scriptlet_that_made_nothing_of_its_own_has_a_logger_all_the_same(load
 def test_the_framework_loads_nothing_that_a_step_has_not_loaded_already() -> None:
     """Every step pays for its import."""
     program = (
-        "import sys, __future__, functools, typing; before = {*sys.modules}; sys.path.insert(0, sys.argv[1])\n"
+        "import sys, __future__; before = {*sys.modules}; sys.path.insert(0, sys.argv[1])\n"
         "import scriptlets.framework; print(*sorted({*sys.modules} - before))"
     )
     library = str(ROOT / "runner_image/library")

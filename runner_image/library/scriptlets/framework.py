@@ -1,14 +1,12 @@
 """
 What scriptlets are made from, and how one is called. Host and container use this same file.
 
-Each step pays for its import: only the standard library, and of that only what is loaded already.
+Each step that wants it pays for its import: nothing else is imported here, not even typing.
 """
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Mapping, Sequence
@@ -25,17 +23,44 @@ class ParamsError(ValueError):
     """The params of a scriptlet are not what it declares; the text tells all that is wrong with them."""
 
 
-class Result(NamedTuple):
+class Result:
     """
-    What ``run`` may return beside a dict, an int or None.
+    What ``run`` may return beside a dict, an int or None: a frozen value.
 
     ``exit_code`` 0 is success, and ``outputs`` count then only. ``message`` says why the step failed; that of a step
-    which succeeded goes to its log.
+    which succeeded goes to its log. Raises TypeError for what these cannot be.
     """
 
-    outputs: dict | None = None
-    exit_code: int = 0
-    message: str = ""
+    __slots__ = ("exit_code", "message", "outputs")
+    outputs: dict | None
+    exit_code: int
+    message: str
+
+    def __init__(self, outputs: dict | None = None, exit_code: int = 0, message: str = "") -> None:
+        for name, value in zip(self.__slots__, (exit_code, message, outputs), strict=True):
+            object.__setattr__(self, name, value)
+        kinds = type(exit_code), type(message), isinstance(outputs, dict) or outputs is None
+        if kinds != (int, str, True):
+            raise TypeError(f"outputs is a dict or None, exit_code an int, message a text: not {self!r:.200}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Result is frozen: make another, with {name}={value!r:.80}")
+
+    def __repr__(self) -> str:
+        return f"Result(outputs={self.outputs!r}, exit_code={self.exit_code!r}, message={self.message!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Result) and all(getattr(self, at) == getattr(other, at) for at in self.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]  # its outputs have none
+
+
+class _Logger:
+    """Makes a scriptlet's logger when it is first asked for; the scriptlet may put another in its place."""
+
+    def __get__(self, scriptlet: BaseScriptlet, _: object = None) -> logging.Logger:
+        logger = vars(scriptlet)["logger"] = _logger_of(scriptlet)
+        return logger
 
 
 class BaseScriptlet:
@@ -51,16 +76,13 @@ class BaseScriptlet:
 
     params: Mapping[str, Mapping[str, Any]] = {}
     required_params: Sequence[str] = ()
+    logger = _Logger()
+    """A logger whose records arrive at the host with step, level and time."""
 
     def __init__(self) -> None:
         self.name = type(self).__name__
         self.version = "1.0"
         self.description = (type(self).__doc__ or "").strip()
-
-    @cached_property
-    def logger(self) -> logging.Logger:
-        """A logger whose records arrive at the host with step, level and time."""
-        return _logger_of(self)
 
     def setup(self, context: Context, params: dict) -> None:
         """Prepare; called before ``run``."""
@@ -163,8 +185,6 @@ def _tear_down(scriptlet: Any, context: Context) -> None:  # noqa: ANN401 - any 
 def _take_apart(scriptlet: object, said: object) -> tuple[object, str]:
     if not isinstance(said, Result):
         return said, ""
-    if type(said.exit_code) is not int or not isinstance(said.outputs, dict | None):
-        raise TypeError(f"a Result has outputs (a dict or None) and an exit_code (an int), not {said!r:.200}")
     if said.exit_code != 0:
         return said.exit_code, said.message
     if said.message:
