@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contract import LONGEST, MOST_READS, RECORD_CHARS, Malformed, is_context_key, loads
+from contract import LONGEST, MOST_FIELDS, MOST_READS, RECORD_CHARS, Malformed, check_json, is_context_key, loads
 
 TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:
@@ -45,10 +45,12 @@ def read_record(content: bytes) -> dict:
         and isinstance(record["message"], str)
         and len(record["message"]) <= RECORD_CHARS
         and isinstance(record["fields"], dict)
+        and len(record["fields"]) <= MOST_FIELDS
         and _is_number(record["at"])
     )
     if not good:
         raise Malformed("not a log record")
+    check_json([record])  # with its step around it, it lies deeper
     return record
 
 

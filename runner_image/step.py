@@ -302,7 +302,7 @@ def _say_fields(extra: dict) -> dict:
     fields: dict = {}
     for name, value in extra.items():
         try:
-            check_json({name: value})
+            check_json([[{name: value}]])  # as deep as it will lie in what reaches the host
             fields[name] = value
         except Malformed:
             fields[_clean(str(name))[: LONGEST["level"]]] = _clean(repr(value))[:FIELDS_BYTES]

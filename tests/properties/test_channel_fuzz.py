@@ -71,7 +71,7 @@ def true_conversation(nonce: bytes) -> Frames:
         inside.say(contract.STEP_STARTED, {"step": 0, "try": 1})
         inside.say(contract.STEP_STARTED, {"step": 0, "try": 2})
         inside.say(contract.LOG, contract.LOG_HEADER.pack(0, 1) + b"one line\n")
-        record = {"level": "INFO", "logger": "x", "message": "hi", "at": 1.5}
+        record = {"level": "INFO", "logger": "x", "message": "hi", "fields": {"n": [1]}, "at": 1.5}
         inside.say(contract.RECORD, {"step": 0, "record": record})
         inside.say(contract.STEP_ENDED, ended(0, set={"total": 3, "sales.eu": [1, {"a": None}]}, outputs={"n": 1}))
         inside.step(1, {"sales.us": 2})

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import pathlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from isolation.sandbox.frames import RecordFrame, read_frame
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.runner.conftest import Load
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
 
 
 @pytest.fixture
@@ -170,6 +180,8 @@ def test_what_a_logger_is_told_beside_the_message_goes_with_its_record(load: Loa
     [
         ({"rows": 5, "names": ["a"]}, {"rows": 5, "names": ["a"]}),
         ({"at": pathlib.PurePosixPath("/x"), "n": float("nan")}, {"at": "PurePosixPath('/x')", "n": "nan"}),
+        ({"deep": nested(29)}, {"deep": nested(29)}),
+        ({"deep": nested(30)}, {"deep": repr(nested(30))}),
         ({"text": "x" * 8_178}, {"text": "x" * 8_178}),
         ({"a": "x" * 8_192}, {"left_out": "1 fields: more than 32, or than 8192 bytes as JSON"}),
         ({"a": b"x" * 9_000}, {"left_out": "1 fields: more than 32, or than 8192 bytes as JSON"}),
@@ -180,6 +192,21 @@ def test_what_a_logger_is_told_beside_the_message_goes_with_its_record(load: Loa
 def test_fields_are_json_and_bounded(load: Load, extra: dict[str, Any], fields: dict[str, Any]) -> None:
     """What JSON cannot say is said as text; too much of it must not cost the record its place."""
     assert load("step")._say_fields(extra) == fields
+
+
+@pytest.mark.parametrize("depth", [29, 30])
+@pytest.mark.parametrize("count", [32, 33])
+def test_the_runner_passes_on_what_the_host_takes(load: Load, depth: int, count: int) -> None:
+    """A step that writes its own records must not make ours look broken."""
+    fields = {f"f{n}": nested(depth) for n in range(count)}
+    record = {"level": "INFO", "logger": "x", "message": "hi", "at": 1, "fields": fields}
+    try:
+        load("answers").read_record(json.dumps(record).encode())
+    except load("contract").Malformed:
+        assert (depth, count) != (29, 32)
+        return
+    assert (depth, count) == (29, 32)
+    assert read_frame(RecordFrame, json.dumps({"step": 0, "record": record}).encode()).record.fields == fields
 
 
 @pytest.mark.parametrize("name", ["../up", "/etc/passwd", "a/../../b", ".hidden", ""])

@@ -89,6 +89,7 @@ def log(step: int, text: bytes = b"hello\n", stream: int = 1) -> tuple[int, obje
 
 
 READING = (contract.READING, {"cpu_user_s": 0.5, "cpu_system_s": 0, "memory_peak_bytes": 1})
+RECORD = {"level": "INFO", "logger": "x", "message": "hi", "fields": {"n": 1}, "at": 1.5}
 BOTH = (started(0), ended(0), started(1), ended(1))
 
 
@@ -138,8 +139,7 @@ def test_a_step_that_never_ran_took_no_time(transcript: Transcript) -> None:
 
 def test_a_whole_run_is_told_in_order(transcript: Transcript, kept: Kept) -> None:
     """What the refusals below are measured against."""
-    record = {"level": "INFO", "logger": "x", "message": "hi", "fields": {"n": 1}, "at": 1.5}
-    say(transcript, HELLO, started(0), log(0), (contract.RECORD, {"step": 0, "record": record}))
+    say(transcript, HELLO, started(0), log(0), (contract.RECORD, {"step": 0, "record": RECORD}))
     say(transcript, ended(0, set={"total": 3}, outputs={"n": 1}, wall_s=0.5), started(1), ended(1))
     say(transcript, (contract.ARTIFACT, {"name": "a", "size": 2, "refused": None}), (contract.CHUNK, b"xy"), READING)
     transcript.check_complete()
@@ -208,6 +208,14 @@ REFUSED: dict[str, tuple[tuple[tuple[int, object], ...], str]] = {
     "a combined key that cannot be": (
         (HELLO, started(0), ended(0, combined=[""])),
         "combined.0: Value error, not a key of the context",
+    ),
+    "more fields than a record has": (
+        (
+            HELLO,
+            started(0),
+            (contract.RECORD, {"step": 0, "record": RECORD | {"fields": {str(n): n for n in range(33)}}}),
+        ),
+        "record.fields: Dictionary should have at most 32 items",
     ),
     "a negative time": ((HELLO, started(0), ended(0, wall_s=-1)), "wall_s: Input should be greater than"),
 }
