@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from isolation import wiring
 from isolation.clock import SystemClock, timestamp
+from isolation.model.adjustments import NO_ADJUSTMENTS
 from isolation.settings import load_settings
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from isolation.batches import Done
     from isolation.controller import Controller
+    from isolation.model.adjustments import Adjustments
     from isolation.model.event import Watcher
     from isolation.model.policy import Policy
     from isolation.model.run import Result
@@ -63,6 +65,7 @@ def run(
     context: Mapping[str, JsonValue] | None = None,
     only: Sequence[str] = (),
     skip: Sequence[str] = (),
+    adjustments: Adjustments = NO_ADJUSTMENTS,
     state: Path | str | None = None,
     engine: str | None = None,
     secrets: Mapping[str, str] | Path | str | None = None,
@@ -72,12 +75,20 @@ def run(
     """
     Run one recipe and return how it ended; its changes are merged into the context of the state folder.
 
-    ``context`` holds values for this run only; ``secrets`` are as for ``open_controller``. Raises IsolationError for
+    ``context`` holds values for this run only; ``adjustments`` are what is to be done otherwise than the recipe says
+    (``isolation.model.adjustments``); ``secrets`` are as for ``open_controller``. Raises IsolationError for
     what is not the recipe's own failure.
     """
     with open_controller(state=state, engine=engine, secrets=secrets) as controller:
         return controller.run(
-            Path(recipe), policy=policy, context=context, only=only, skip=skip, watcher=watcher, cancel=cancel
+            Path(recipe),
+            policy=policy,
+            context=context,
+            only=only,
+            skip=skip,
+            adjustments=adjustments,
+            watcher=watcher,
+            cancel=cancel,
         )
 
 
@@ -89,6 +100,7 @@ def batch(
     context: Mapping[str, JsonValue] | None = None,
     only: Sequence[str] = (),
     skip: Sequence[str] = (),
+    adjustments: Adjustments = NO_ADJUSTMENTS,
     workers: int | None = None,
     ordered: bool = True,
     key: str | None = None,
@@ -112,6 +124,7 @@ def batch(
             context=context,
             only=only,
             skip=skip,
+            adjustments=adjustments,
             workers=workers,
             ordered=ordered,
             key=key,
@@ -126,6 +139,7 @@ def submit(
     context: Mapping[str, JsonValue] | None = None,
     only: Sequence[str] = (),
     skip: Sequence[str] = (),
+    adjustments: Adjustments = NO_ADJUSTMENTS,
     priority: int = 0,
     key: str | None = None,
     state: Path | str | None = None,
@@ -148,6 +162,7 @@ def submit(
         context=context or {},
         only=only,
         skip=skip,
+        adjustments=adjustments,
         paths=settings.paths,
     )
     with wiring.open_stores(settings) as stores:

@@ -27,6 +27,7 @@ from isolation.errors import (
 from isolation.execution import Execution, Hindrance, Means, Taken
 from isolation.inputs import inputs_of
 from isolation.keeper import Keeper
+from isolation.model.adjustments import NO_ADJUSTMENTS
 from isolation.model.evidence import Evidence
 from isolation.model.outcome import Outcome
 from isolation.model.run import StepError
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from isolation.clock import Clock
+    from isolation.model.adjustments import Adjustments
     from isolation.model.event import Watcher
     from isolation.model.policy import Policy
     from isolation.model.recipe import Recipe
@@ -96,6 +98,7 @@ class Controller:
         only: Sequence[str] = (),
         skip: Sequence[str] = (),
         paths: Sequence[Path] = (),
+        adjustments: Adjustments = NO_ADJUSTMENTS,
         watcher: Watcher | None = None,
         cancel: threading.Event | None = None,
         merges: bool = True,
@@ -103,14 +106,22 @@ class Controller:
         """
         Run a recipe: a file, or a folder with ``recipe.yaml``.
 
-        ``context`` holds values for this run only, over those of the shared context. Returns when the run has ended,
+        ``context`` holds values for this run only, over those of the shared context; ``adjustments`` are what is to be
+        done otherwise than the recipe says. Returns when the run has ended,
         however it ended: a recipe's failure is a result. Raises IsolationError for ours, before anything runs where
         that is possible. Without ``merges``, what it would change is recorded, and goes nowhere.
         """
         watch = Stopwatch(self.clock)
         with watch.phase("pack"):
             prepared = self.prepare(
-                recipe, policy=policy, context=context, only=only, skip=skip, paths=paths, merges=merges
+                recipe,
+                policy=policy,
+                context=context,
+                only=only,
+                skip=skip,
+                paths=paths,
+                adjustments=adjustments,
+                merges=merges,
             )
         return prepared.run(watcher=watcher, cancel=cancel, watch=watch)
 
@@ -123,6 +134,7 @@ class Controller:
         only: Sequence[str] = (),
         skip: Sequence[str] = (),
         paths: Sequence[Path] = (),
+        adjustments: Adjustments = NO_ADJUSTMENTS,
         merges: bool = True,
     ) -> Prepared:
         """
@@ -137,6 +149,7 @@ class Controller:
             only=only,
             skip=skip,
             paths=[*paths, *self._paths],
+            adjustments=adjustments,
         )
         asked = self.cells.beside.submit(self.engine.image_id, self._image)
         checked: list[tuple[Mapping[str, Secret], str]] = []
@@ -156,6 +169,7 @@ class Controller:
         only: Sequence[str] = (),
         skip: Sequence[str] = (),
         paths: Sequence[Path] = (),
+        adjustments: Adjustments = NO_ADJUSTMENTS,
         workers: int | None = None,
         ordered: bool = True,
         key: str | None = None,
@@ -169,7 +183,9 @@ class Controller:
         ``Batch`` and ``prepare``.
         """
         given = inputs_of(inputs)
-        prepared = self.prepare(recipe, policy=policy, context=context, only=only, skip=skip, paths=paths)
+        prepared = self.prepare(
+            recipe, policy=policy, context=context, only=only, skip=skip, paths=paths, adjustments=adjustments
+        )
         return Batch(prepared, given, key=key, workers=workers, ordered=ordered, retry_failed=retry_failed)
 
     def rerun(

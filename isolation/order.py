@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from isolation.context.value import check_entry
 from isolation.errors import ContextError
+from isolation.model.adjustments import NO_ADJUSTMENTS
 from isolation.model.package import canonical, digest_of
 from isolation.model.policy import Policy
 from isolation.model.run import Digests
@@ -18,6 +19,7 @@ from isolation.packaging.pack import pack
 from isolation.packaging.policy import load_policy
 from isolation.packaging.requirements import Layers
 from isolation.packaging.tree import read_manifest
+from isolation.rules.adjust import adjust
 from isolation.rules.order import select
 from isolation.rules.scope import allows
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
+    from isolation.model.adjustments import Adjustments
     from isolation.model.package import Package
     from isolation.model.recipe import Recipe
     from isolation.storage.ledger import Record
@@ -75,12 +78,13 @@ class Wanted:
     only: Sequence[str] = ()
     skip: Sequence[str] = ()
     paths: Sequence[Path] = ()
+    adjustments: Adjustments = NO_ADJUSTMENTS
 
     def order(self, stores: Stores, check: Callable[[Recipe, Policy], object]) -> Order:
         """Load, check and pack it; ``check`` raises for what cannot be had, before anything is packed."""
         policy = self.policy if isinstance(self.policy, Policy) else load_policy(self.policy)
         loaded = load_recipe(Path(self.recipe))
-        chosen = select(loaded.recipe, self.only, self.skip)
+        chosen = adjust(select(loaded.recipe, self.only, self.skip), self.adjustments)
         check_inputs(self.context, chosen, policy)
         check(chosen, policy)
         package = pack(loaded, recipe=chosen, paths=self.paths, blobs=stores.blobs, layers=Layers(stores.layers))

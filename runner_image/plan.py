@@ -2,7 +2,7 @@
 The plan inside the container: which step may start, what it sees, what its end means for the others.
 
     waiting ─▶ running ─▶ succeeded, its changes adopted
-       │       │  ▲  └──▶ failed ... ─▶ dependants: skipped
+       │       │  ▲  └──▶ failed ... ─▶ dependants: skipped; and all others too, unless the recipe continues
        │       └──┘ tried again: after a failure, or on what others have changed meanwhile
        └─▶ disabled, skipped
 """
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from process import Process
 
+_NO_FAILURE = {"succeeded", "disabled", "skipped"}
 _TMPFS = ("/tmp", "/scratch")  # noqa: S108 - the container's own
 
 
@@ -41,6 +42,8 @@ class Plan:
         self._outputs: dict[str, dict | None] = {name: None for step in self._steps for name in sources(step)}
         """Of the steps whose outputs others take."""
         self._workers: int = document["workers"]
+        self._continues: bool = document["continue_on_error"]
+        self._failed_first = ""
         self._writes: list[list[str]] = document["writes"]
         self._shared = Shared(values, document["merge"])
         self._most_conflicts: int = document["merge"]["attempts"] - 1
@@ -61,6 +64,10 @@ class Plan:
         """Tell whether every step succeeded or was disabled."""
         return all(state in {"succeeded", "disabled"} for state in self._state.values())
 
+    @property
+    def _stops(self) -> bool:
+        return bool(self._failed_first) and not self._continues
+
     def take_unrunnable(self) -> Iterator[dict]:
         """Settle and report the steps that will never run: disabled, or after one that did not succeed."""
         while self._unrunnable:
@@ -73,7 +80,7 @@ class Plan:
 
     def take_ready(self, running: int) -> dict | None:
         """Return the next step that may start beside ``running`` others, and mark it as running."""
-        if running >= self._workers or not self._ready:
+        if running >= self._workers or not self._ready or self._stops:
             return None
         step = self._steps[heappop(self._ready)]
         self._state[step["name"]] = "running"
@@ -84,12 +91,12 @@ class Plan:
         """Return the context for one try of a step; the forked process has it to itself."""
         return self._shared.view_for(step["name"])
 
-    def settle(self, process: Process) -> tuple[dict, bool]:
-        """Decide what a step's end means; returns its report, and whether it is tried again."""
+    def settle(self, process: Process) -> tuple[dict, float | None]:
+        """Decide what a step's end means; returns its report, and in how many seconds it is tried again, or None."""
         step = process.step
         outcome, error, answer = self._judge(process)
-        again = outcome != "succeeded" and self._is_tried_again(process, error or {})
-        if not again:
+        again_in_s = None if outcome == "succeeded" else self._again_in_s(process, error or {})
+        if again_in_s is None:
             self._end(step, outcome)
         if outcome == "succeeded":
             self._shared.adopt(step["name"], answer)
@@ -113,7 +120,7 @@ class Plan:
             "combined": changes.get("combined", []),
             "dropped": changes.get("dropped", []),
             "outputs": changes.get("outputs"),
-        }, again
+        }, again_in_s
 
     def settle_unstarted(self, step: dict, number: int, why: str) -> dict:
         """Report a step whose process the kernel refused."""
@@ -121,15 +128,16 @@ class Plan:
         error = {"type": "BlockingIOError", "message": why, "traceback": ""}
         return {"step": step["index"], "outcome": "failed", "tries": number, "cause": "not_started", "error": error}
 
-    def _is_tried_again(self, process: Process, error: dict) -> bool:
-        """Tell so, and count: tries that conflicts cost are not those that the step has for its failures."""
+    def _again_in_s(self, process: Process, error: dict) -> float | None:
+        """Say when, and count: tries that conflicts cost are not those that the step has for its failures."""
         name = process.step["name"]
         met = self._conflicts.get(name, 0)
         if error.get("rerun") and met < self._most_conflicts:
             self._conflicts[name] = met + 1
-            return True
+            return 0.0
         most: int = process.step["retry_count"]
-        return process.number - met <= most
+        delay_s: float = process.step["retry_delay_s"]
+        return delay_s if process.number - met <= most else None
 
     def _judge(self, process: Process) -> tuple[str, dict | None, dict]:
         seen = self._shared.end(process.step["name"])
@@ -200,8 +208,10 @@ class Plan:
 
     def _end(self, step: dict, outcome: str) -> None:
         self._state[step["name"]] = outcome
-        for dependant in self._dependants[step["name"]]:
-            self._look_at(dependant)
+        if outcome not in _NO_FAILURE and not self._failed_first:
+            self._failed_first = step["name"]
+        for later in self._steps if self._stops else self._dependants[step["name"]]:
+            self._look_at(later)
 
     def _look_at(self, step: dict) -> None:
         """See whether a step has become one that can start, or one that never will."""
@@ -221,7 +231,7 @@ class Plan:
         for name in step["depends_on"]:
             if self._state[name] not in {"waiting", "running", "succeeded"}:
                 return f"its dependency {name!r} was {self._state[name].replace('_', ' ')}"
-        return None
+        return f"step {self._failed_first!r} failed before, and the recipe stops then" if self._stops else None
 
     def _satisfied(self, step: dict) -> bool:
         return all(self._state[name] == "succeeded" for name in step["depends_on"])

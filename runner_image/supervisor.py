@@ -115,6 +115,8 @@ class Supervisor:
         self._channel = channel
         self._spare: Spare | None = None
         self._running: dict[int, Process] = {}
+        self._delayed: list[tuple[float, dict, int]] = []
+        """Steps that are tried again later: when, which, and the how manieth time."""
         self._poll = select.epoll()  # not through ``selectors``: the same with more of Python to touch at each step
         self._whose: dict[int, Process] = {}
         """By descriptor: the process that it is a pipe from."""
@@ -142,7 +144,7 @@ class Supervisor:
         self._plan, self._secrets, self._snapshot = plan, secrets, snapshot
         while True:
             self._start_ready()
-            if not self._running:
+            if not self._running and not self._delayed:
                 return
             self._wait()
             for process in self._reap():
@@ -164,13 +166,21 @@ class Supervisor:
                 ended.append(process)
 
     def _start_ready(self) -> None:
+        self._start_delayed()
         while True:
             for report in self._plan.take_unrunnable():
                 self._channel.send_json(STEP_ENDED, report)
-            step = self._plan.take_ready(len(self._running))
+            step = self._plan.take_ready(len(self._running) + len(self._delayed))
             if step is None:
                 return
             self._start(step, 1)
+
+    def _start_delayed(self) -> None:
+        now_s = time.monotonic()
+        due = [one for one in self._delayed if one[0] <= now_s]
+        self._delayed = [one for one in self._delayed if one[0] > now_s]
+        for _, step, number in due:
+            self._start(step, number)
 
     def _start(self, step: dict, number: int) -> None:
         self._channel.send_json(STEP_STARTED, {"step": step["index"], "try": number})
@@ -204,6 +214,7 @@ class Supervisor:
 
     def _wait(self) -> None:
         deadlines = [process.deadline_s for process in self._running.values() if process.deadline_s is not None]
+        deadlines += [at_s for at_s, _, _ in self._delayed]
         timeout = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
         self._channel.flush()
         for fd, _ in self._poll.poll(timeout):
@@ -243,9 +254,9 @@ class Supervisor:
             del self._whose[fd]
         process.close()
         del self._running[process.pid]
-        report, again = self._plan.settle(process)
-        if again:
-            self._start(process.step, process.number + 1)
+        report, again_in_s = self._plan.settle(process)
+        if again_in_s is not None:
+            self._delayed.append((time.monotonic() + again_in_s, process.step, process.number + 1))
         else:
             self._channel.send_json(STEP_ENDED, report)
 

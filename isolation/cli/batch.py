@@ -12,7 +12,7 @@ from isolation.cli.escape import escape_json
 from isolation.cli.paint import Paint
 from isolation.cli.parser import names, positive
 from isolation.cli.progress import counting
-from isolation.cli.run import stoppable, takes_choices
+from isolation.cli.run import adjustments_of, stoppable, takes_choices
 from isolation.cli.session import say, settings_of, takes_json, takes_recipe
 from isolation.cli.tally import Tally
 from isolation.cli.values import parse_assignments
@@ -104,6 +104,7 @@ def _begin(given: Namespace, controller: Controller) -> Batch:
         context=parse_assignments(given.set or ()),
         only=names(given.only),
         skip=names(given.skip),
+        adjustments=adjustments_of(given),
         workers=given.workers,
         ordered=given.json and not given.as_completed,
         key=key,

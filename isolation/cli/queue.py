@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 
 from isolation.cli.escape import escape, escape_json
 from isolation.cli.parser import names, positive, whole
-from isolation.cli.run import exit_code, takes_choices
+from isolation.cli.run import adjustments_of, exit_code, takes_choices
 from isolation.cli.runs import show_run
 from isolation.cli.session import print_json, say, settings_of, takes_json, takes_recipe, takes_run
-from isolation.cli.values import parse_assignments
+from isolation.cli.values import parse_assignments, seconds
 from isolation.clock import SystemClock
 from isolation.errors import EngineError
-from isolation.units import parse_seconds
 from isolation.wiring import open_controller, open_stores
 
 if TYPE_CHECKING:
@@ -101,6 +100,7 @@ def submit(given: Namespace) -> int:
         context=parse_assignments(given.set or ()),
         only=names(given.only),
         skip=names(given.skip),
+        adjustments=adjustments_of(given),
         paths=settings.paths,
     )
     with open_stores(settings) as stores:
@@ -141,7 +141,7 @@ def wait(given: Namespace) -> int:
             attempts = f" after {run.attempts} attempts" if run.attempts and run.state != "finished" else ""
             sys.stderr.write(f"{escape(run.run_id)}: {run.state}{attempts}\n")
 
-    timeout_s = None if given.timeout is None else _seconds(given.timeout)
+    timeout_s = seconds("--timeout", given.timeout)
     with open_stores(settings_of(given)) as stores:
         run = wait_for(stores, given.run_id, SystemClock(), timeout_s=timeout_s, tell=tell)
         result = show_run(stores, run, as_json=given.json)
@@ -169,15 +169,6 @@ def cancel(given: Namespace) -> int:
         how = run.outcome.value if run.outcome else run.state
         say(f"{run_id} is cancelled" if how == "cancelled" else f"{run_id} ended as {how}; nothing of it was merged")
     return 0
-
-
-def _seconds(text: str) -> float:
-    from isolation.errors import InputError  # noqa: PLC0415
-
-    try:
-        return parse_seconds(text)
-    except ValueError as error:
-        raise InputError(f"--timeout cannot be {text!r}", hint="Write it as in 90s or 10m.") from error
 
 
 def _line(told: Told) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from argparse import BooleanOptionalAction
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,9 @@ from isolation.cli.paint import Paint
 from isolation.cli.parser import names
 from isolation.cli.progress import watching
 from isolation.cli.session import say, settings_of, takes_json, takes_recipe, takes_run
-from isolation.cli.values import parse_assignments
+from isolation.cli.values import parse_assignments, seconds
 from isolation.errors import EngineError
+from isolation.model.adjustments import Adjustments
 from isolation.model.document import to_json
 from isolation.model.outcome import Outcome
 from isolation.wiring import engine_beside, open_controller
@@ -85,6 +87,7 @@ def run(given: Namespace) -> int:
                 context=overlay,
                 only=names(given.only),
                 skip=names(given.skip),
+                adjustments=adjustments_of(given),
                 watcher=watcher,
             )
 
@@ -134,6 +137,25 @@ def takes_choices(parser: Parser) -> None:
     )
     parser.add_argument(
         "--skip", action="append", metavar="A,B", help="leave these steps out, and what depends on them"
+    )
+
+    parser.add_argument("--step-timeout", metavar="TIME", help="stop each step after that; its own, if it is shorter")
+    parser.add_argument("--max-retries", type=int, metavar="N", help="further tries of each step that fails")
+    parser.add_argument("--retry-delay", metavar="TIME", help="wait that long before each of those")
+    parser.add_argument(
+        "--continue-on-error",
+        action=BooleanOptionalAction,
+        help="after a failure go on with the steps that do not depend on it, or begin no other",
+    )
+
+
+def adjustments_of(given: Namespace) -> Adjustments:
+    """Return what is to be done otherwise than the recipe says; InputError for a time that is none."""
+    return Adjustments(
+        continue_on_error=given.continue_on_error,
+        step_timeout_s=seconds("--step-timeout", given.step_timeout),
+        max_retries=given.max_retries,
+        retry_delay_s=seconds("--retry-delay", given.retry_delay),
     )
 
 

@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 from isolation.cli.escape import escape
-from isolation.errors import ContextError
+from isolation.errors import ContextError, InputError
+from isolation.units import parse_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
@@ -47,6 +48,14 @@ def parse_assignments(texts: Iterable[str], as_strings: Container[str] = ()) -> 
             raise ContextError(f"the key {key!r} is given twice", hint="Give each key to --set once.")
         values[key] = parse_value(value, as_string=key in as_strings)
     return values
+
+
+def seconds(option: str, text: str | None) -> float | None:
+    """Read the time that an option was given, in seconds; InputError for what is none, None where it was not given."""
+    try:
+        return None if text is None else parse_seconds(text)
+    except ValueError as error:
+        raise InputError(f"{option} cannot be {text!r}", hint="Write it as in 90s or 10m.") from error
 
 
 def shorten(value: JsonValue, chars: int = _SHOWN_CHARS) -> str:

@@ -22,7 +22,12 @@ def _positive(seconds: float) -> float:
     return seconds
 
 
+def _no_less_than_none(seconds: float) -> float:
+    return _positive(seconds) if seconds else 0.0
+
+
 Seconds = Annotated[float, BeforeValidator(parse_seconds), AfterValidator(_positive)]
+Delay = Annotated[float, BeforeValidator(parse_seconds), AfterValidator(_no_less_than_none)]
 Name = Annotated[str, Field(pattern=NAME)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
 Dotted = Annotated[str, Field(pattern=DOTTED, max_length=200)]
@@ -82,7 +87,12 @@ class Filled(Strict):
 
 
 class Step(Strict):
-    """One scriptlet call. ``timeout_s`` None means the policy's limit alone; it gets the ``secrets`` that it names."""
+    """
+    One scriptlet call.
+
+    ``timeout_s`` None means the policy's limit alone; it gets the ``secrets`` that it names. ``retry_delay_s`` passes
+    before each of its ``retry_count`` further tries.
+    """
 
     name: Name
     idx: int | None = Field(default=None, ge=0, le=1_000_000)
@@ -97,15 +107,22 @@ class Step(Strict):
     success: Success = Success()
     timeout_s: Seconds | None = Field(default=None, alias="timeout")
     retry_count: int = Field(default=0, ge=0, le=100)
+    retry_delay_s: Delay = Field(default=0.0, alias="retry_delay")
     enabled: bool = True
 
 
 class Execution(Strict):
-    """How the recipe as a whole is run; a recipe may ask for less than its policy allows, never more."""
+    """
+    How the recipe as a whole is run; a recipe may ask for less than its policy allows, never more.
+
+    With ``continue_on_error`` a step that failed keeps only those from running that depend on it; else all that have
+    not begun.
+    """
 
     timeout_s: Seconds | None = Field(default=None, alias="timeout_seconds")
     retry_attempts: int = Field(default=0, ge=0, le=100)
     parallel_execution: bool = False
+    continue_on_error: bool = True
 
 
 class Scope(Strict):

@@ -50,6 +50,7 @@ def plan_document(recipe: Recipe, steps: Sequence[Step], policy: Policy) -> dict
     return {
         "steps": [_step(step, limits.step_wall_s) for step in steps],
         "workers": min(_MOST_WORKERS, len(steps)) if recipe.execution.parallel_execution else 1,
+        "continue_on_error": recipe.execution.continue_on_error,
         "config": recipe.config,
         "writes": write_scope(recipe, policy),
         "merge": policy.merge.model_dump(mode="json") | {"attempts": tries},
@@ -101,6 +102,7 @@ def _step(step: Step, longest_s: float) -> dict[str, Any]:
         "ctx_has_keys": [*step.success.ctx_has_keys],
         "timeout_s": _step_wall_s(step, longest_s),
         "retry_count": step.retry_count,
+        "retry_delay_s": step.retry_delay_s,
         "enabled": step.enabled,
     }
 

@@ -170,6 +170,18 @@ def test_artifacts_are_copied_and_never_over_another_file(shell: Shell) -> None:
     assert "artifacts were not copied to out: a.txt: a file of that name is there already\n" in err
 
 
+def test_who_runs_a_recipe_says_how_often_and_how_long_its_steps_are_tried(shell: Shell) -> None:
+    """Over what the recipe says; what comes of it is recorded with the package, so that a rerun does the same."""
+    shell.write(FAILS)
+    code, out, _err = shell.run("run", ".", "--max-retries", "2", "--retry-delay", "1ms", "--json")
+    assert (code, [step["tries"] for step in json.loads(out)["attempts"][0]["steps"]]) == (1, [3])
+    assert json.loads(shell.run("rerun", "last", "--json")[1])["attempts"][0]["steps"][0]["tries"] == 3
+
+    shell.write(WAITS)
+    code, out, _err = shell.run("run", ".", "--step-timeout", "200ms", "--json")
+    assert (code, json.loads(out)["cause"]) == (1, "step:count:timeout")
+
+
 def test_a_step_that_does_not_exist_is_refused(shell: Shell) -> None:
     """`--only typo` would otherwise run nothing, and succeed."""
     shell.write(COUNTS)

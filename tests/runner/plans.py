@@ -9,15 +9,28 @@ Json = dict[str, Any]
 
 
 def step(name: str, **more: object) -> Json:
-    plain = {"depends_on": [], "ctx_has_keys": [], "timeout_s": 5.0, "retry_count": 0, "enabled": True}
+    plain = {
+        "depends_on": [],
+        "ctx_has_keys": [],
+        "timeout_s": 5.0,
+        "retry_count": 0,
+        "retry_delay_s": 0.0,
+        "enabled": True,
+    }
     return {"name": name, "module": "m", "function": "f", "args": {}, "args_from": [], **plain, **more}
 
 
-def document(*steps: Json, workers: int = 1, writes: object = (("*",),), merge: Json | None = None) -> Json:
+def document(
+    *steps: Json,
+    workers: int = 1,
+    writes: object = (("*",),),
+    merge: Json | None = None,
+    continues: bool = True,
+) -> Json:
     limits = {"result_bytes": 4096, "artifact_count": 4}
     rule = {"strict": False, "on_conflict": "fail", "rules": [], "attempts": 5, **(merge or {})}
     plain = {"steps": list(steps), "workers": workers, "config": {}, "writes": writes, "limits": limits}
-    return plain | {"merge": rule, "determinism": {}}
+    return plain | {"merge": rule, "determinism": {}, "continue_on_error": continues}
 
 
 class Ended:

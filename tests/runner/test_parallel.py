@@ -17,7 +17,13 @@ ABSENT = object()
 class AtOnce(Protocol):
     """What the fixture ``at_once`` gives."""
 
-    def __call__(self, first: Json, second: Json, values: Json | None = ..., **merge: Any) -> tuple[Json, bool, Json]:  # noqa: ANN401 - a rule's own
+    def __call__(
+        self,
+        first: Json,
+        second: Json,
+        values: Json | None = ...,
+        **merge: Any,  # noqa: ANN401 - as above
+    ) -> tuple[Json, float | None, Json]:
         """Let two steps see the same, and end one after the other."""
 
 
@@ -39,7 +45,7 @@ def begin(plan: Any, *, running: int) -> Json:  # noqa: ANN401 - the class of an
 def at_once(plan_of: Any) -> AtOnce:  # noqa: ANN401 - as above
     """Let two steps see the same, and end one after the other; returns the later one's end, and what is there then."""
 
-    def run(first: Json, second: Json, values: Json | None = None, **merge: Any) -> tuple[Json, bool, Json]:  # noqa: ANN401
+    def run(first: Json, second: Json, values: Json | None = None, **merge: Any) -> tuple[Json, float | None, Json]:  # noqa: ANN401
         plan = plan_of(step("a"), step("b"), step("c", depends_on=["b"]), values=values, workers=2, merge=merge)
         one, two = begin(plan, running=0), begin(plan, running=1)
         assert plan.settle(Ended(one, **first))[0]["outcome"] == "succeeded"
@@ -66,7 +72,7 @@ def test_what_a_rule_combines_counts_twice(at_once: AtOnce, how: str) -> None:
     base, first, second, both = COMBINED[how]
     report, again, values = at_once(content(first), content(second), {"k": base}, **rules(k=how))
 
-    assert (report["outcome"], again, report["set"], report["combined"]) == ("succeeded", False, {"k": both}, ["k"])
+    assert (report["outcome"], again, report["set"], report["combined"]) == ("succeeded", None, {"k": both}, ["k"])
     assert values == {"k": both}
 
 
@@ -91,7 +97,7 @@ def test_a_conflict_names_both_steps_the_key_and_both_values(at_once: AtOnce) ->
     """And adopts nothing of the later one."""
     report, again, values = at_once(content(1), {"set": {"k": 2, "other": 3}})
 
-    assert (report["outcome"], report["cause"], report["set"], again) == ("failed", "parallel_conflict", {}, False)
+    assert (report["outcome"], report["cause"], report["set"], again) == ("failed", "parallel_conflict", {}, None)
     assert report["error"]["message"] == "steps that ran at once: 'b' made 'k' 2; 'a', at the same time, made it 1"
     assert values == {"k": 1}
 
@@ -121,10 +127,10 @@ def test_a_step_that_is_to_be_run_again_sees_what_the_other_made(plan_of: Any) -
     one, two = begin(plan, running=0), begin(plan, running=1)
     plan.settle(Ended(one, set={"k": 1}))
 
-    assert plan.settle(Ended(two, set={"k": 2}))[1] is True
+    assert plan.settle(Ended(two, set={"k": 2}))[1] == 0
     assert plan.view_for(two) == {"k": 1}
     report, again = plan.settle(Ended(two, number=2, set={"k": 2}))
-    assert (report["outcome"], report["tries"], again) == ("succeeded", 2, False)
+    assert (report["outcome"], report["tries"], again) == ("succeeded", 2, None)
 
 
 def test_a_try_that_a_conflict_cost_is_none_of_those_that_the_step_asked_for(plan_of: Any) -> None:  # noqa: ANN401
@@ -132,9 +138,9 @@ def test_a_try_that_a_conflict_cost_is_none_of_those_that_the_step_asked_for(pla
     plan = plan_of(step("a"), step("b", retry_count=1), workers=2, merge={"on_conflict": "rerun"})
     one, two = begin(plan, running=0), begin(plan, running=1)
     plan.settle(Ended(one, set={"k": 1}))
-    assert plan.settle(Ended(two, set={"k": 2}))[1] is True
+    assert plan.settle(Ended(two, set={"k": 2}))[1] == 0
 
-    assert [plan.settle(Ended(two, number=number, problem=problem()))[1] for number in (2, 3)] == [True, False]
+    assert [plan.settle(Ended(two, number=number, problem=problem()))[1] for number in (2, 3)] == [0, None]
 
 
 def test_a_conflict_is_a_failure_like_any_other_for_a_step_that_asks_for_more_tries(plan_of: Any) -> None:  # noqa: ANN401
@@ -143,7 +149,7 @@ def test_a_conflict_is_a_failure_like_any_other_for_a_step_that_asks_for_more_tr
     one, two = begin(plan, running=0), begin(plan, running=1)
     plan.settle(Ended(one, set={"k": 1}))
 
-    assert plan.settle(Ended(two, set={"k": 2}))[1] is True
+    assert plan.settle(Ended(two, set={"k": 2}))[1] == 0
     assert plan.view_for(two) == {"k": 1}
 
 
@@ -164,13 +170,13 @@ def test_running_again_has_an_end(plan_of: Any) -> None:  # noqa: ANN401
     plan = plan_of(step("a"), step("b"), step("c", depends_on=["a"]), workers=2, merge=rule)
     one, two = begin(plan, running=0), begin(plan, running=1)
     plan.settle(Ended(one, set={"k": 1}))
-    assert plan.settle(Ended(two, set={"k": 2}))[1] is True
+    assert plan.settle(Ended(two, set={"k": 2}))[1] == 0
     plan.view_for(two)
     assert plan.settle(Ended(begin(plan, running=1), set={"k": 3}))[0]["outcome"] == "succeeded"
 
     report, again = plan.settle(Ended(two, number=2, set={"k": 2}))
 
-    assert (report["cause"], again) == ("parallel_conflict", False)
+    assert (report["cause"], again) == ("parallel_conflict", None)
 
 
 def test_one_conflict_that_is_not_for_it_forbids_another_try(at_once: AtOnce) -> None:
@@ -178,7 +184,7 @@ def test_one_conflict_that_is_not_for_it_forbids_another_try(at_once: AtOnce) ->
     two = {"set": {"j": 2, "k": 2}}
     report, again, _ = at_once({"set": {"j": 1, "k": 1}}, two, **rules(k="rerun", j="fail"))
 
-    assert (report["cause"], again) == ("parallel_conflict", False)
+    assert (report["cause"], again) == ("parallel_conflict", None)
     assert report["error"]["message"].endswith("; and 1 keys more")
 
 
@@ -225,7 +231,7 @@ def test_what_changed_before_a_failed_try_is_no_news_to_the_next(plan_of: Any) -
     plan = plan_of(step("a"), step("b", retry_count=1), workers=2)
     one, two = begin(plan, running=0), begin(plan, running=1)
     plan.settle(Ended(one, set={"k": 1}))
-    assert plan.settle(Ended(two, problem=problem()))[1]
+    assert plan.settle(Ended(two, problem=problem()))[1] == 0
     plan.view_for(two)
 
     report, _ = plan.settle(Ended(two, number=2, set={"k": 2}))
@@ -282,7 +288,7 @@ def test_in_strict_mode_steps_at_once_do_what_one_after_the_other_would(
         if process is None:
             under_way[number] = Ended(taken[number], **programs[number].act(plan.view_for(taken[number])))
             continue
-        if plan.settle(process)[1]:
+        if plan.settle(process)[1] is not None:
             seen = programs[number].act(plan.view_for(taken[number]))
             assert plan.settle(Ended(taken[number], number=2, **seen))[0]["outcome"] == "succeeded"
         changes = programs[number].act(serial)

@@ -63,11 +63,35 @@ def test_a_step_is_tried_again_as_often_as_it_asks(plan_of: Any) -> None:  # noq
     plan.view_for(taken)
     failed: Json = {"problem": problem(), "set": {"k": 1}}
 
-    assert plan.settle(Ended(taken, **failed))[1] is True
-    report, again = plan.settle(Ended(taken, number=2, **failed))
+    assert plan.settle(Ended(taken, **failed))[1] == 0
+    report, again_in_s = plan.settle(Ended(taken, number=2, **failed))
 
-    assert (again, report["tries"], report["outcome"], report["set"]) == (False, 2, "failed", {})
+    assert (again_in_s, report["tries"], report["outcome"], report["set"]) == (None, 2, "failed", {})
     assert plan.view_for(taken) == {}
+
+
+def test_a_step_waits_before_it_is_tried_again_as_it_asks(plan_of: Any) -> None:  # noqa: ANN401
+    """Once its tries are used up there is nothing to wait for."""
+    plan = plan_of(step("a", retry_count=1, retry_delay_s=2.5))
+    taken = plan.take_ready(0)
+    plan.view_for(taken)
+
+    assert plan.settle(Ended(taken, problem=problem()))[1] == 2.5
+    assert plan.settle(Ended(taken, number=2, problem=problem()))[1] is None
+
+
+def test_a_recipe_that_does_not_continue_stops_at_the_first_failure(plan_of: Any) -> None:  # noqa: ANN401
+    """What has nothing to do with the failed step is skipped as well, and told which step it was."""
+    plan = plan_of(step("a", enabled=False), step("b"), step("c"), step("d", depends_on=["b"]), continues=False)
+    assert len([*plan.take_unrunnable()]) == 1
+    settle(plan, problem=problem())
+
+    assert plan.take_ready(0) is None
+    assert [(one["step"], one["outcome"], one["cause"]) for one in plan.take_unrunnable()] == [
+        (2, "skipped", "step 'b' failed before, and the recipe stops then"),
+        (3, "skipped", "its dependency 'b' was failed"),
+    ]
+    assert not plan.succeeded
 
 
 @pytest.mark.parametrize("change", [{"set": {"other": 1}}, {"deleted": ["other"]}])

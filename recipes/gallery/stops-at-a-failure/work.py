@@ -1,0 +1,6 @@
+def write(context, params):
+    context.set("stops.written", "yes")
+
+
+def fail(context, params):
+    raise RuntimeError("on purpose")
