@@ -29,9 +29,8 @@ def adjust(recipe: Recipe, wanted: Adjustments) -> Recipe:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         word = _WORDS[str(first["loc"][-1])]
-        said = first["msg"].removeprefix("Value error, ").partition("; ")[0]
         raise InputError(
-            f"{word} cannot be {first['input']!r}: {said}",
+            f"{word} cannot be {first['input']!r}",
             hint="Times are between 0 and 30 days, and a step has at most 100 further tries.",
         ) from error
 

@@ -179,7 +179,7 @@ def test_who_runs_a_recipe_says_how_often_and_how_long_its_steps_are_tried(shell
 
     shell.write(WAITS)
     code, out, _err = shell.run("run", ".", "--step-timeout", "200ms", "--json")
-    assert (code, json.loads(out)["cause"]) == (1, "step:count:timeout")
+    assert (code, json.loads(out)["attempts"][0]["cause"]) == (1, "step:count:timeout")
 
 
 def test_a_step_that_does_not_exist_is_refused(shell: Shell) -> None:
