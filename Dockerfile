@@ -86,6 +86,7 @@ FROM rootfs AS runner
 
 # In this order: what host and container share comes last.
 COPY runner_image/ /opt/runner/
+COPY framework0/ /opt/runner/library/
 COPY isolation/contract.py isolation/mapped.py isolation/rules/combine.py /opt/runner/
 RUN chown -R 0:0 /opt/runner; \
     chmod -R u=rwX,go=rX /opt/runner; \

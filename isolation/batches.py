@@ -102,7 +102,7 @@ class Batch:
             )
         self.key = key or new_run_id(prepared.clock)
         self.inputs = inputs
-        self.recipe = prepared.recipe
+        self.recipe = prepared.recipe.name
         self.workers = workers or os.cpu_count() or 1
         self._prepared = prepared
         self._goes_on = key is not None

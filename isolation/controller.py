@@ -136,11 +136,13 @@ class Controller:
         paths: Sequence[Path] = (),
         adjustments: Adjustments = NO_ADJUSTMENTS,
         merges: bool = True,
+        apart: bool = False,
     ) -> Prepared:
         """
         Load, check and pack a recipe, to be run as often as wanted; all is as for ``run``.
 
-        ``context`` holds the values of all its runs, unless they are given others. Raises IsolationError.
+        ``context`` holds the values of all its runs, unless they are given others. Those of runs ``apart`` are all that
+        they see of the context, as far as they may, and nothing of them is merged. Raises IsolationError.
         """
         wanted = Wanted(
             recipe=recipe,
@@ -150,6 +152,7 @@ class Controller:
             skip=skip,
             paths=[*paths, *self._paths],
             adjustments=adjustments,
+            apart=apart,
         )
         asked = self.cells.beside.submit(self.engine.image_id, self._image)
         checked: list[tuple[Mapping[str, Secret], str]] = []
@@ -157,7 +160,8 @@ class Controller:
             self.stores, lambda recipe, policy: checked.append((self._secrets(recipe, policy), asked.result()))
         )
         ((secrets, image_id),) = checked
-        return Prepared(self._means(self.stores), replace(order, image_id=image_id, merges=merges), secrets)
+        order = replace(order, image_id=image_id, merges=merges and not apart)
+        return Prepared(self._means(self.stores), order, secrets)
 
     def batch(
         self,

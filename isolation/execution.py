@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from isolation.attempt import Attempting, Laid
 from isolation.clock import timestamp
+from isolation.context.freezing import apart
 from isolation.errors import DatabaseLostError, EngineError, InterruptedRunError
 from isolation.model.changes import Merge
 from isolation.model.event import Retrying, RunStarted
@@ -186,11 +187,8 @@ class Execution:
     def _choose_base(self) -> Base | None:
         """Return what the snapshot stands on, which is taken where there is none yet, or after a conflict."""
         if self._snapshot is None:
-            take, recipe, policy = self._stores.contexts.take, self._laid.recipe, self._laid.policy
             with self._watch.phase("freeze"):
-                self._snapshot = _patiently(
-                    lambda: take(recipe.context.reads, policy.context.reads, self._wanted.inputs)
-                )
+                self._snapshot = self._freeze()
         return self._snapshot.base
 
     def _prepare(self) -> Snapshot:
@@ -214,6 +212,11 @@ class Execution:
             elif self._taken.queued and before is None:
                 _patiently(lambda: self._stores.ledger.begin(self._taken.run_id, self._taken.epoch, digests))
         return self._snapshot
+
+    def _freeze(self) -> Snapshot:
+        declared, allowed = self._laid.recipe.context.reads, self._laid.policy.context.reads
+        inputs, take = self._wanted.inputs, self._stores.contexts.take
+        return apart(declared, allowed, inputs) if self._wanted.apart else _patiently(lambda: take(declared, allowed, inputs))
 
     def end_without_a_cell(self, hindrance: Hindrance) -> Result | float:
         """Settle what never came to a cell of ours; returns as ``attempt`` does."""

@@ -42,6 +42,7 @@ class Order:
 
     ``snapshot`` None: a fresh one is taken. ``image_id`` empty: the image of that name as it is when the run begins.
     ``replay_of`` is the run that is repeated without a merge; empty for a run of its own, which may not merge either.
+    ``apart``: it sees of the context nothing but its inputs.
     """
 
     package: Package
@@ -51,6 +52,7 @@ class Order:
     snapshot: Snapshot | None = None
     replay_of: str = ""
     merges: bool = True
+    apart: bool = False
 
     def record(self, stores: Stores) -> tuple[Digests, str]:
         """
@@ -70,7 +72,11 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What somebody asks for: a recipe (a file or its folder), and how. ``context`` holds values for this run only."""
+    """
+    What somebody asks for: a recipe (a file or its folder), and how. ``context`` holds values for this run only.
+
+    ``apart``: they are all that it sees of the context, as far as it may.
+    """
 
     recipe: Path | str
     policy: Policy | str
@@ -79,16 +85,17 @@ class Wanted:
     skip: Sequence[str] = ()
     paths: Sequence[Path] = ()
     adjustments: Adjustments = NO_ADJUSTMENTS
+    apart: bool = False
 
     def order(self, stores: Stores, check: Callable[[Recipe, Policy], object]) -> Order:
         """Load, check and pack it; ``check`` raises for what cannot be had, before anything is packed."""
         policy = self.policy if isinstance(self.policy, Policy) else load_policy(self.policy)
         loaded = load_recipe(Path(self.recipe))
         chosen = adjust(select(loaded.recipe, self.only, self.skip), self.adjustments)
-        check_inputs(self.context, chosen, policy)
+        check_inputs(self.context, chosen, policy, apart=self.apart)
         check(chosen, policy)
         package = pack(loaded, recipe=chosen, paths=self.paths, blobs=stores.blobs, layers=Layers(stores.layers))
-        return Order(package=package, policy=policy, inputs=self.context)
+        return Order(package=package, policy=policy, inputs=self.context, apart=self.apart)
 
 
 def recorded(stores: Stores, record: Record) -> Order:
@@ -104,19 +111,25 @@ def recorded(stores: Stores, record: Record) -> Order:
         image_id=digests.image,
         snapshot=snapshot,
         replay_of=record.replay_of,
+        merges=snapshot is None or not snapshot.apart,
+        apart=snapshot is not None and snapshot.apart,
     )
 
 
 def afresh(order: Order) -> Order:
-    """Return the same with today's context, and as a run of its own."""
-    return replace(order, snapshot=None, replay_of="")
+    """Return the same with today's context, and as a run of its own; for one that stands apart there is none."""
+    return replace(order, snapshot=order.snapshot if order.apart else None, replay_of="")
 
 
-def check_inputs(inputs: Mapping[str, JsonValue], recipe: Recipe, policy: Policy) -> None:
-    """Raise ContextError for values for one run only that cannot be kept, or that the recipe may not read."""
+def check_inputs(inputs: Mapping[str, JsonValue], recipe: Recipe, policy: Policy, *, apart: bool = False) -> None:
+    """
+    Raise ContextError for values for one run only that cannot be kept, or that the recipe may not read.
+
+    For a run ``apart`` they are a whole context: it sees what it may of that.
+    """
     for key, value in inputs.items():
         check_entry(key, value)
-        if not allows(key, recipe.context.reads, policy.context.reads):
+        if not apart and not allows(key, recipe.context.reads, policy.context.reads):
             raise ContextError(
                 f"the recipe {recipe.name!r} may not read {key!r}, so setting it for this run would change nothing",
                 hint="It reads: " + (", ".join(recipe.context.reads or policy.context.reads) or "nothing") + ".",

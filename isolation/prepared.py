@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from isolation.execution import Means
     from isolation.model.event import Event, Watcher
     from isolation.model.key import Holder, Key
+    from isolation.model.policy import Policy
+    from isolation.model.recipe import Recipe
     from isolation.model.run import Result
     from isolation.model.secret import Secret
     from isolation.order import Order
@@ -43,7 +45,8 @@ class Prepared:
 
     def check(self, context: Mapping[str, JsonValue]) -> None:
         """Raise ContextError for values that a run of this cannot be given."""
-        check_inputs(context, self._order.package.recipe, self._order.policy)
+        order = self._order
+        check_inputs(context, order.package.recipe, order.policy, apart=order.apart)
 
     def run(
         self,
@@ -77,9 +80,14 @@ class Prepared:
                 raise
 
     @property
-    def recipe(self) -> str:
-        """The recipe's name."""
-        return self._order.package.recipe.name
+    def recipe(self) -> Recipe:
+        """What is run."""
+        return self._order.package.recipe
+
+    @property
+    def policy(self) -> Policy:
+        """What it may do."""
+        return self._order.policy
 
     @property
     def clock(self) -> Clock:

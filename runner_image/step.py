@@ -39,7 +39,7 @@ LIBRARY = "/opt/runner/library"
 PACKAGE = "/package"
 LAYER = "/layer"
 
-_NAMES = [name.removesuffix(".py") for name in os.listdir(os.path.dirname(__file__))]
+_NAMES = [name.removesuffix(".py") for name in os.listdir(os.path.dirname(__file__))] + ["isolation.contract"]
 """Modules of the runner, and what else lies beside them."""
 _NO_MODULE = "no such module"
 _COMMON = ("json", "typing")

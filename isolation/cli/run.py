@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from isolation.cli.escape import escape_json
 from isolation.cli.paint import Paint
-from isolation.cli.parser import names
+from isolation.cli.parser import names, whole
 from isolation.cli.progress import watching
 from isolation.cli.session import say, settings_of, takes_json, takes_recipe, takes_run
 from isolation.cli.values import parse_assignments, seconds
@@ -140,7 +140,7 @@ def takes_choices(parser: Parser) -> None:
     )
 
     parser.add_argument("--step-timeout", metavar="TIME", help="stop each step after that; its own, if it is shorter")
-    parser.add_argument("--max-retries", type=int, metavar="N", help="further tries of each step that fails")
+    parser.add_argument("--max-retries", type=whole, metavar="N", help="further tries of each step that fails")
     parser.add_argument("--retry-delay", metavar="TIME", help="wait that long before each of those")
     parser.add_argument(
         "--continue-on-error",

@@ -23,7 +23,7 @@ from isolation.model.snapshot import Base, BaseName, Snapshot
 from isolation.rules.scope import allows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from pydantic import JsonValue
@@ -58,6 +58,12 @@ class Scope(NamedTuple):
     def has(self, key: str) -> bool:
         """Tell whether a key is one of them."""
         return allows(key, self.declared, self.allowed)
+
+
+def apart(declared: Sequence[str] | None, allowed: Sequence[str], given: Mapping[str, JsonValue]) -> Snapshot:
+    """Take what a run may see of values that are a whole context by themselves; no store has a part in it."""
+    scope = Scope.of(declared, allowed)
+    return Snapshot(version=0, values={key: given[key] for key in sorted(given) if scope.has(key)}, apart=True)
 
 
 class Freezing:

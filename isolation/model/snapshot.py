@@ -56,6 +56,8 @@ class Snapshot:
 
     With a ``base``, ``values`` are those that are not as they are there, and ``hidden`` the keys of it that are not
     there any more; ``seen`` is all of it.
+
+    ``apart``: the store has no part in it, and nothing that is made of it goes there.
     """
 
     version: int
@@ -63,6 +65,7 @@ class Snapshot:
     versions: dict[str, int] = field(default_factory=dict)
     base: Base | None = None
     hidden: tuple[str, ...] = ()
+    apart: bool = False
 
     @cached_property
     def seen(self) -> Mapping[str, JsonValue]:
@@ -77,6 +80,8 @@ class Snapshot:
     def content(self) -> bytes:
         """Write the snapshot as it is recorded, and as the container will read it; of a base only its name."""
         document: dict[str, object] = {"version": self.version, "values": self.values, "versions": self.versions}
+        if self.apart:
+            document["apart"] = True
         if self.base is not None:
             name = self.base.name
             of = {"declared": name.declared, "allowed": name.allowed}

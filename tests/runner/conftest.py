@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent.parent
-FOLDERS = ("isolation", "isolation/rules", "runner_image", "runner_image/library")
+FOLDERS = ("isolation", "isolation/rules", "runner_image", "framework0")
 
 
 class Load(Protocol):

@@ -123,18 +123,20 @@ def check_image(engine: Patient, image: str, project: Path) -> Check:
 
 def source_digest(project: Path) -> str | None:
     """Compute the digest of the runner image's sources as scripts/image does; None where they are not there."""
-    if not (project / "Dockerfile").is_file() or not (project / "runner_image").is_dir():
+    if not (project / "Dockerfile").is_file() or not (project / ".dockerignore").is_file():
         return None
-    shared = ("isolation/contract.py", "isolation/mapped.py", "isolation/rules/combine.py")
-    paths = [project / name for name in ("Dockerfile", *shared)]
+    lines = (project / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    named = [project / line.removeprefix("!") for line in lines if line.startswith("!")]
+    paths = [project / "Dockerfile", *(path for path in named if path.is_file())]
     paths += [
         path
-        for path in (project / "runner_image").rglob("*")
+        for folder in named
+        for path in folder.rglob("*")
         if path.is_file() and not path.is_symlink() and path.suffix != ".pyc" and "__pycache__" not in path.parts
     ]
     names = sorted(os.fsencode(path.relative_to(project)) for path in paths)
-    lines = [_digest((project / os.fsdecode(name)).read_bytes()).encode() + b"  " + name + b"\n" for name in names]
-    return _digest(b"".join(lines))
+    sums = [_digest((project / os.fsdecode(name)).read_bytes()).encode() + b"  " + name + b"\n" for name in names]
+    return _digest(b"".join(sums))
 
 
 def _digest(content: bytes) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import time
 
-from contract import MAX_VALUE_BYTES, MOST_READS, check_artifact_name, dumps, is_context_key
+from isolation.contract import MAX_VALUE_BYTES, MOST_READS, check_artifact_name, dumps, is_context_key
 
 TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Context:
         self._read: set[str] = set()
         self._read_all = False
         self._secrets: dict[str, str] = secrets or {}
+        self._lock = _thread.RLock()  # what threading.RLock is; that module's import is not free
         self.config: dict = {}
 
     def get(self, key: str, default: object = None) -> object:
@@ -50,17 +52,19 @@ class Context:
                 f"the value of {key!r} has {size_bytes} bytes as JSON; {MAX_VALUE_BYTES} are allowed: "
                 "keep large things as artifacts, and only their names in the context"
             )
-        self._record(key, _copy(value), who, deleted=False)
-        self._values[key] = _copy(value)
+        with self._lock:
+            self._record(key, _copy(value), who, deleted=False)
+            self._values[key] = _copy(value)
 
     def delete(self, key: str, who: str | None = None) -> bool:
         """Delete a key; tells whether it was there."""
         self._saw(key)
-        if key not in self._values:
-            return False
-        self._record(key, None, who, deleted=True)
-        del self._values[key]
-        return True
+        with self._lock:
+            if key not in self._values:
+                return False
+            self._record(key, None, who, deleted=True)
+            del self._values[key]
+            return True
 
     def keys(self) -> list[str]:
         """Return all keys, sorted."""
@@ -123,6 +127,10 @@ class Context:
         path = Path(ARTIFACTS, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+    def held(self) -> _thread.RLock:
+        """Return what keeps other threads from writing, for a ``with``: what is read and written in it is one."""
+        return self._lock
 
     def changes(self) -> dict:
         """Return what was changed, for the answer of a step: ``set``, ``deleted``, and the ``writers`` of both."""
