@@ -97,17 +97,12 @@ class Context:
         Take over another context's values, each key with ``prefix`` before it.
 
         ``last_wins`` takes the other's value, ``first_wins`` keeps ours, ``error`` raises ValueError where both
-        have the key with different values.
+        have the key with different values; then nothing is taken over.
         """
-        if conflict_strategy not in {"last_wins", "first_wins", "error"}:
-            raise ValueError(f"unknown conflict_strategy {conflict_strategy!r}: last_wins, first_wins or error")
-        for name, value in other.to_dict().items():
-            key = prefix + name
-            if conflict_strategy != "last_wins" and key in self and self._values[key] != value:
-                if conflict_strategy == "error":
-                    raise ValueError(f"both contexts have {key!r}, with different values")
-                continue
-            self.set(key, value)
+        theirs = other.to_dict()
+        with self._lock:
+            for key, value in taken_over(theirs, self.to_dict(), conflict_strategy, prefix).items():
+                self.set(key, value)
 
     def secret(self, name: str) -> str:
         """
@@ -163,6 +158,19 @@ class Context:
         entry = {"key": key, "before": before, "after": after, "who": writer, "timestamp": time.time()}
         self._history.append(entry | {"deleted": True} if deleted else entry)
         self._changed[key] = writer
+
+
+def taken_over(theirs: dict, ours: dict, conflict_strategy: str, prefix: str) -> dict:
+    """Return what ``merge_from`` sets. Raises ValueError for a conflict that it was told to mind."""
+    if conflict_strategy not in {"last_wins", "first_wins", "error"}:
+        raise ValueError(f"unknown conflict_strategy {conflict_strategy!r}: last_wins, first_wins or error")
+    wanted = {prefix + name: value for name, value in theirs.items()}
+    clashing = [key for key, value in wanted.items() if key in ours and ours[key] != value]
+    if clashing and conflict_strategy == "error":
+        raise ValueError(f"both contexts have {clashing[0]!r}, with different values")
+    if conflict_strategy == "first_wins":
+        return {key: value for key, value in wanted.items() if key not in clashing}
+    return wanted
 
 
 def _check_key(key: object) -> None:

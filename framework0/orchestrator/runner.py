@@ -21,7 +21,7 @@ from isolation.model.outcome import Outcome
 from isolation.rules.retry import rule_for
 from isolation.units import parse_seconds
 from orchestrator.context import Context
-from orchestrator.merging import Frozen, merge_into
+from orchestrator.homes import home_of
 from orchestrator.result import describe
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from isolation.model.policy import Policy
     from isolation.model.run import Result
     from isolation.prepared import Prepared
+    from orchestrator.homes import Frozen
+    from orchestrator.kept import KeptContext
     from orchestrator.result import RecipeExecutionResult
 
 
@@ -68,13 +70,14 @@ class EnhancedRecipeRunner:
     Runs recipes on a context; safe to use from several threads.
 
     The context goes in as the snapshot, as far as recipe and policy let it be seen, and what a run that succeeds
-    changes is merged into it as one. ``state`` is the folder where runs are recorded, ``engine`` the Docker Engine,
-    ``paths`` are further folders with modules, ``secrets`` values by name; what is not given is as on the command line.
+    changes is merged into it as one. For a KeptContext that happens where it is kept, whatever ``state`` says: the
+    folder where runs are recorded. ``engine`` is the Docker Engine, ``paths`` are further folders with modules,
+    ``secrets`` values by name; what is not given is as on the command line.
     """
 
     def __init__(
         self,
-        context: Context | None = None,
+        context: Context | KeptContext | None = None,
         *,
         policy: Policy | str | None = None,
         state: Path | str | None = None,
@@ -84,9 +87,11 @@ class EnhancedRecipeRunner:
         idle: int = 0,
     ) -> None:
         self.context = context if context is not None else Context()
+        self._home = home_of(self.context)
         self._policy = policy
+        opening = {"state": state} | self._home.opening()
         self._opened = partial(
-            isolation.open_controller, state=state, engine=engine, paths=paths, secrets=secrets, idle=idle
+            isolation.open_controller, **opening, engine=engine, paths=paths, secrets=secrets, idle=idle
         )
         self._lock = threading.Lock()
         self._controller: Controller | None = None
@@ -100,7 +105,7 @@ class EnhancedRecipeRunner:
         Raises isolation.IsolationError for what is not the recipe's failure: a file that is none, a step that does not
         exist, a limit that cannot be held, an engine that is away.
         """
-        prepared, frozen = self._prepare(recipe_path, choices), Frozen.of(self.context)
+        prepared, frozen = self._prepare(recipe_path, choices), self._home.freeze({})
         return self._settle(prepared, frozen, self._run(prepared, frozen), Path(recipe_path), set())
 
     def run_many(
@@ -117,10 +122,10 @@ class EnhancedRecipeRunner:
         Each holds context values that its run alone sees, over those of the context. All see the context as it was at
         the beginning; then they are merged in the order of their inputs, and where two set one key the later wins, as
         if they had been run one after another. What others set meanwhile is in conflict, as for ``run_recipe``.
+        Into a KeptContext each is merged when it ends, and the policy says what becomes of two that set one key.
         """
         prepared, path, made = self._prepare(recipe_path, choices), Path(recipe_path), set[int]()
-        with self.context.held():
-            given = [Frozen.of(self.context, values) for values in inputs]
+        given = [self._home.freeze(values) for values in inputs]
         with ThreadPoolExecutor(workers) as threads:
             runs = [threads.submit(self._run, prepared, frozen) for frozen in given]
             try:
@@ -192,7 +197,7 @@ class EnhancedRecipeRunner:
                 max_retries=choices.get("max_retries"),
                 retry_delay_s=_seconds(choices.get("retry_delay")),
             ),
-            apart=True,
+            apart=self._home.apart,
         )
 
     def _run(self, prepared: Prepared, frozen: Frozen) -> _Ran:
@@ -210,18 +215,18 @@ class EnhancedRecipeRunner:
     ) -> RecipeExecutionResult:
         """Merge, and run again where the policy wants that of a conflict; ``made`` are writes that stand in no way."""
         tries = rule_for(Outcome.CONFLICT, prepared.policy, prepared.recipe, rerun=True).attempts
-        merge = merge_into(self.context, frozen, ran.result, prepared.policy.merge, made)
-        while merge.rerun and (tries := tries - 1) > 0:
-            frozen = frozen.again(self.context)
+        merge = self._home.merge(frozen, ran.result, prepared.policy.merge, made)
+        while self._home.apart and merge.rerun and (tries := tries - 1) > 0:
+            frozen = self._home.freeze(frozen.inputs)
             ran = replace(self._run(prepared, frozen), began=ran.began)
-            merge = merge_into(self.context, frozen, ran.result, prepared.policy.merge, made)
+            merge = self._home.merge(frozen, ran.result, prepared.policy.merge, made)
         ended = describe(
             ran.result,
             merge,
             path=path,
             calls={step.name: (step.module, step.function) for step in prepared.recipe.steps},
             times=(ran.began, ran.ended),
-            created=tuple(key for key in ran.result.changes.set if key not in frozen.keys),
+            created=self._home.created(frozen, ran.result, merge),
         )
         with self._lock:
             self._history.append(ended)

@@ -42,7 +42,8 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("run x --step-timeout soon", "--step-timeout cannot be 'soon'\nWrite it as in 90s or 10m."),
         (
             "run x --max-retries many",
-            "--max-retries: 'many' is not a whole number of at most six digits\n`isolation run --help` shows how it is used.",
+            "--max-retries: 'many' is not a whole number of at most six digits\n"
+            "`isolation run --help` shows how it is used.",
         ),
         ("runs --limit 0", "--limit: '0' is not a number from 1\n`isolation runs --help` shows how it is used."),
         ("runs --outcome failde", "'failde' is no outcome\nDid you mean 'failed'?"),

@@ -12,7 +12,7 @@ from isolation.model.policy import MergeRule
 from isolation.model.run import Attempt, Digests, Result, StepReport
 from isolation.model.usage import Usage
 from orchestrator.context import Context
-from orchestrator.merging import Frozen, merge_into
+from orchestrator.homes import home_of, merge_into
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -52,7 +52,7 @@ def rule(**more: Any) -> MergeRule:  # noqa: ANN401 - as a policy has it
 
 def test_changes_and_deletions_are_written_as_whose_they_are(context: Context) -> None:
     """The history tells."""
-    merge = merge_into(context, Frozen.of(context), ended(a=2, c=3, deleted=("b",)), FAIL, set())
+    merge = merge_into(context, home_of(context).freeze({}), ended(a=2, c=3, deleted=("b",)), FAIL, set())
 
     assert merge.status == "merged"
     assert context.to_dict() == {"a": 2, "c": 3}
@@ -61,7 +61,7 @@ def test_changes_and_deletions_are_written_as_whose_they_are(context: Context) -
 
 def test_a_key_that_the_application_changed_meanwhile_is_a_conflict(context: Context) -> None:
     """All of the run's changes are left out then, and both writers are named."""
-    frozen = Frozen.of(context)
+    frozen = home_of(context).freeze({})
     context.set("a", 7, who="another thread")
     merge = merge_into(context, frozen, ended(a=2, b=2), FAIL, set())
 
@@ -73,7 +73,7 @@ def test_a_key_that_the_application_changed_meanwhile_is_a_conflict(context: Con
 
 def test_a_key_that_the_application_deleted_meanwhile_is_one_too(context: Context) -> None:
     """What it set again to what it was before is none: nobody could tell."""
-    frozen = Frozen.of(context)
+    frozen = home_of(context).freeze({})
     context.delete("a")
     context.set("b", 9)
     context.set("b", 2)
@@ -84,7 +84,7 @@ def test_a_key_that_the_application_deleted_meanwhile_is_one_too(context: Contex
 
 def test_the_policys_rule_decides_who_wins(context: Context) -> None:
     """Per key, as for a context that is kept."""
-    frozen = Frozen.of(context)
+    frozen = home_of(context).freeze({})
     context.set("a", 5)
     context.set("b", 5)
     by_key = rule(rules=[{"keys": ["a"], "on_conflict": "add"}], on_conflict="theirs")
@@ -97,7 +97,7 @@ def test_the_policys_rule_decides_who_wins(context: Context) -> None:
 @pytest.mark.parametrize("read", [{"keys_read": ("b",)}, {"read_all": True}])
 def test_where_the_policy_is_strict_what_was_read_counts(context: Context, read: dict[str, Any]) -> None:
     """The run decided on something that is not so any more."""
-    frozen = Frozen.of(context)
+    frozen = home_of(context).freeze({})
     context.set("b", 5)
     result = ended(steps=(StepReport(name="step", outcome=StepOutcome.SUCCEEDED, **read),), a=2)
 
@@ -107,7 +107,7 @@ def test_where_the_policy_is_strict_what_was_read_counts(context: Context, read:
 
 def test_writes_that_stand_in_no_way_are_none_of_others(context: Context) -> None:
     """So the runs of one batch come out as if each had begun when the one before had ended."""
-    frozen, made = Frozen.of(context), set[int]()
+    frozen, made = home_of(context).freeze({}), set[int]()
 
     assert merge_into(context, frozen, ended(a=2), FAIL, made).status == "merged"
     assert merge_into(context, frozen, ended(a=3), FAIL, made).status == "merged"
