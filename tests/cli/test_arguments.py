@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from isolation.cli.parser import Parser
 
 
+HELP = "`isolation run --help` shows how it is used."
+
+
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ISOLATION_STATE", str(tmp_path / "state"))
@@ -40,11 +43,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("run x --set a=1 --set a=2", "the key 'a' is given twice\nGive each key to --set once."),
         ("run x --policy strct", "there is no policy 'strct'\nDid you mean 'strict'?"),
         ("run x --step-timeout soon", "--step-timeout cannot be 'soon'\nWrite it as in 90s or 10m."),
-        (
-            "run x --max-retries many",
-            "--max-retries: 'many' is not a whole number of at most six digits\n"
-            "`isolation run --help` shows how it is used.",
-        ),
+        ("run x --max-retries 1.5", "--max-retries: '1.5' is not a whole number of at most six digits\n" + HELP),
         ("runs --limit 0", "--limit: '0' is not a number from 1\n`isolation runs --help` shows how it is used."),
         ("runs --outcome failde", "'failde' is no outcome\nDid you mean 'failed'?"),
         ("show last", "there are no runs yet\nBegin one: `isolation run RECIPE`."),

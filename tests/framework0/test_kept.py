@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,8 @@ from orchestrator.runner import EnhancedRecipeRunner
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from pydantic import JsonValue
 
 
 @pytest.fixture(params=["memory", "store"])
@@ -27,9 +29,9 @@ def context(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Context 
 
 def test_what_is_set_is_there_until_it_is_deleted(context: Context | KeptContext) -> None:
     """Values are copies, whichever it is."""
-    value = {"a": [1, None]}
-    context.set("one.two", value, who="me")
-    value["a"].append(2)
+    inner: list[JsonValue] = [1, None]
+    context.set("one.two", {"a": inner}, who="me")
+    inner.append(2)
 
     assert context.get("one.two") == {"a": [1, None]}
     assert ("one.two" in context, "one" in context, context.get("one", 7)) == (True, False, 7)
@@ -54,7 +56,7 @@ def test_the_history_tells_who_wrote_what_and_what_was_there(context: Context | 
     ]
     assert [one["after"] for one in context.get_history("a*")] == [3]
     assert [one["after"] for one in context.get_history(who="me")] == [1, 3]
-    times = [one["timestamp"] for one in context.get_history()]
+    times: list[Any] = [one["timestamp"] for one in context.get_history()]
     assert times == sorted(times)
 
 
@@ -65,7 +67,7 @@ def test_one_context_takes_over_another(context: Context | KeptContext) -> None:
     other.set("b", 2)
     context.set("x.a", 9)
 
-    with pytest.raises(ValueError, match="both contexts have 'x.a'"):
+    with pytest.raises(ValueError, match=r"both contexts have 'x\.a'"):
         context.merge_from(other, "error", prefix="x.")
     assert context.to_dict() == {"x.a": 9}
     context.merge_from(other, "first_wins", prefix="x.")
