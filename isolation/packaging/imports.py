@@ -78,14 +78,14 @@ def find_imports(content: bytes, path: Path | str) -> tuple[Import, ...]:
 
 def read_source(content: bytes, path: Path | str) -> Source:
     """Find what a source imports and defines; raises PackageError for what is not Python text."""
-    text = _decode(content, path)
+    text = decode(content, path)
     reader = _Reader()
-    for line in _logical_lines(text, path):
+    for line in logical_lines(text, path):
         reader.read(line)
     return reader.source()
 
 
-def _decode(content: bytes, path: Path | str) -> str:
+def decode(content: bytes, path: Path | str) -> str:
     """Decode as PEP 263 says, but with a fixed few codecs: looking up any other name would import a module."""
     codec = "utf-8-sig"
     for line in content.splitlines()[:2] if len(content) < 2**12 else content[: 2**12].splitlines()[:2]:
@@ -109,7 +109,7 @@ def _decode(content: bytes, path: Path | str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _logical_lines(text: str, path: Path | str) -> Iterator[list[TokenInfo]]:
+def logical_lines(text: str, path: Path | str) -> Iterator[list[TokenInfo]]:
     """Yield the tokens of each logical line, with the INDENT and DEDENTs before it, without comments."""
     import tokenize  # noqa: PLC0415 - a tenth of what starting costs
 
