@@ -7,19 +7,16 @@ What is found is found by reading: nobody's code runs here. It is imported in th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import Distribution, EntryPoint, distributions
 from inspect import getdoc, isclass, isfunction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isolation.errors import InputError, did_you_mean
-from isolation.packaging.scriptlets import Scriptlet, Unreadable, read, scan
+from isolation.packaging.scriptlets import Scriptlet, Unreadable, scan, scan_installed
 from scriptlets.framework import BaseScriptlet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-GROUP = "isolation.scriptlets"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,25 +80,9 @@ class PluginManager:
         An entry point names a module and a class or function in it; only that module's file is read, and no package of
         it is imported.
         """
-        names: list[str] = []
-        for distribution in distributions():
-            for point in distribution.entry_points.select(group=GROUP):
-                source = f"{point.name} = {point.value}"
-                path = _file_of(distribution, point)
-                if path is None:
-                    hint = "Only modules that are files of the package itself can be read."
-                    self.unreadable.append(
-                        Unreadable(path=source, why=f"there is no file of {point.module}", hint=hint)
-                    )
-                    continue
-                found, unreadable = read(path, point.module)
-                wanted = [told for told in found if told.function == point.attr]
-                self.unreadable += unreadable
-                if not wanted:
-                    why = f"{point.module} offers no scriptlet {point.attr!r}"
-                    self.unreadable.append(Unreadable(path=source, why=why))
-                names += self._take(wanted, source)
-        return names
+        found, unreadable = scan_installed()
+        self.unreadable += unreadable
+        return self._take(found)
 
     def list_scriptlets(self) -> list[str]:
         """Return the names of all, sorted."""
@@ -125,13 +106,13 @@ class PluginManager:
             )
         return plugin.target
 
-    def _take(self, found: Iterable[Scriptlet], source: str = "") -> list[str]:
+    def _take(self, found: Iterable[Scriptlet]) -> list[str]:
         names: list[str] = []
         for told in found:
             try:
-                self._add(Plugin(told=told, source=source or told.path))
+                self._add(Plugin(told=told, source=told.path))
             except InputError as error:
-                self.unreadable.append(Unreadable(path=source or told.path, why=error.sentence, hint=error.hint))
+                self.unreadable.append(Unreadable(path=told.path, why=error.sentence, hint=error.hint))
             else:
                 names.append(told.name)
         return names
@@ -154,12 +135,3 @@ def _own(scriptlet: object, name: str) -> str:
 def _names(scriptlet: object, name: str) -> list[str]:
     value = getattr(scriptlet, name, ())
     return [str(one) for one in value] if isinstance(value, list | tuple | set | frozenset | dict) else []
-
-
-def _file_of(distribution: Distribution, point: EntryPoint) -> Path | None:
-    """Find a module's file among those that a package brought; no import, no search."""
-    stem = point.module.replace(".", "/")
-    for file in distribution.files or ():
-        if str(file) in {f"{stem}.py", f"{stem}/__init__.py"}:
-            return Path(str(distribution.locate_file(file)))
-    return None

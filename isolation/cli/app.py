@@ -19,6 +19,7 @@ _BRINGS = {
     "policy": ("policy",),
     "package": ("package",),
     "render": ("render",),
+    "scriptlet": ("scriptlet",),
     "pool": ("pool",),
     "host": ("doctor", "clean", "schema"),
     "completion": ("completion",),

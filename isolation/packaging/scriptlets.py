@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, replace
+from importlib.metadata import distributions
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isolation.errors import PackageError
@@ -18,10 +20,11 @@ from isolation.packaging.imports import decode, logical_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from importlib.metadata import Distribution
     from tokenize import TokenInfo
 
 PATTERN = "scriptlet_*.py"
+GROUP = "isolation.scriptlets"
 _LARGEST_BYTES = 2**20
 _MOST_FILES = 1000
 _BASE, _DECORATOR = "BaseScriptlet", "register_scriptlet"
@@ -72,6 +75,37 @@ def scan(folder: Path) -> tuple[tuple[Scriptlet, ...], tuple[Unreadable, ...]]:
         unreadable += problems
     unreadable += [Unreadable(path=str(path), why=f"only {_MOST_FILES} files are read") for path in paths[_MOST_FILES:]]
     return tuple(found), tuple(unreadable)
+
+
+def scan_installed() -> tuple[tuple[Scriptlet, ...], tuple[Unreadable, ...]]:
+    """
+    Find what installed packages offer as entry points of ``isolation.scriptlets``.
+
+    Each names a module, and a class or function in it; that module's file is read, and no package is imported.
+    """
+    found: list[Scriptlet] = []
+    unreadable: list[Unreadable] = []
+    for distribution in distributions():
+        for point in distribution.entry_points.select(group=GROUP):
+            source, path = f"{point.name} = {point.value}", _file_of(distribution, point.module)
+            if path is None:
+                why, hint = f"the package has no file of {point.module}", "Name a module that is one of its own files."
+                unreadable.append(Unreadable(path=source, why=why, hint=hint))
+                continue
+            offered, problems = read(path, point.module)
+            wanted = [told for told in offered if told.function == point.attr]
+            found += wanted
+            unreadable += problems
+            if not wanted:
+                unreadable.append(Unreadable(path=source, why=f"{point.module} offers no scriptlet {point.attr!r}"))
+    return tuple(found), tuple(unreadable)
+
+
+def _file_of(distribution: Distribution, module: str) -> Path | None:
+    """Find a module's file among those that a package brought; nothing is searched for, nothing imported."""
+    stem = module.replace(".", "/")
+    named = {f"{stem}.py", f"{stem}/__init__.py"}
+    return next((Path(str(file.locate())) for file in distribution.files or () if str(file) in named), None)
 
 
 def read(path: Path, module: str) -> tuple[tuple[Scriptlet, ...], tuple[Unreadable, ...]]:

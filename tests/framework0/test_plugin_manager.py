@@ -129,8 +129,8 @@ def test_entry_points_of_installed_packages_are_read(
     assert manager.load_entry_points() == ["Mine"]
     assert "offering" not in sys.modules
     plugin = manager.describe("Mine")
-    assert (plugin.source, plugin.told.module) == ("mine = offering.work:Mine", "offering.work")
+    assert (plugin.source, plugin.told.module) == (str(tmp_path / "offering" / "work.py"), "offering.work")
     assert sorted(one.why for one in manager.unreadable) == [
         "offering.work offers no scriptlet 'Gone'",
-        "there is no file of elsewhere",
+        "the package has no file of elsewhere",
     ]
