@@ -29,6 +29,7 @@ def open_controller(
     state: Path | str | None = None,
     database: str | None = None,
     namespace: str | None = None,
+    environment: str | None = None,
     engine: str | None = None,
     policy: str | None = None,
     image: str | None = None,
@@ -49,6 +50,7 @@ def open_controller(
         state=state,
         database=database,
         namespace=namespace,
+        environment=environment,
         engine=engine,
         policy=policy,
         image=image,
@@ -164,6 +166,7 @@ def submit(
         skip=skip,
         adjustments=adjustments,
         paths=settings.paths,
+        environment=settings.environment,
     )
     with wiring.open_stores(settings) as stores:
         return put(stores, wanted, SystemClock(), priority=priority, key=key)

@@ -63,8 +63,9 @@ class Controller:
     """
     Runs recipes on one engine, with one state folder. Safe to use from several threads.
 
-    ``default_policy`` is a name or a file; ``image`` is the runner image's name on the engine. ``vault`` has the values
-    of the secrets that recipes may ask for; without one there are none.
+    ``default_policy`` is a name or a file; ``image`` is the runner image's name on the engine. ``environment`` is for
+    recipes that are otherwise in some. ``vault`` has the values of the secrets that recipes may ask for; without one
+    there are none.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Controller:
         image: str,
         default_policy: str = "default",
         paths: Sequence[Path] = (),
+        environment: str = "",
         vault: Vault | None = None,
     ) -> None:
         self.stores = stores
@@ -86,6 +88,7 @@ class Controller:
         self._image = image
         self._default_policy = default_policy
         self._paths = tuple(paths)
+        self._environment = environment
         self._vault = vault or Vault()
         self._keeper = Keeper(stores, clock)
 
@@ -153,6 +156,7 @@ class Controller:
             paths=[*paths, *self._paths],
             adjustments=adjustments,
             apart=apart,
+            environment=self._environment,
         )
         asked = self.cells.beside.submit(self.engine.image_id, self._image)
         checked: list[tuple[Mapping[str, Secret], str]] = []

@@ -20,6 +20,7 @@ from isolation.packaging.policy import load_policy
 from isolation.packaging.requirements import Layers
 from isolation.packaging.tree import read_manifest
 from isolation.rules.adjust import adjust
+from isolation.rules.environment import for_environment
 from isolation.rules.order import select
 from isolation.rules.scope import allows
 
@@ -86,12 +87,14 @@ class Wanted:
     paths: Sequence[Path] = ()
     adjustments: Adjustments = NO_ADJUSTMENTS
     apart: bool = False
+    environment: str = ""
 
     def order(self, stores: Stores, check: Callable[[Recipe, Policy], object]) -> Order:
         """Load, check and pack it; ``check`` raises for what cannot be had, before anything is packed."""
         policy = self.policy if isinstance(self.policy, Policy) else load_policy(self.policy)
         loaded = load_recipe(Path(self.recipe))
-        chosen = adjust(select(loaded.recipe, self.only, self.skip), self.adjustments)
+        here = for_environment(loaded.recipe, self.environment)
+        chosen = adjust(select(here, self.only, self.skip), self.adjustments)
         check_inputs(self.context, chosen, policy, apart=self.apart)
         check(chosen, policy)
         package = pack(loaded, recipe=chosen, paths=self.paths, blobs=stores.blobs, layers=Layers(stores.layers))

@@ -12,6 +12,7 @@ The file is ``ISOLATION_SETTINGS``, else ``settings.toml`` in the platform's con
     state  = "/srv/isolation"                  # the state folder
     database = "postgresql://ann@db/runs"      # runs and context; else a file in the state folder
     namespace = "default"                      # whose runs and context: namespaces never meet
+    environment = "staging"                    # for recipes that are otherwise in some; none: as they are in none
     engine = "unix:///var/run/docker.sock"     # else DOCKER_HOST, else that socket
     policy = "default"                         # a name or a file
     image  = "isolation-runner:latest"         # the runner image
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 DEFAULT_NAMESPACE = "default"
 
-_NAMES = ("state", "database", "namespace", "engine", "policy", "image", "paths", "secrets", "pool")
+_NAMES = ("state", "database", "namespace", "environment", "engine", "policy", "image", "paths", "secrets", "pool")
 _DEFAULTS = {"policy": "default", "image": "isolation-runner:latest", "namespace": DEFAULT_NAMESPACE, "pool": "5m"}
 _NO_POOL = "off"
 CELLS = "ISOLATION_CELLS"
@@ -56,6 +57,7 @@ class Settings:
     state: Path
     database: str | None = None
     namespace: str = DEFAULT_NAMESPACE
+    environment: str = ""
     engine: str | None = None
     policy: str = _DEFAULTS["policy"]
     image: str = _DEFAULTS["image"]
@@ -70,6 +72,7 @@ def load_settings(
     state: Path | str | None = None,
     database: str | None = None,
     namespace: str | None = None,
+    environment: str | None = None,
     engine: str | None = None,
     policy: str | None = None,
     image: str | None = None,
@@ -81,6 +84,7 @@ def load_settings(
         "state": state,
         "database": database,
         "namespace": namespace,
+        "environment": environment,
         "engine": engine,
         "policy": policy,
         "image": image,
@@ -93,6 +97,7 @@ def load_settings(
         state=Path(found.get("state") or _default_state()).expanduser().absolute(),
         database=found.get("database"),
         namespace=_namespace(found["namespace"]),
+        environment=found.get("environment", ""),
         engine=found.get("engine"),
         policy=found["policy"],
         image=found["image"],

@@ -87,6 +87,7 @@ def open_controller(
         image=settings.image,
         default_policy=settings.policy,
         paths=settings.paths,
+        environment=settings.environment,
         vault=Vault(given=secrets, file=settings.secrets, environment=os.environ),
     )
 

@@ -35,10 +35,8 @@ class Plan:
     def __init__(self, document: dict, values: MutableMapping) -> None:
         self.config: dict = document["config"]
         self.answer_bytes: int = document["limits"]["result_bytes"]
-        held = document["determinism"]
-        self._steps: list[dict] = [
-            step | {"index": index, "determinism": held} for index, step in enumerate(document["steps"])
-        ]
+        of_all = {key: document[key] for key in ("determinism", "features", "environment")}
+        self._steps: list[dict] = [step | of_all | {"index": index} for index, step in enumerate(document["steps"])]
         self._outputs: dict[str, dict | None] = {name: None for step in self._steps for name in sources(step)}
         """Of the steps whose outputs others take."""
         self._workers: int = document["workers"]
@@ -74,7 +72,7 @@ class Plan:
             step = self._steps[heappop(self._unrunnable)]
             if self._state[step["name"]] == "waiting":
                 reason = self._why_not(step)
-                outcome = "skipped" if step["enabled"] else "disabled"
+                outcome = "disabled" if step["disabled"] else "skipped"
                 self._end(step, outcome)
                 yield {"step": step["index"], "outcome": outcome, "tries": 0, "cause": reason}
 
@@ -226,8 +224,8 @@ class Plan:
         return key not in answer["deleted"] and (key in answer["set"] or key in self._shared.values)
 
     def _why_not(self, step: dict) -> str | None:
-        if not step["enabled"]:
-            return "enabled: false"
+        if step["disabled"]:
+            return step["disabled"]
         for name in step["depends_on"]:
             if self._state[name] not in {"waiting", "running", "succeeded"}:
                 return f"its dependency {name!r} was {self._state[name].replace('_', ' ')}"

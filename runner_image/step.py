@@ -70,7 +70,7 @@ def live(step: dict, values: MutableMapping, config: dict, secrets: dict, answer
 
     _forget_our_modules()
     context = Context(values, who=step["name"], secrets=secrets)
-    context.config = config
+    context.config, context.features, context.environment = config, step["features"], step["environment"]
     os.register_at_fork(before=context.saw_all)
     own_pid = os.getpid()
     outputs, problem, import_s = None, None, None

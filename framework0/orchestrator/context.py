@@ -37,6 +37,8 @@ class Context:
         self._secrets: dict[str, str] = secrets or {}
         self._lock = _thread.RLock()  # what threading.RLock is; that module's import is not free
         self.config: dict = {}
+        self.features: dict[str, bool] = {}
+        self.environment = ""
 
     def get(self, key: str, default: object = None) -> object:
         """Return the value of a key, or ``default`` where there is none."""
@@ -99,10 +101,17 @@ class Context:
         ``last_wins`` takes the other's value, ``first_wins`` keeps ours, ``error`` raises ValueError where both
         have the key with different values; then nothing is taken over.
         """
-        theirs = other.to_dict()
+        wanted = {prefix + name: value for name, value in other.to_dict().items()}
         with self._lock:
-            for key, value in taken_over(theirs, self.to_dict(), conflict_strategy, prefix).items():
+            held = {key: self.get(key) for key in wanted if conflict_strategy != "last_wins" and key in self}
+            for key, value in taken_over(wanted, held, conflict_strategy).items():
                 self.set(key, value)
+
+    def is_feature_enabled(self, name: str) -> bool:
+        """Tell whether one of the recipe's features is on, in this environment; LookupError for one that it lacks."""
+        if name not in self.features:
+            raise LookupError(f"the recipe has no feature {name!r}: add it at the top, under `features`")
+        return self.features[name]
 
     def secret(self, name: str) -> str:
         """
@@ -160,12 +169,11 @@ class Context:
         self._changed[key] = writer
 
 
-def taken_over(theirs: dict, ours: dict, conflict_strategy: str, prefix: str) -> dict:
-    """Return what ``merge_from`` sets. Raises ValueError for a conflict that it was told to mind."""
+def taken_over(wanted: dict, held: dict, conflict_strategy: str) -> dict:
+    """Return what ``merge_from`` sets, given what is held already. ValueError for a conflict that it is to mind."""
     if conflict_strategy not in {"last_wins", "first_wins", "error"}:
         raise ValueError(f"unknown conflict_strategy {conflict_strategy!r}: last_wins, first_wins or error")
-    wanted = {prefix + name: value for name, value in theirs.items()}
-    clashing = [key for key, value in wanted.items() if key in ours and ours[key] != value]
+    clashing = [key for key, value in wanted.items() if key in held and held[key] != value]
     if clashing and conflict_strategy == "error":
         raise ValueError(f"both contexts have {clashing[0]!r}, with different values")
     if conflict_strategy == "first_wins":

@@ -93,7 +93,8 @@ class KeptContext:
 
     def merge_from(self, other: Context | KeptContext, conflict_strategy: str = "last_wins", prefix: str = "") -> None:
         """Take over another context's values, in one transaction; the rest is as for ``Context.merge_from``."""
-        taken = taken_over(other.to_dict(), self.to_dict(), conflict_strategy, prefix)
+        wanted = {prefix + name: value for name, value in other.to_dict().items()}
+        taken = taken_over(wanted, self.to_dict(), conflict_strategy)
         if taken:
             self._stores.contexts.change(Changes(set=taken), self._who, _now())
 

@@ -102,6 +102,7 @@ def submit(given: Namespace) -> int:
         skip=names(given.skip),
         adjustments=adjustments_of(given),
         paths=settings.paths,
+        environment=settings.environment,
     )
     with open_stores(settings) as stores:
         run_id = put(stores, wanted, SystemClock(), priority=given.priority, key=given.key)

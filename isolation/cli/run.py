@@ -139,6 +139,11 @@ def takes_choices(parser: Parser) -> None:
         "--skip", action="append", metavar="A,B", help="leave these steps out, and what depends on them"
     )
 
+    parser.add_argument(
+        "--environment",
+        metavar="NAME",
+        help="for a recipe that is otherwise there [environment: ISOLATION_ENVIRONMENT]",
+    )
     parser.add_argument("--step-timeout", metavar="TIME", help="stop each step after that; its own, if it is shorter")
     parser.add_argument("--max-retries", type=whole, metavar="N", help="further tries of each step that fails")
     parser.add_argument("--retry-delay", metavar="TIME", help="wait that long before each of those")

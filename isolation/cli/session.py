@@ -22,6 +22,7 @@ def settings_of(given: Namespace) -> Settings:
         state=given.state,
         database=given.database,
         namespace=given.namespace,
+        environment=getattr(given, "environment", None),
         engine=given.engine,
         paths=paths,
         secrets=getattr(given, "secrets", None),

@@ -12,6 +12,8 @@ NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.\- ]{0,99}$"
 DOTTED = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
 SECRET_NAME = r"^[A-Z_][A-Z0-9_]{0,63}$"  # noqa: S105 - as below
 SECRET_GLOB = r"^[A-Z0-9_*?\[\]!\-]{1,100}$"  # noqa: S105 - what the name of one may look like
+FEATURE_CHOICE = r"^!?[A-Za-z_][A-Za-z0-9_]{0,99}$"
+ENVIRONMENT = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 MOST_SECRETS = 64
 _LARGEST_DURATION_S = 30 * 86400.0
 
@@ -91,7 +93,8 @@ class Step(Strict):
     One scriptlet call.
 
     ``timeout_s`` None means the policy's limit alone; it gets the ``secrets`` that it names. ``retry_delay_s`` passes
-    before each of its ``retry_count`` further tries.
+    before each of its ``retry_count`` further tries. It runs only where its ``feature`` is on, or with a ``!`` before
+    the name, off.
     """
 
     name: Name
@@ -109,6 +112,7 @@ class Step(Strict):
     retry_count: int = Field(default=0, ge=0, le=100)
     retry_delay_s: Delay = Field(default=0.0, alias="retry_delay")
     enabled: bool = True
+    feature: str | None = Field(default=None, pattern=FEATURE_CHOICE)
 
 
 class Execution(Strict):
@@ -144,13 +148,24 @@ class Leeway(Strict):
     tolerance: float = Field(default=0.0, ge=0, lt=1, strict=False)
 
 
+class Environment(Strict):
+    """What is otherwise in one environment: values of ``config`` and features that are there without it, too."""
+
+    config: dict[str, JsonValue] = Field(default_factory=dict)
+    features: dict[Identifier, bool] = Field(default_factory=dict)
+
+
+EnvironmentName = Annotated[str, Field(pattern=ENVIRONMENT)]
+
+
 class Recipe(Strict):
     """
     A whole recipe, whatever dialect its file was written in.
 
     ``steps`` stand in the order of the file; ``rules.order`` gives the order of the run.
     ``files`` are globs below the recipe's folder; ``requirements`` are PEP 508 texts. ``secrets`` are all that its
-    steps may take, by name: a value is never part of a recipe.
+    steps may take, by name: a value is never part of a recipe. ``features`` tell what is on. ``environment`` is the
+    one that it was made for, by ``rules.environment``; empty before that, and where it knows none.
     """
 
     name: Name
@@ -162,6 +177,9 @@ class Recipe(Strict):
     files: tuple[str, ...] = Field(default=(), strict=False)
     execution: Execution = Execution()
     config: dict[str, JsonValue] = Field(default_factory=dict)
+    features: dict[Identifier, bool] = Field(default_factory=dict)
+    environments: dict[EnvironmentName, Environment] = Field(default_factory=dict)
+    environment: str = ""
     context: Scope = Scope()
     determinism: Leeway = Leeway()
     secrets: tuple[SecretName, ...] = Field(default=(), max_length=MOST_SECRETS, strict=False)

@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, JsonValue
 
 from isolation.errors import RecipeError, did_you_mean
-from isolation.model.recipe import MOST_SECRETS, Execution, Leeway, Name, Recipe, Scope, SecretName, Step, Strict
+from isolation.model.recipe import (
+    MOST_SECRETS,
+    Environment,
+    EnvironmentName,
+    Execution,
+    Identifier,
+    Leeway,
+    Name,
+    Recipe,
+    Scope,
+    SecretName,
+    Step,
+    Strict,
+)
 from isolation.packaging.files import read_regular
 from isolation.packaging.shape import shape
 from isolation.packaging.text import LARGEST_TEXT_BYTES, Document, read
@@ -17,7 +30,10 @@ from isolation.rules.order import find_cycle, order
 from isolation.rules.outputs import misplaced
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+
+    from isolation.packaging.text import Place
 
 FILE_NAMES = ("recipe.yaml", "recipe.yml", "recipe.json")
 HEADS = ("metadata", "test_meta")
@@ -53,6 +69,8 @@ class _File(Strict):
     test_meta: _TestMeta | None = None
     execution: Execution = Execution()
     config: dict[str, JsonValue] = Field(default_factory=dict)
+    features: dict[Identifier, bool] = Field(default_factory=dict)
+    environments: dict[EnvironmentName, Environment] = Field(default_factory=dict)
     context: Scope = Scope()
     determinism: Leeway = Leeway()
     secrets: tuple[SecretName, ...] = Field(default=(), max_length=MOST_SECRETS, strict=False)
@@ -115,10 +133,13 @@ def recipe_of(document: Document, path: Path | str, folder_name: str) -> Recipe:
     _check_steps(written.steps, document, path)
     _check_outputs(written.steps, document, path)
     _check_secrets(written, document, path)
+    _check_features(written, document, path)
     return Recipe(
         **_head(written, folder_name),
         execution=written.execution,
         config=written.config,
+        features=written.features,
+        environments=written.environments,
         context=written.context,
         determinism=written.determinism,
         secrets=written.secrets,
@@ -218,3 +239,27 @@ def _check_secrets(written: _File, document: Document, path: Path | str) -> None
                     path=path,
                     line=document.line(("steps", index, "secrets", number)),
                 )
+
+
+def _check_features(written: _File, document: Document, path: Path | str) -> None:
+    def refuse(said: str, name: str, known: Iterable[str], place: Place) -> RecipeError:
+        hint = did_you_mean(name, known) or f"Add it at the top, with the value that it has elsewhere: `{name}: ...`."
+        return RecipeError(said, hint=hint, path=path, line=document.line(place))
+
+    for index, step in enumerate(written.steps):
+        name = (step.feature or "").removeprefix("!")
+        if name and name not in written.features:
+            said = f"step {step.name!r} asks for the feature {name!r}, which the recipe does not have"
+            raise refuse(said, name, written.features, ("steps", index, "feature"))
+    for environment, changed in written.environments.items():
+        for kind, ours, theirs in (
+            ("feature", changed.features, written.features),
+            ("config value", changed.config, written.config),
+        ):
+            for name in ours:
+                if name not in theirs:
+                    said = (
+                        f"the environment {environment!r} changes the {kind} {name!r}, which the recipe does not have"
+                    )
+                    key = "features" if kind == "feature" else "config"
+                    raise refuse(said, name, theirs, ("environments", environment, key, name))

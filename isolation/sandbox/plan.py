@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from isolation.contract import SECRET_HEADER
 from isolation.model.outcome import Outcome
+from isolation.rules.environment import is_on
 from isolation.rules.retry import rule_for
 from isolation.sandbox.egress.inside import way_out
 
@@ -48,10 +49,12 @@ def plan_document(recipe: Recipe, steps: Sequence[Step], policy: Policy) -> dict
     limits = policy.limits
     tries = rule_for(Outcome.CONFLICT, policy, recipe, rerun=True).attempts
     return {
-        "steps": [_step(step, limits.step_wall_s) for step in steps],
+        "steps": [_step(step, limits.step_wall_s, recipe.features) for step in steps],
         "workers": min(_MOST_WORKERS, len(steps)) if recipe.execution.parallel_execution else 1,
         "continue_on_error": recipe.execution.continue_on_error,
         "config": recipe.config,
+        "features": recipe.features,
+        "environment": recipe.environment,
         "writes": write_scope(recipe, policy),
         "merge": policy.merge.model_dump(mode="json") | {"attempts": tries},
         "limits": {"result_bytes": limits.result_bytes, "artifact_count": limits.artifact_count},
@@ -90,7 +93,15 @@ def _scope(declared: Sequence[str] | None, allowed: Sequence[str]) -> list[list[
     return [[*allowed], *([] if declared is None else [[*declared]])]
 
 
-def _step(step: Step, longest_s: float) -> dict[str, Any]:
+def _why_disabled(step: Step, features: dict[str, bool]) -> str:
+    if step.enabled:
+        return ""
+    if is_on(step, features):
+        return "enabled: false"
+    return f"the feature {str(step.feature).removeprefix('!')!r} is {'on' if str(step.feature)[0] == '!' else 'off'}"
+
+
+def _step(step: Step, longest_s: float, features: dict[str, bool]) -> dict[str, Any]:
     return {
         "name": step.name,
         "module": step.module,
@@ -103,7 +114,7 @@ def _step(step: Step, longest_s: float) -> dict[str, Any]:
         "timeout_s": _step_wall_s(step, longest_s),
         "retry_count": step.retry_count,
         "retry_delay_s": step.retry_delay_s,
-        "enabled": step.enabled,
+        "disabled": _why_disabled(step, features),
     }
 
 

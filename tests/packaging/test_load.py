@@ -66,7 +66,10 @@ def test_json_recipes_are_read(folder: Folder) -> None:
 
 CURE = "Take one of them out of a 'depends_on'."
 
-KNOWN = "Known: config, context, determinism, execution, files, metadata, secrets, steps, test_meta."
+KNOWN = (
+    "Known: config, context, determinism, environments, execution, features, files, metadata, secrets, steps, "
+    "test_meta."
+)
 
 NAMES = "Use at most 100 letters, digits, dots, dashes, underscores and spaces; begin with a letter or a digit."
 

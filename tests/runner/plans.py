@@ -15,7 +15,7 @@ def step(name: str, **more: object) -> Json:
         "timeout_s": 5.0,
         "retry_count": 0,
         "retry_delay_s": 0.0,
-        "enabled": True,
+        "disabled": "",
     }
     return {"name": name, "module": "m", "function": "f", "args": {}, "args_from": [], **plain, **more}
 
@@ -29,8 +29,8 @@ def document(
 ) -> Json:
     limits = {"result_bytes": 4096, "artifact_count": 4}
     rule = {"strict": False, "on_conflict": "fail", "rules": [], "attempts": 5, **(merge or {})}
-    plain = {"steps": list(steps), "workers": workers, "config": {}, "writes": writes, "limits": limits}
-    return plain | {"merge": rule, "determinism": {}, "continue_on_error": continues}
+    told: Json = {"config": {}, "features": {}, "environment": "", "determinism": {}, "continue_on_error": continues}
+    return told | {"steps": list(steps), "workers": workers, "writes": writes, "limits": limits, "merge": rule}
 
 
 class Ended:

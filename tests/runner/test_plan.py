@@ -44,14 +44,14 @@ def test_what_depends_on_a_failure_is_skipped_with_the_reason(plan_of: Any) -> N
 
 def test_a_disabled_step_is_settled_without_running(plan_of: Any) -> None:  # noqa: ANN401
     """It is no failure itself; what needs it cannot run."""
-    plan = plan_of(step("a", enabled=False), step("b", depends_on=["a"]))
+    plan = plan_of(step("a", disabled="enabled: false"), step("b", depends_on=["a"]))
 
     assert [(one["outcome"], one["cause"]) for one in plan.take_unrunnable()] == [
         ("disabled", "enabled: false"),
         ("skipped", "its dependency 'a' was disabled"),
     ]
-    assert plan_of(step("a", enabled=False)).succeeded is False
-    alone = plan_of(step("a", enabled=False))
+    assert plan_of(step("a", disabled="enabled: false")).succeeded is False
+    alone = plan_of(step("a", disabled="enabled: false"))
     assert len([*alone.take_unrunnable()]) == 1
     assert alone.succeeded
 
@@ -82,7 +82,9 @@ def test_a_step_waits_before_it_is_tried_again_as_it_asks(plan_of: Any) -> None:
 
 def test_a_recipe_that_does_not_continue_stops_at_the_first_failure(plan_of: Any) -> None:  # noqa: ANN401
     """What has nothing to do with the failed step is skipped as well, and told which step it was."""
-    plan = plan_of(step("a", enabled=False), step("b"), step("c"), step("d", depends_on=["b"]), continues=False)
+    plan = plan_of(
+        step("a", disabled="enabled: false"), step("b"), step("c"), step("d", depends_on=["b"]), continues=False
+    )
     assert len([*plan.take_unrunnable()]) == 1
     settle(plan, problem=problem())
 
