@@ -234,6 +234,30 @@ def test_the_page_on_scriptlets_names_every_one_and_every_option() -> None:
 
 
 @pytest.mark.engine
+def test_the_programs_of_the_page_on_applications_run(tmp_path: Path) -> None:
+    """Each in an interpreter of its own, and each prints what the page tells of."""
+    page = (
+        (ROOT / "docs/applications.md").read_text(encoding="utf-8").replace("/tmp/application", str(tmp_path / "own"))
+    )  # noqa: S108 - the page's
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env=environment(tmp_path / "state"),
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for program in blocks(page, "python")
+    ]
+    assert said == [
+        "10.0 ('celsius.Oslo',)\n",
+        "[True, True, True] {'celsius.Oslo': 10.0, 'celsius.Lisbon': 20.0, 'celsius.Graz': 15.0}\n",
+        "[('reading.city', 'application'), ('reading.fahrenheit', 'application'), ('celsius.Oslo', 'convert')]\n",
+    ]
+
+
+@pytest.mark.engine
 def test_every_command_of_the_page_on_the_pool_does_what_it_says(tmp_path: Path) -> None:
     """With a pool of the page's own, which is there from the first run to the last line."""
     (commands,) = blocks((ROOT / "docs/pool.md").read_text(encoding="utf-8"), "bash")
