@@ -236,9 +236,8 @@ def test_the_page_on_scriptlets_names_every_one_and_every_option() -> None:
 @pytest.mark.engine
 def test_the_programs_of_the_page_on_applications_run(tmp_path: Path) -> None:
     """Each in an interpreter of its own, and each prints what the page tells of."""
-    page = (
-        (ROOT / "docs/applications.md").read_text(encoding="utf-8").replace("/tmp/application", str(tmp_path / "own"))
-    )  # noqa: S108 - the page's
+    page = (ROOT / "docs/applications.md").read_text(encoding="utf-8")
+    page = page.replace("/tmp/application", str(tmp_path / "own"))  # noqa: S108 - what the page shows
     said = [
         subprocess.run(
             [sys.executable, "-c", program],
