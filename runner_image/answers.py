@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from contract import LONGEST, MOST_FIELDS, MOST_READS, RECORD_CHARS, Malformed, check_json, is_context_key, loads
+from isolation.contract import (
+    LONGEST,
+    MOST_FIELDS,
+    MOST_READS,
+    RECORD_CHARS,
+    Malformed,
+    check_json,
+    is_context_key,
+    loads,
+)
 
 TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:

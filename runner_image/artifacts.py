@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from contract import ARTIFACT, CHUNK, PIECE_BYTES, Malformed, check_artifact_name
+from isolation.contract import ARTIFACT, CHUNK, PIECE_BYTES, Malformed, check_artifact_name
 
 TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:

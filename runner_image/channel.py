@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from contract import BYE, END, HEADER, NONCE_BYTES, PIECE_BYTES, PLAN, SECRETS, Malformed, Tally, dumps
+from isolation.contract import BYE, END, HEADER, NONCE_BYTES, PIECE_BYTES, PLAN, SECRETS, Malformed, Tally, dumps
 
 _PLAN_BYTES = 64 * 2**20
 _SECRETS_BYTES = 8 * 2**20

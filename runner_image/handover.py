@@ -7,7 +7,7 @@ can look: the runner is not dumpable, and neither is a step that has a secret.
 
 from __future__ import annotations
 
-from contract import SECRET_HEADER
+from isolation.contract import SECRET_HEADER
 
 TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ import time
 from _heapq import heappop, heappush
 
 from answers import SPARE, read_answer
-from contract import LONGEST, MOST_READS, Malformed, check_json, dumps, is_context_key
 from shared import ConflictError, Shared, covers
 from taken import sources
+
+from isolation.contract import LONGEST, MOST_READS, Malformed, check_json, dumps, is_context_key
 
 TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:
@@ -224,8 +225,9 @@ class Plan:
         return key not in answer["deleted"] and (key in answer["set"] or key in self._shared.values)
 
     def _why_not(self, step: dict) -> str | None:
-        if step["disabled"]:
-            return step["disabled"]
+        disabled: str = step["disabled"]
+        if disabled:
+            return disabled
         for name in step["depends_on"]:
             if self._state[name] not in {"waiting", "running", "succeeded"}:
                 return f"its dependency {name!r} was {self._state[name].replace('_', ' ')}"

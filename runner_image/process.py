@@ -14,8 +14,9 @@ import sys
 import time
 
 import step as child
-from contract import ANSWER, HEADER, RECORD, SMALL_FRAME_BYTES, TOLD, frame
 from shared import seen
+
+from isolation.contract import ANSWER, HEADER, RECORD, SMALL_FRAME_BYTES, TOLD, frame
 
 TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:

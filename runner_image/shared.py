@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import json
 
-from contract import MAX_VALUE_BYTES, Malformed, dumps
-from mapped import Changing, Mapped, Over
+from isolation.contract import MAX_VALUE_BYTES, Malformed, dumps
+from isolation.mapped import Changing, Mapped, Over
 
 TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-    from combine import Value
+    from isolation.rules.combine import Value
 
 BASE = "/base/values"
 _SHOWN_CHARS = 100
@@ -104,7 +104,7 @@ class Shared:
         """Take over what a step changed."""
         for key in (*answer["set"], *answer["deleted"]):
             if self._seen:
-                from combine import ABSENT  # only where steps run at once
+                from isolation.rules.combine import ABSENT  # only where steps run at once
 
                 for seen in self._seen.values():
                     seen.setdefault(key, self.values.get(key, ABSENT))
@@ -115,7 +115,7 @@ class Shared:
 
     def _settle(self, key: str, name: str, answer: dict, base: Value) -> tuple[str, object]:
         """Decide what becomes of one key, and what it holds then; of a conflict, why it is one."""
-        from combine import ABSENT, ClashError, same, settle, stale
+        from isolation.rules.combine import ABSENT, ClashError, same, settle, stale
 
         how, theirs = self._on_conflict(key), self.values.get(key, ABSENT)
         read = self._rule["strict"] and (answer["read_all"] or key in answer["reads"])
@@ -136,7 +136,7 @@ class Shared:
         return fate, self._say(key, f"{name!r} made {key!r}", ours) + why
 
     def _say(self, key: str, what: str, value: object) -> str:
-        from combine import ABSENT
+        from isolation.rules.combine import ABSENT
 
         now = _show(self.values.get(key, ABSENT))
         return f"{what} {_show(value)}; {self.writer[key]!r}, at the same time, made it {now}"
@@ -148,7 +148,7 @@ class Shared:
 
 
 def _check(value: object) -> None:
-    from combine import ClashError
+    from isolation.rules.combine import ClashError
 
     try:
         size_bytes = len(dumps(value))
@@ -159,7 +159,7 @@ def _check(value: object) -> None:
 
 
 def _show(value: object) -> str:
-    from combine import ABSENT
+    from isolation.rules.combine import ABSENT
 
     if value is ABSENT:
         return "nothing"

@@ -14,7 +14,9 @@ from time import monotonic  # by this name nobody can put another clock in its p
 import plain
 import still
 import walls
-from contract import (
+from taken import MissingError, fill
+
+from isolation.contract import (
     ANSWER,
     FIELDS_BYTES,
     LONGEST,
@@ -26,7 +28,6 @@ from contract import (
     dumps,
     frame,
 )
-from taken import MissingError, fill
 
 TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:
@@ -39,8 +40,9 @@ LIBRARY = "/opt/runner/library"
 PACKAGE = "/package"
 LAYER = "/layer"
 
-_NAMES = [name.removesuffix(".py") for name in os.listdir(os.path.dirname(__file__))] + ["isolation.contract"]
-"""Modules of the runner, and what else lies beside them."""
+_NAMES = [name.removesuffix(".py") for name in os.listdir(os.path.dirname(__file__))]
+_NAMES += ["isolation.contract", "isolation.mapped", "isolation.rules", "isolation.rules.combine"]
+"""Modules of the runner, what else lies beside them, and what the host has by the same name."""
 _NO_MODULE = "no such module"
 _COMMON = ("json", "typing")
 """Each with a dozen others that it imports."""

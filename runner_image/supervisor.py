@@ -16,13 +16,19 @@ import select
 import sys
 import time
 
-import contract
 import walls
 from answers import read_record
 from artifacts import send_artifacts
 from broom import clean, kill_all_others
 from channel import Channel
-from contract import (
+from handover import Secrets
+from plan import Plan
+from process import Process, Spare
+from shared import seen
+from step import LIBRARY, import_common, list_package
+from view import look
+
+from isolation.contract import (
     CONTRACT_VERSION,
     HELLO,
     LOG,
@@ -34,12 +40,6 @@ from contract import (
     STEP_STARTED,
     Malformed,
 )
-from handover import Secrets
-from plan import Plan
-from process import Process, Spare
-from shared import seen
-from step import LIBRARY, import_common, list_package
-from view import look
 
 _OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 SNAPSHOT = "/in/snapshot.json"
@@ -100,7 +100,6 @@ def _prepare_steps() -> None:
     Python's compiler makes some hundred types when it is first used: most of what a small module's import takes.
     """
     compile("context.set('key', f'{1}')", "<none>", "exec")
-    sys.modules["isolation.contract"] = contract  # the name that the host has for it; the library is the same there
     sys.path.insert(0, LIBRARY)
     __import__("orchestrator.context")
     sys.path.remove(LIBRARY)

@@ -1,6 +1,7 @@
 """A request to a web service: what it answers goes to the context, and what is no success fails the step."""
 
 import requests
+
 from scriptlets.framework import BaseScriptlet, register_scriptlet
 
 

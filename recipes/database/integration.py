@@ -3,6 +3,7 @@
 import json
 
 import psycopg2.pool
+
 from scriptlets.framework import BaseScriptlet, register_scriptlet
 
 

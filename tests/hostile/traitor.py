@@ -25,7 +25,8 @@ RUNNER = """
 import os, sys
 
 sys.path.insert(0, "/opt/runner")
-import channel, contract, walls
+import channel, walls
+from isolation import contract
 from view import look
 
 class Traitor(channel.Channel):

@@ -1,4 +1,4 @@
-"""The runner's own modules, imported as the image has them: at the top level, with the contract beside them."""
+"""The runner's own modules, imported as the image has them: at the top level."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent.parent
-FOLDERS = ("isolation", "isolation/rules", "runner_image", "framework0")
+FOLDERS = ("runner_image", "framework0")
 
 
 class Load(Protocol):
@@ -38,7 +38,7 @@ def imported() -> Iterator[Load]:
         sys.path = path
         for name in {*sys.modules} - before:
             found = getattr(sys.modules[name], "__file__", None) or ""
-            if "runner_image" in found or name in {"contract", "combine"}:
+            if any(f"/{folder}/" in found for folder in FOLDERS):
                 del sys.modules[name]
 
 

@@ -202,7 +202,7 @@ def test_the_runner_passes_on_what_the_host_takes(load: Load, depth: int, count:
     record = {"level": "INFO", "logger": "x", "message": "hi", "at": 1, "fields": fields}
     try:
         load("answers").read_record(json.dumps(record).encode())
-    except load("contract").Malformed:
+    except load("isolation.contract").Malformed:
         assert (depth, count) != (29, 32)
         return
     assert (depth, count) == (29, 32)

@@ -86,7 +86,8 @@ import sys
 sys.path[:0] = sys.argv[1:]
 import plain
 plain.stand_in()
-import contract, step
+import step
+from isolation import contract
 assert contract.json is plain
 step.{leave}()
 import json

@@ -190,7 +190,7 @@ def test_a_step_cannot_speak_through_another_process_of_the_cell(controller: Con
     assert result.attempts[0].steps[0].outputs == {"refused": ["1"]}
 
 
-@pytest.mark.parametrize("name", ["plan", "step", "contract", "channel"])
+@pytest.mark.parametrize("name", ["plan", "step", "isolation", "channel"])
 def test_a_recipes_module_may_have_the_name_of_one_of_the_runners(
     controller: Controller, tmp_path: Path, name: str
 ) -> None:

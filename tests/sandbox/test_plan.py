@@ -31,13 +31,16 @@ def test_the_plan_holds_what_the_runner_needs_and_no_more() -> None:
 
     assert plan_document(made, made.steps, POLICY) == {
         "steps": [
-            {"name": "load", "module": "m", "function": "f", "args": {"n": 1}, "args_from": [], "depends_on": [], "secrets": [],
+            {"name": "load", "module": "m", "function": "f", "args": {"n": 1}, "args_from": [],
+             "depends_on": [], "secrets": [],
              "ctx_has_keys": [], "timeout_s": 10.0, "retry_count": 2, "retry_delay_s": 0.0,
              "disabled": ""},
-            {"name": "sum", "module": "m", "function": "g", "args": {}, "args_from": [], "depends_on": ["load"], "secrets": [],
+            {"name": "sum", "module": "m", "function": "g", "args": {}, "args_from": [],
+             "depends_on": ["load"], "secrets": [],
              "ctx_has_keys": [], "timeout_s": 3.0, "retry_count": 0, "retry_delay_s": 0.0,
              "disabled": "enabled: false"},
-            {"name": "say", "module": "m", "function": "h", "args": {}, "args_from": [], "depends_on": [], "secrets": [],
+            {"name": "say", "module": "m", "function": "h", "args": {}, "args_from": [],
+             "depends_on": [], "secrets": [],
              "ctx_has_keys": ["a"], "timeout_s": 10.0, "retry_count": 0, "retry_delay_s": 0.0,
              "disabled": ""},
         ],
