@@ -216,11 +216,9 @@ class Execution:
     def _freeze(self) -> Snapshot:
         declared, allowed = self._laid.recipe.context.reads, self._laid.policy.context.reads
         inputs, take = self._wanted.inputs, self._stores.contexts.take
-        return (
-            apart(declared, allowed, inputs)
-            if self._wanted.apart
-            else _patiently(lambda: take(declared, allowed, inputs))
-        )
+        if self._wanted.apart:
+            return apart(declared, allowed, inputs)
+        return _patiently(lambda: take(declared, allowed, inputs))
 
     def end_without_a_cell(self, hindrance: Hindrance) -> Result | float:
         """Settle what never came to a cell of ours; returns as ``attempt`` does."""

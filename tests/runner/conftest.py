@@ -30,16 +30,24 @@ class Load(Protocol):
 @contextmanager
 def imported() -> Iterator[Load]:
     """Have modules of the image importable for as long as the block lasts, and none of them left then."""
-    before, path = {*sys.modules}, sys.path
+    hosts, path = {name: sys.modules.pop(name) for name in _ours()}, sys.path
     sys.path = [*(str(ROOT / folder) for folder in FOLDERS), *path]
     try:
         yield importlib.import_module
     finally:
         sys.path = path
-        for name in {*sys.modules} - before:
-            found = getattr(sys.modules[name], "__file__", None) or ""
-            if any(f"/{folder}/" in found for folder in FOLDERS):
-                del sys.modules[name]
+        for name in _ours():
+            del sys.modules[name]
+        sys.modules |= hosts
+
+
+def _ours() -> list[str]:
+    """Name the modules of the image that are imported; the host has some of them, too."""
+    return [
+        name
+        for name, module in [*sys.modules.items()]
+        if any(f"/{folder}/" in (getattr(module, "__file__", None) or "") for folder in FOLDERS)
+    ]
 
 
 @pytest.fixture

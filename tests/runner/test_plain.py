@@ -99,6 +99,6 @@ assert contract.loads(contract.dumps([1])) == [1]
 @pytest.mark.parametrize("leave", ["_forget_our_modules", "import_common"])
 def test_steps_get_the_librarys(leave: str) -> None:
     """Both in the process of the first step and in those that are forked from what the runner shares with them."""
-    folders = [str(ROOT / folder) for folder in FOLDERS]
+    folders = [str(ROOT / folder) for folder in (*FOLDERS, "")]
 
     subprocess.run([sys.executable, "-I", "-c", PROGRAM.format(leave=leave), *folders], check=True)

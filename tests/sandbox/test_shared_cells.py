@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import ValidationError
 
-from isolation import attempt
 from isolation.clock import SystemClock
 from isolation.contract import Malformed
 from isolation.errors import StorageError, UnenforceableError
@@ -313,17 +312,19 @@ def test_a_cell_that_stayed_is_claimed_without_a_thread_where_nothing_can_interr
     prepared = controller.prepare(recipe(COUNT), policy=policy())
     with ThreadPoolExecutor(1) as another:
         first = another.submit(prepared.run).result()
-        began: list[int] = []
+        threads = controller.cells.beside
+        begun: list[str] = []
+        submit = threads.submit
 
-        def begin(most: int) -> ThreadPoolExecutor:
-            began.append(most)
-            return ThreadPoolExecutor(most)
+        def told(act: Callable[..., Any], *given: Any) -> Future[Any]:  # noqa: ANN401 - whatever is begun
+            begun.append(act.__name__)
+            return submit(act, *given)
 
-        monkeypatch.setattr(attempt, "ThreadPoolExecutor", begin)
+        monkeypatch.setattr(threads, "submit", told)
         assert uid_of(another.submit(prepared.run).result()) == uid_of(first)
-        assert began == []
+        assert "_stand_up" not in begun
     assert uid_of(prepared.run()) == uid_of(first)
-    assert began == [1]
+    assert "_stand_up" in begun
 
 
 @real
