@@ -83,6 +83,7 @@ def test_an_image_of_other_sources_is_told(examined: Examined, laid_out: LaidOut
     shared = ("isolation/contract.py", "isolation/mapped.py", "isolation/rules/combine.py")
     for name in ("Dockerfile", *shared, "runner_image/run.py", "runner_image/__pycache__/run.pyc"):
         laid_out.set(name, name)
+    laid_out.set(".dockerignore", "\n".join(["*", "!runner_image", *(f"!{name}" for name in shared), "**/*.pyc"]))
     digest = source_digest(tmp_path)
     assert digest is not None
     assert examined()["runner image"].status == "warning"

@@ -298,7 +298,7 @@ def test_the_framework_loads_nothing_that_a_step_has_not_loaded_already() -> Non
         "import sys, __future__; before = {*sys.modules}; sys.path.insert(0, sys.argv[1])\n"
         "import scriptlets.framework; print(*sorted({*sys.modules} - before))"
     )
-    library = str(ROOT / "runner_image/library")
+    library = str(ROOT / "framework0")
     done = subprocess.run([sys.executable, "-S", "-c", program, library], capture_output=True, text=True, check=True)
 
     assert done.stdout.split() == ["scriptlets", "scriptlets.framework"]
