@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from isolation.stopwatch import Stopwatch
 
 _SETTLES_WITHIN_S = 60.0
-_MOST_BESIDE = 1024
-"""More than anybody has runs at once."""
+MOST_BESIDE = 8
+"""Cells that come at once; an engine makes more no sooner, and these threads stand as long as we do."""
 
 
 class Cells:
@@ -79,7 +79,7 @@ class Cells:
         self._closed = False
         self._pool: Pool | None = None
         self._left: queue.SimpleQueue[Cell] = queue.SimpleQueue()
-        self.beside = ThreadPoolExecutor(_MOST_BESIDE, "beside a run")
+        self.beside = ThreadPoolExecutor(MOST_BESIDE, "beside a run")
         """Threads for what goes on beside a run's own: one that stands is there sooner than one that is made."""
 
     def check(self, policy: Policy) -> None:

@@ -215,9 +215,9 @@ def _written(rows: Iterable[dict], form: str, options: Mapping[str, Any]) -> Ite
 
 
 def _keys(context: Context, options: Mapping[str, Any]) -> tuple[str, str, str]:
-    token = options.get("session_token_secret")
+    session = options.get("session_token_secret")
     return (
         context.secret(options["access_key_secret"]),
         context.secret(options["secret_key_secret"]),
-        context.secret(token) if token else "",
+        context.secret(session) if session else "",
     )
