@@ -195,10 +195,10 @@ def test_the_page_on_scriptlets_does_what_it_says(tmp_path: Path) -> None:
     (tmp_path / "greeting/greeting.py").write_text(blocks(page, "python")[0])
     recipe = tmp_path / "greeting/recipe.yaml"
     recipe.write_text(blocks(page, "yaml")[0])
-    assert call(f"isolation run {tmp_path}/greeting", tmp_path / "state").returncode == 0
-    assert call("isolation logs last", tmp_path / "state").stdout == log
+    assert call(f".venv/bin/isolation run {tmp_path}/greeting", tmp_path / "state").returncode == 0
+    assert call(".venv/bin/isolation logs last", tmp_path / "state").stdout == log
     recipe.write_text(blocks(page, "yaml")[0].replace("{name: Ada, times: 2}", "{nmae: Ada, times: 50}"))
-    assert refused.strip() in call(f"isolation run {tmp_path}/greeting", tmp_path / "state").stdout
+    assert refused.strip() in call(f".venv/bin/isolation run {tmp_path}/greeting", tmp_path / "state").stdout
 
 
 def test_the_pipeline_that_the_page_on_scriptlets_shows_is_in_order(tmp_path: Path) -> None:
