@@ -87,7 +87,7 @@ FROM rootfs AS runner
 # In this order: what host and container share comes last.
 COPY runner_image/ /opt/runner/
 COPY framework0/ /opt/runner/library/
-COPY isolation/contract.py isolation/mapped.py /opt/runner/isolation/
+COPY isolation/contract.py isolation/mapped.py isolation/problem.py isolation/taken.py /opt/runner/isolation/
 COPY isolation/rules/combine.py /opt/runner/isolation/rules/
 RUN touch /opt/runner/isolation/__init__.py /opt/runner/isolation/rules/__init__.py; \
     chown -R 0:0 /opt/runner; \

@@ -16,9 +16,9 @@ from _heapq import heappop, heappush
 
 from answers import SPARE, read_answer
 from shared import ConflictError, Shared, covers
-from taken import sources
 
 from isolation.contract import LONGEST, MOST_READS, Malformed, check_json, dumps, is_context_key
+from isolation.taken import sources
 
 TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import errno
 import gc
 import os
 import sys
@@ -14,7 +13,6 @@ from time import monotonic  # by this name nobody can put another clock in its p
 import plain
 import still
 import walls
-from taken import MissingError, fill
 
 from isolation.contract import (
     ANSWER,
@@ -28,6 +26,8 @@ from isolation.contract import (
     dumps,
     frame,
 )
+from isolation.problem import clean, of_error, of_outputs, problem_of
+from isolation.taken import MissingError, fill
 
 TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ PACKAGE = "/package"
 LAYER = "/layer"
 
 _NAMES = [name.removesuffix(".py") for name in os.listdir(os.path.dirname(__file__))]
-_NAMES += ["isolation.contract", "isolation.mapped", "isolation.rules", "isolation.rules.combine"]
+_NAMES += ["isolation.contract", "isolation.mapped", "isolation.problem", "isolation.rules", "isolation.rules.combine"]
+_NAMES += ["isolation.taken"]
 """Modules of the runner, what else lies beside them, and what the host has by the same name."""
 _NO_MODULE = "no such module"
 _COMMON = ("json", "typing")
@@ -49,7 +50,6 @@ _COMMON = ("json", "typing")
 _kept: list[object] = []
 _found: dict[str, ModuleSpec | None] = {}
 _OURS = ("/opt/runner/step.py", "/opt/runner/still.py", f"{LIBRARY}/scriptlets/framework.py")
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def live(step: dict, values: MutableMapping, config: dict, secrets: dict, answer_fd: int) -> int:
@@ -85,11 +85,11 @@ def live(step: dict, values: MutableMapping, config: dict, secrets: dict, answer
         finally:
             import_s = monotonic() - began_s
         outputs, message = _call(step, context)
-        problem = _judge_outputs(outputs, message)
+        problem = of_outputs(outputs, message)
     except MissingError as error:
-        problem = _problem("missing_output", "LookupError", str(error))
+        problem = problem_of("missing_output", "LookupError", str(error))
     except BaseException as error:  # noqa: BLE001 - whatever a step raises is its result; SystemExit too
-        problem = _describe(error)
+        problem = of_error(error, _OURS)
     _flush()
     if os.getpid() != own_pid:  # a child that the step forked came back here: it has no answer to give
         return 1 if problem else 0
@@ -201,7 +201,7 @@ def _said(answer: dict) -> bytes:
     try:
         return dumps(answer)
     except Malformed as error:  # each value can be said; all together cannot
-        problem = _problem("answer_too_large", "OverflowError", f"the step's changes and outputs together: {error}")
+        problem = problem_of("answer_too_large", "OverflowError", f"the step's changes and outputs together: {error}")
         empty = {"set": {}, "deleted": [], "writers": {}, "reads": [], "read_all": True, "outputs": None}
         return dumps(empty | {"import_s": answer["import_s"], "problem": problem})
 
@@ -215,81 +215,12 @@ def _call(step: dict, context: Context) -> tuple[object, str]:
     return call(module, function, context, step["args"])
 
 
-def _judge_outputs(outputs: object, message: str) -> dict | None:
-    if outputs is None or isinstance(outputs, bool):
-        return None if outputs is not False else _problem("exit_code", "ExitCode", "the step returned False")
-    if isinstance(outputs, int):
-        said = f"the step returned {outputs}" + (f": {message}" if message else "")
-        return None if outputs == 0 else _problem("exit_code", "ExitCode", said)
-    if not isinstance(outputs, dict):
-        said = f"run() returned a {type(outputs).__name__}; it may return a dict, an int, a Result or None"
-        return _problem("bad_outputs", "TypeError", said)
-    try:
-        check_json(outputs)
-    except Malformed as error:
-        return _problem("bad_outputs", "ValueError", f"run() returned outputs that are not JSON: {error}")
-    return None
-
-
-def _describe(error: BaseException) -> dict | None:
-    if isinstance(error, SystemExit):
-        if error.code is None or error.code == 0:
-            return None
-        return _problem("exit_code", "SystemExit", f"the step called exit({error.code!r})")
-    import traceback  # only a step that fails pays for it
-
-    text = "".join(traceback.format_exception(error))
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    cause = "disk_full" if _is_full(error) else "exception"
-    return _problem(cause, name, _say(error), _without_us(text)[-LONGEST["traceback"] :])
-
-
-def _say(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - an exception whose own text fails is still reported
-        return "(its text cannot be had)"
-
-
-def _problem(cause: str, kind: str, message: str, trace: str = "") -> dict:
-    texts = {"cause": cause, "type": kind, "message": message, "traceback": trace}
-    return {key: _clean(text)[: LONGEST[key]] for key, text in texts.items()}
-
-
-def _clean(text: str) -> str:
-    return text.replace("\0", "�").encode("utf-8", "replace").decode()
-
-
-def _without_us(text: str) -> str:
-    lines = text.splitlines(keepends=True)
-    kept, skipping = [], False
-    for line in lines:
-        if line.startswith('  File "'):
-            skipping = any(f'"{path}"' in line for path in _OURS)
-        elif not line.startswith("    "):
-            skipping = False
-        if not skipping:
-            kept.append(line)
-    return "".join(kept)
-
-
-def _is_full(error: BaseException | None) -> bool:
-    for _ in range(10):
-        if error is None:
-            return False
-        if isinstance(error, OSError) and error.errno in _FULL:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
 def _send_logs_to(outlet: Outlet) -> None:
     def sink(level: str, logger: str, message: str, extra: dict) -> None:
         record = {
-            "level": _clean(level)[: LONGEST["level"]],
-            "logger": _clean(logger)[: LONGEST["logger"]],
-            "message": _clean(message)[:RECORD_CHARS],
+            "level": clean(level)[: LONGEST["level"]],
+            "logger": clean(logger)[: LONGEST["logger"]],
+            "message": clean(message)[:RECORD_CHARS],
             "fields": _say_fields(extra) if extra else {},
             "at": time.time(),
         }
@@ -307,7 +238,7 @@ def _say_fields(extra: dict) -> dict:
             check_json([[{name: value}]])  # as deep as it will lie in what reaches the host
             fields[name] = value
         except Malformed:
-            fields[_clean(str(name))[: LONGEST["level"]]] = _clean(repr(value))[:FIELDS_BYTES]
+            fields[clean(str(name))[: LONGEST["level"]]] = clean(repr(value))[:FIELDS_BYTES]
     if len(fields) > MOST_FIELDS or sum(len(dumps({name: value})) for name, value in fields.items()) > FIELDS_BYTES:
         return {"left_out": f"{len(fields)} fields: more than {MOST_FIELDS}, or than {FIELDS_BYTES} bytes as JSON"}
     return fields

@@ -24,7 +24,7 @@ def of(*output: str | int, name: str = "a") -> Json:
 
 def args(load: Load, taken: Json, outputs: Any) -> Json:  # noqa: ANN401 - what a step returned
     made: Json = copy.deepcopy(taken) | {"taken": {"a": outputs}}
-    load("taken").fill(made)
+    load("isolation.taken").fill(made)
     found: Json = made["args"]
     return found
 

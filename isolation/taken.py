@@ -1,21 +1,29 @@
-"""What a step takes from outputs of steps before it, put into its ``args`` when it starts."""
+"""
+What a step takes from outputs of steps before it, put into its ``args`` when it starts; in a cell and on the host.
+
+The standard library only: the image has this file, too.
+"""
 
 from __future__ import annotations
 
 import json
+
+TYPE_CHECKING = False  # a cell does without typing
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class MissingError(LookupError):
     """A step returned no such output, or one that cannot stand where it is to."""
 
 
-def sources(step: dict) -> list[str]:
+def sources(step: dict[str, Any]) -> list[str]:
     """Name the steps whose outputs a step takes."""
     named = [part["step"] for filled in step["args_from"] for part in filled["parts"] if isinstance(part, dict)]
     return [*dict.fromkeys(named)]
 
 
-def fill(step: dict) -> None:
+def fill(step: dict[str, Any]) -> None:
     """Put them into the step's args; ``step["taken"]`` holds what the steps named returned. Raises MissingError."""
     for filled in step["args_from"]:
         parts = [part if isinstance(part, str) else _find(part, step["taken"]) for part in filled["parts"]]
@@ -26,8 +34,8 @@ def fill(step: dict) -> None:
         owner[last] = parts[0] if len(parts) == 1 else "".join(map(_text, parts))
 
 
-def _find(part: dict, taken: dict) -> object:
-    value = taken[part["step"]]
+def _find(part: dict[str, Any], taken: dict[str, Any]) -> object:
+    value: Any = taken[part["step"]]
     for at in part["output"]:
         there = at in value if isinstance(value, dict) else isinstance(value, list) and at in range(len(value))
         if not there:
