@@ -141,7 +141,12 @@ def merge_into(context: Context, frozen: Frozen, result: Result, rule: MergeRule
 
 
 def _newest(context: Context, made: Container[int] = ()) -> dict[str, Entry]:
-    return {
+    """Return the newest write of each key; what the context was made with was written by nobody, before all else."""
+    began = {
+        key: Entry(version=0, key=key, value=value, deleted=False, who="unknown", run_id=None, at="")
+        for key, value in context.to_dict().items()
+    }
+    return began | {
         entry["key"]: Entry(
             version=0 if number in made else number,
             key=entry["key"],
@@ -160,5 +165,5 @@ def _read(context: Context, result: Result) -> dict[str, str]:
     found = {key: step.name for step in steps for key in step.keys_read}
     for step in steps:
         if step.read_all:
-            found |= {key: step.name for key in (*context.to_dict(), *_newest(context)) if key not in found}
+            found |= {key: step.name for key in _newest(context) if key not in found}
     return found

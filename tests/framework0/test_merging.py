@@ -59,6 +59,14 @@ def test_changes_and_deletions_are_written_as_whose_they_are(context: Context) -
     assert [entry["who"] for entry in context.get_history()[2:]] == ["step"] * 3
 
 
+def test_what_a_context_was_made_with_is_changed_and_deleted_too() -> None:
+    """Nobody wrote it, so that it is in no history, and it is there all the same."""
+    context = Context({"a": 1, "b": 1})
+    merge_into(context, home_of(context).freeze({}), ended(a=2, deleted=("b",)), FAIL, set())
+
+    assert context.to_dict() == {"a": 2}
+
+
 def test_a_key_that_the_application_changed_meanwhile_is_a_conflict(context: Context) -> None:
     """All of the run's changes are left out then, and both writers are named."""
     frozen = home_of(context).freeze({})
