@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from isolation.model.adjustments import Adjustments
     from isolation.model.package import Package
     from isolation.model.recipe import Recipe
+    from isolation.packaging.load import LoadedRecipe
     from isolation.storage.ledger import Record
     from isolation.stores import Stores
 
@@ -89,12 +90,16 @@ class Wanted:
     apart: bool = False
     environment: str = ""
 
-    def order(self, stores: Stores, check: Callable[[Recipe, Policy], object]) -> Order:
-        """Load, check and pack it; ``check`` raises for what cannot be had, before anything is packed."""
+    def read(self) -> tuple[LoadedRecipe, Recipe, Policy]:
+        """Load it: the file, the recipe as it is to be run, and the policy that it is run under."""
         policy = self.policy if isinstance(self.policy, Policy) else load_policy(self.policy)
         loaded = load_recipe(Path(self.recipe))
         here = for_environment(loaded.recipe, self.environment)
-        chosen = adjust(select(here, self.only, self.skip), self.adjustments)
+        return loaded, adjust(select(here, self.only, self.skip), self.adjustments), policy
+
+    def order(self, stores: Stores, check: Callable[[Recipe, Policy], object]) -> Order:
+        """Load, check and pack it; ``check`` raises for what cannot be had, before anything is packed."""
+        loaded, chosen, policy = self.read()
         check_inputs(self.context, chosen, policy, apart=self.apart)
         check(chosen, policy)
         package = pack(loaded, recipe=chosen, paths=self.paths, blobs=stores.blobs, layers=Layers(stores.layers))

@@ -6,16 +6,19 @@ Framework0's way to run a recipe from a program: isolated, with the program's ow
 
 from __future__ import annotations
 
+import sys
 import threading
+import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack, cast
 
 import isolation
+from isolation.errors import InputError
 from isolation.model.adjustments import Adjustments
 from isolation.model.outcome import Outcome
 from isolation.rules.retry import rule_for
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from isolation.model.run import Result
     from isolation.prepared import Prepared
     from orchestrator.homes import Frozen
+    from orchestrator.inprocess import InProcess
     from orchestrator.kept import KeptContext
     from orchestrator.result import RecipeExecutionResult
 
@@ -45,6 +49,7 @@ class Choices(TypedDict, total=False):
     ``only`` and ``skip`` name steps. Without ``continue_on_error`` (the default) no step begins after one that failed;
     the recipe's own word does not count here. ``step_timeout`` is in seconds or a text with a unit, as ``retry_delay``
     is, which passes before each of ``max_retries`` further tries of a step. ``policy`` is a name, a file or a Policy.
+    Without ``isolated`` it runs in this process, for a debugger, and nothing confines it.
     """
 
     only: Sequence[str]
@@ -54,6 +59,7 @@ class Choices(TypedDict, total=False):
     max_retries: int | None
     retry_delay: float | str | None
     policy: Policy | str | None
+    isolated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,8 @@ class EnhancedRecipeRunner:
     The context goes in as the snapshot, as far as recipe and policy let it be seen, and what a run that succeeds
     changes is merged into it as one. For a KeptContext that happens where it is kept, whatever ``state`` says: the
     folder where runs are recorded. ``engine`` is the Docker Engine, ``paths`` are further folders with modules,
-    ``secrets`` values by name; what is not given is as on the command line.
+    ``secrets`` values by name; what is not given is as on the command line. Without ``isolated``, recipes run in this
+    process, for a debugger: nothing confines them, nothing is recorded, and every run says so.
     """
 
     def __init__(
@@ -85,10 +92,13 @@ class EnhancedRecipeRunner:
         paths: Sequence[Path | str] = (),
         secrets: Mapping[str, str] | Path | str | None = None,
         idle: int = 0,
+        isolated: bool = True,
     ) -> None:
         self.context = context if context is not None else Context()
         self._home = home_of(self.context)
         self._policy = policy
+        self._isolated = isolated
+        self._paths, self._secrets = paths, secrets
         opening = {"state": state} | self._home.opening()
         self._opened = partial(
             isolation.open_controller, **opening, engine=engine, paths=paths, secrets=secrets, idle=idle
@@ -185,22 +195,48 @@ class EnhancedRecipeRunner:
                 self._finalizer = weakref.finalize(self, self._controller.close)
             return self._controller
 
-    def _prepare(self, path: Path | str, choices: Choices) -> Prepared:
-        return self._open().prepare(
-            Path(path),
-            policy=choices.get("policy") or self._policy,
-            only=choices.get("only", ()),
-            skip=choices.get("skip", ()),
-            adjustments=Adjustments(
-                continue_on_error=choices.get("continue_on_error", False),
-                step_timeout_s=_seconds(choices.get("step_timeout")),
-                max_retries=choices.get("max_retries"),
-                retry_delay_s=_seconds(choices.get("retry_delay")),
-            ),
-            apart=self._home.apart,
+    def _prepare(self, path: Path | str, choices: Choices) -> Prepared | InProcess:
+        adjustments = Adjustments(
+            continue_on_error=choices.get("continue_on_error", False),
+            step_timeout_s=_seconds(choices.get("step_timeout")),
+            max_retries=choices.get("max_retries"),
+            retry_delay_s=_seconds(choices.get("retry_delay")),
         )
+        policy = choices.get("policy") or self._policy
+        only, skip = choices.get("only", ()), choices.get("skip", ())
+        if choices.get("isolated", self._isolated):
+            return self._open().prepare(
+                Path(path), policy=policy, only=only, skip=skip, adjustments=adjustments, apart=self._home.apart
+            )
+        self._check_unisolated(adjustments)
+        from orchestrator import inprocess  # slow to import, and few programs want it
 
-    def _run(self, prepared: Prepared, frozen: Frozen) -> _Ran:
+        prepared = inprocess.prepare(
+            recipe=path,
+            policy=policy,
+            only=only,
+            skip=skip,
+            adjustments=adjustments,
+            paths=self._paths,
+            secrets=self._secrets,
+        )
+        said = f"the recipe {prepared.recipe.name!r} runs in this process, not isolated: nothing confines it"
+        sys.stderr.write(f"isolation: {said}\n")
+        warnings.warn(said, inprocess.NotIsolatedWarning, stacklevel=3)
+        return prepared
+
+    def _check_unisolated(self, adjustments: Adjustments) -> None:
+        if adjustments.step_timeout_s is not None:
+            raise InputError(
+                "step_timeout cannot be held in this process", hint="Leave it out, or run the recipe isolated."
+            )
+        if not self._home.apart:
+            raise InputError(
+                "a recipe that is not isolated never touches a context that is kept",
+                hint="Run it on a copy: context = Context(); context.merge_from(kept).",
+            )
+
+    def _run(self, prepared: Prepared | InProcess, frozen: Frozen) -> _Ran:
         began, cancel = datetime.now(UTC), threading.Event()
         with self._lock:
             self._running.add(cancel)
@@ -211,7 +247,7 @@ class EnhancedRecipeRunner:
                 self._running.discard(cancel)
 
     def _settle(
-        self, prepared: Prepared, frozen: Frozen, ran: _Ran, path: Path, made: set[int]
+        self, prepared: Prepared | InProcess, frozen: Frozen, ran: _Ran, path: Path, made: set[int]
     ) -> RecipeExecutionResult:
         """Merge, and run again where the policy wants that of a conflict; ``made`` are writes that stand in no way."""
         tries = rule_for(Outcome.CONFLICT, prepared.policy, prepared.recipe, rerun=True).attempts
@@ -227,6 +263,7 @@ class EnhancedRecipeRunner:
             calls={step.name: (step.module, step.function) for step in prepared.recipe.steps},
             times=(ran.began, ran.ended),
             created=self._home.created(frozen, ran.result, merge),
+            warnings=() if ran.result.run_id else cast("InProcess", prepared).warnings(),
         )
         with self._lock:
             self._history.append(ended)

@@ -85,7 +85,7 @@ def pack(
     def place(step: Step, key: str) -> tuple[Path, int]:
         return loaded.path, loaded.step_line(step.name, key)
 
-    modules = Modules([loaded.folder, *map(_folder, paths)], layer_modules, bundle.add, place)
+    modules = Modules([loaded.folder, *map(existing, paths)], layer_modules, bundle.add, place)
     optional_imports = modules.collect(step for step in chosen.steps if step.enabled)
     for path in data_files(chosen, loaded):
         if path not in bundle.files:
@@ -120,7 +120,8 @@ def _requirements(
         raise PackageError(error.sentence, hint=error.hint, path=loaded.path, line=line) from error
 
 
-def _folder(path: Path) -> Path:
+def existing(path: Path) -> Path:
+    """Resolve a folder to look for modules in. Raises PackageError where there is none."""
     if not path.is_dir():
         raise PackageError(
             "there is no such folder to look for modules in",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     Sink = Callable[[str, str, str, dict], None]
 
 _sink: Sink | None = None
-_USUAL = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
+USUAL = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 """What every record has; whatever else one has came with ``extra``."""
 
 
@@ -42,7 +42,7 @@ class _Sink(logging.Handler):
             message = record.getMessage()
             if record.exc_info:
                 message += "\n" + logging.Formatter().formatException(record.exc_info)
-            extra = {name: value for name, value in vars(record).items() if name not in _USUAL}
+            extra = {name: value for name, value in vars(record).items() if name not in USUAL}
             self._sink(record.levelname, record.name, message, extra)
         except Exception:  # noqa: BLE001 - a record that cannot be formatted must not fail the step; logging says so
             self.handleError(record)

@@ -1,0 +1,375 @@
+"""Recipes that are run in this process, for a debugger: not isolated, and in all else as in a container."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from isolation.errors import InputError, PackageError, SecretError
+from orchestrator.context import Context
+from orchestrator.inprocess import NotIsolatedWarning
+from orchestrator.kept import KeptContext
+from orchestrator.runner import EnhancedRecipeRunner
+
+if TYPE_CHECKING:
+    from orchestrator.result import RecipeExecutionResult
+
+pytestmark = pytest.mark.filterwarnings("ignore::orchestrator.inprocess.NotIsolatedWarning")
+
+WORK = """
+import os
+from pathlib import Path
+
+TIMES = []
+
+class Double:
+    def run(self, context, params):
+        context.set("out.value", params["by"] * context.get("in.value"), who="doubling")
+        return {"doubled": True}
+
+def see(context, params):
+    return {"keys": context.keys(), "config": context.config, "is_here": os.getpid(), **params}
+
+def forget(context, params):
+    context.delete("in.value")
+
+def fail(context, params):
+    context.set("out.value", "never seen")
+    raise ValueError("on purpose")
+
+def count(context, params):
+    TIMES.append(1)
+    with open(params["file"], "a") as file:
+        file.write("x")
+    if Path(params["file"]).stat().st_size < params["until"]:
+        raise OSError("not yet")
+    return {"times": len(TIMES)}
+
+def leave(context, params):
+    raise SystemExit(params["code"])
+
+def odd(context, params):
+    return {"set": {1, 2}}
+
+def spend(context, params):
+    context.set("out.value", context.secret("TOKEN")) if params.get("leak") else None
+    return {"length": len(context.secret("TOKEN"))}
+
+def keep(context, params):
+    context.artifact("report.txt").write_text("kept")
+
+def read(context, params):
+    return {"text": Path("data.txt").read_text()}
+"""
+
+
+def recipe(folder: Path, *steps: str, **more: str) -> Path:
+    """Write one: a step is its name, which is its function's, and what else it has."""
+    (folder / "work.py").write_text(WORK)
+    lines = ["metadata: {name: here}", *(f"{key}: {value}" for key, value in more.items()), "steps:"]
+    for step in steps:
+        name, _, rest = step.partition(" ")
+        lines.append(f"  - {{name: {name}, module: work, function: {name}{', ' if rest else ''}{rest}}}")
+    (folder / "recipe.yaml").write_text("\n".join(lines))
+    return folder
+
+
+def run(path: Path, values: dict[str, Any] | None = None, **choices: Any) -> tuple[RecipeExecutionResult, Context]:  # noqa: ANN401
+    context = Context({"in.value": 21} if values is None else values)
+    own = {name: choices.pop(name) for name in ("secrets", "paths") if name in choices}
+    return EnhancedRecipeRunner(context, isolated=False, **own).run_recipe(path, **choices), context
+
+
+def test_it_has_the_same_result_and_the_same_context(tmp_path: Path) -> None:
+    """Values go in, changes come back with who made them, and it was this very process."""
+    result, context = run(recipe(tmp_path, "Double args: {by: 2}", "see depends_on: [Double], args: {more: 1}"))
+
+    assert (result.overall_success, result.status, result.run_id) == (True, "succeeded", "")
+    assert context.to_dict() == {"in.value": 21, "out.value": 42}
+    assert [entry["who"] for entry in context.get_history()] == ["Double as doubling"]
+    assert (result.completed_steps, result.context_keys_created) == (2, ("out.value",))
+    double, see = result.step_results
+    assert (double.module_name, double.class_name, double.outputs_created) == ("work", "Double", ("doubled",))
+    assert see.outputs == {"keys": ["in.value", "out.value"], "config": {}, "is_here": os.getpid(), "more": 1}
+
+
+def test_it_says_so_loudly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a warning at the caller's line, on standard error each time, and in the result."""
+    runner, path = EnhancedRecipeRunner(), recipe(tmp_path, "see timeout: 5")
+    said = "the recipe 'here' runs in this process, not isolated: nothing confines it"
+
+    with pytest.warns(NotIsolatedWarning, match=said) as warned:
+        result = runner.run_recipe(path, isolated=False)
+
+    assert [warning.filename for warning in warned] == [__file__]
+    assert capsys.readouterr().err == f"isolation: {said}\n"
+    assert result.global_warnings == (
+        "the recipe 'here' ran in this process, not isolated: nothing confined it",
+        "the timeout of see was not held",
+    )
+
+
+def test_a_run_that_fails_changes_nothing(tmp_path: Path) -> None:
+    """What succeeded before goes nowhere either; dependants are skipped, and all else unless it is to continue."""
+    path = recipe(
+        tmp_path,
+        "forget",
+        "fail depends_on: [forget]",
+        "see depends_on: [fail]",
+        "Double args: {by: 0}, enabled: false",
+    )
+    result, context = run(path)
+
+    assert (result.overall_success, result.status) == (False, "failed")
+    assert result.global_errors == ("fail: ValueError: on purpose",)
+    assert [step.status for step in result.step_results] == ["succeeded", "failed", "skipped", "disabled"]
+    assert result.step_results[2].warnings == ("its dependency 'fail' was failed",)
+    assert context.to_dict() == {"in.value": 21}
+
+    path = recipe(tmp_path, "fail", "see")
+    assert [step.status for step in run(path)[0].step_results] == ["failed", "skipped"]
+    assert [step.status for step in run(path, continue_on_error=True)[0].step_results] == ["failed", "succeeded"]
+
+
+def test_a_key_that_is_deleted_is_gone(tmp_path: Path) -> None:
+    """As from a container."""
+    result, context = run(recipe(tmp_path, "forget"))
+
+    assert result.overall_success
+    assert context.to_dict() == {}
+
+
+def test_steps_are_chosen_as_ever(tmp_path: Path) -> None:
+    """And a name that no step has is refused."""
+    path = recipe(tmp_path, "see", "fail", "forget depends_on: [see]")
+
+    assert run(path, only=["forget"])[0].total_steps == 1
+    assert [step.status for step in run(path, skip=["fail"])[0].step_results] == ["succeeded", "disabled", "succeeded"]
+    with pytest.raises(InputError, match="'foget'"):
+        run(path, only=["foget"])
+
+
+def test_what_must_be_there_and_what_may_be_touched_is_held(tmp_path: Path) -> None:
+    """Reads are narrowed, writes are refused, and success has its conditions."""
+    scope = {"context": "{reads: [in.*], writes: [in.*]}"}
+    assert run(recipe(tmp_path, "see", **scope), {"in.a": 1, "no": 2})[0].step_results[0].outputs["keys"] == ["in.a"]  # type: ignore[call-overload,index]
+    result, context = run(recipe(tmp_path, "Double args: {by: 2}", **scope))
+    assert result.step_results[0].errors == (
+        "PermissionError: the step wrote the context key 'out.value', which is not declared under context.writes",
+    )
+    assert "out.value" not in context
+    missing = run(recipe(tmp_path, "see success: {ctx_has_keys: [in.value, out.value]}"))[0]
+    assert missing.step_results[0].errors == ("LookupError: success.ctx_has_keys: the context has no out.value",)
+
+
+def test_a_step_is_tried_again_and_knows_nothing_of_it(tmp_path: Path) -> None:
+    """Each try imports its module afresh, as a process of its own would."""
+    path = recipe(tmp_path, f"count args: {{file: {tmp_path}/log, until: 3}}, retry_count: 1")
+
+    assert run(path)[0].step_results[0].errors == ("OSError: not yet",)
+    assert (tmp_path / "log").read_text() == "xx"
+    assert run(path)[0].step_results[0].outputs == {"times": 1}
+    assert run(recipe(tmp_path, "fail"), max_retries=2)[0].status == "failed"
+
+
+def test_a_whole_run_is_tried_again_as_its_recipe_and_policy_say(tmp_path: Path) -> None:
+    """From the beginning, with the context as it was."""
+    (tmp_path / "policy.yaml").write_text("name: patient\nretry: {failed: {attempts: 3}}")
+    step = f"count args: {{file: {tmp_path}/log, until: 3}}"
+    path = recipe(tmp_path, step, execution="{retry_attempts: 2}")
+
+    assert run(path, policy=str(tmp_path / "policy.yaml"))[0].overall_success
+    assert (tmp_path / "log").read_text() == "xxx"
+
+
+@pytest.mark.parametrize(
+    ("step", "status", "errors"),
+    [
+        ("leave args: {code: 0}", "succeeded", ()),
+        ("leave args: {code: 3}", "failed", ("SystemExit: the step called exit(3)",)),
+        (
+            "odd",
+            "bad_answer",
+            ("ValueError: run() returned outputs that are not JSON: set is none of JSON's types",),
+        ),
+    ],
+)
+def test_ends_are_judged_as_in_a_container(tmp_path: Path, step: str, status: str, errors: tuple[str, ...]) -> None:
+    """By the same code."""
+    (ended,) = run(recipe(tmp_path, step))[0].step_results
+
+    assert (ended.status, len(ended.errors)) == (status, len(errors))
+    assert [error.split(":")[:2] for error in ended.errors] == [error.split(":")[:2] for error in errors]
+
+
+def test_outputs_are_taken_by_steps_that_follow(tmp_path: Path) -> None:
+    """By value: what one does to them, another does not see."""
+    taking = "args_from: [{at: [more], parts: [{step: Double, output: [OUTPUT]}]}], args: {more: null}"
+    path = recipe(tmp_path, "Double args: {by: 2}", f"see depends_on: [Double], {taking.replace('OUTPUT', 'doubled')}")
+    assert run(path)[0].step_results[1].outputs["more"] is True  # type: ignore[call-overload,index]
+
+    path = recipe(tmp_path, "Double args: {by: 2}", f"see depends_on: [Double], {taking.replace('OUTPUT', 'other')}")
+    assert run(path)[0].step_results[1].errors == ("LookupError: step 'Double' returned no output 'other'",)
+
+
+def test_secrets_are_given_and_do_not_come_back(tmp_path: Path) -> None:
+    """One without a value is refused before anything runs, and one that is written ends the run."""
+    (tmp_path / "policy.yaml").write_text("name: open\nsecrets: [TOKEN]")
+    policy, secrets = str(tmp_path / "policy.yaml"), {"TOKEN": "a-long-enough-secret"}
+    path = recipe(tmp_path, "spend secrets: [TOKEN]", "see", secrets="[TOKEN]")
+
+    assert run(path, policy=policy, secrets=secrets)[0].step_results[0].outputs == {"length": 20}
+    with pytest.raises(SecretError, match="nobody gave a value"):
+        run(path, policy=policy)
+    path = recipe(tmp_path, "spend secrets: [TOKEN], args: {leak: true}", "see", secrets="[TOKEN]")
+    result, context = run(path, policy=policy, secrets=secrets)
+    assert [step.status for step in result.step_results] == ["failed", "unknown"]
+    assert (context.to_dict(), "a-long-enough" in repr(result)) == ({"in.value": 21}, False)
+
+
+def test_an_edited_file_is_what_the_next_run_runs(tmp_path: Path) -> None:
+    """In the same second, too, and with nothing left of the last one: no module, no path, no working directory."""
+    path = recipe(tmp_path, "see args: {more: 1}")
+    before = [*sys.path], {*sys.modules}, Path.cwd()
+    run(path)
+    (tmp_path / "work.py").write_text("def see(context, params):\n    return {'edited': True}\n")
+
+    assert run(path)[0].step_results[0].outputs == {"edited": True}
+    assert (before[0], before[2], "work" in sys.modules) == ([*sys.path], Path.cwd(), False)
+    assert not (tmp_path / "__pycache__").exists()
+
+
+def test_modules_are_found_as_in_a_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the recipe, in further folders, then the built-in ones; a program's own of that name comes back."""
+    own = type(sys)("work")
+    monkeypatch.setitem(sys.modules, "work", own)
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there / "parts", here / "scriptlets"):
+        folder.mkdir(parents=True)
+    (there / "parts/inner.py").write_text("NAME = 'there'\n")
+    (here / "scriptlets/extractors.py").write_text(
+        "from scriptlets.builtin.extractors import CsvExtractor\nfrom parts import inner\nimport work\n\n\n"
+        "def mine(context, params):\n"
+        "    return {'name': inner.NAME, 'theirs': CsvExtractor.__name__, 'file': work.__file__}\n"
+    )
+    path = recipe(here, "see")
+    (here / "recipe.yaml").write_text(
+        "metadata: {name: here}\nsteps: [{name: a, module: scriptlets.extractors, function: mine}]"
+    )
+
+    for _ in range(2):
+        (step,) = run(path, paths=[there])[0].step_results
+        assert step.outputs == {"name": "there", "theirs": "CsvExtractor", "file": str(here / "work.py")}, step.errors
+    assert sys.modules["work"] is own
+    theirs = importlib.import_module("scriptlets.extractors")
+    assert theirs.CsvExtractor.__module__ == "scriptlets.extractors"
+    assert not [name for name in sys.modules if name.partition(".")[0] == "parts"]
+
+
+def test_what_is_not_there_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    """As when it is packed."""
+    path = recipe(tmp_path, "see")
+    (path / "recipe.yaml").write_text("metadata: {name: a}\nsteps: [{name: a, module: wrok, function: see}]")
+    with pytest.raises(PackageError, match="module 'wrok' of step 'a' is not found"):
+        run(path)
+    with pytest.raises(PackageError, match=r"none\.txt"):
+        run(recipe(tmp_path, "see", files="[none.txt]"))
+
+
+def test_data_files_and_artifacts_have_their_places(tmp_path: Path) -> None:
+    """Relative names lead to the recipe's folder, and nothing is written to the root of this system."""
+    (tmp_path / "data.txt").write_text("read")
+    result = run(recipe(tmp_path, "read", "keep", files="[data.txt]"))[0]
+
+    assert result.step_results[0].outputs == {"text": "read"}
+    (told,) = [warning for warning in result.global_warnings if "artifacts" in warning]
+    folder = told.removeprefix("its artifacts are in ")
+    assert Path(folder, "report.txt").read_text() == "kept"
+    assert not folder.startswith("/scratch")
+
+
+def test_rows_that_are_too_many_for_the_context_travel_too(tmp_path: Path) -> None:
+    """The built-in library shares a file between its steps, which goes with the run."""
+    (tmp_path / "many.csv").write_text("id,text\n" + "".join(f"{n},{'x' * 60}\n" for n in range(2000)))
+    (tmp_path / "recipe.yaml").write_text(
+        """
+metadata: {name: etl}
+steps:
+  - {name: extract, module: scriptlets.extractors, function: CsvExtractor, args: {source_url: many.csv}}
+  - name: load
+    module: scriptlets.loaders
+    function: JsonLinesLoader
+    depends_on: [extract]
+    args: {target_url: many.jsonl}
+"""
+    )
+    result, context = run(tmp_path, {})
+
+    assert result.overall_success, result.global_errors
+    assert result.step_results[1].outputs == {"rows": 2000}
+    assert context.to_dict() == {}
+
+
+def test_what_cannot_be_held_here_is_refused(tmp_path: Path) -> None:
+    """A time for steps, and a context that others share."""
+    path = recipe(tmp_path, "see")
+    with pytest.raises(InputError, match="step_timeout cannot be held in this process"):
+        run(path, step_timeout=1)
+    with KeptContext(tmp_path / "state") as kept, pytest.raises(InputError, match="never touches a context"):
+        EnhancedRecipeRunner(kept, isolated=False).run_recipe(path)
+
+
+def test_many_inputs_run_one_after_another(tmp_path: Path) -> None:
+    """There is one working directory."""
+    runner = EnhancedRecipeRunner(isolated=False)
+    inputs = [{"in.value": number} for number in range(3)]
+    results = runner.run_many(recipe(tmp_path, "Double args: {by: 2}"), inputs, workers=3)
+
+    assert [result.overall_success for result in results] == [True] * 3
+    assert runner.context.get("out.value") == 4
+
+
+def test_a_cancelled_run_ends_with_its_step(tmp_path: Path) -> None:
+    """And the runner runs again."""
+    runner, path = EnhancedRecipeRunner(Context({"in.value": 1}), isolated=False), recipe(tmp_path, "stop", "see")
+    sys.modules["runner_of_the_test"] = holder = type(sys)("runner_of_the_test")
+    holder.runner = runner  # type: ignore[attr-defined]
+    (tmp_path / "work.py").write_text(
+        "import sys\n\n\ndef stop(context, params):\n    context.set('out', 1)\n"
+        "    sys.modules['runner_of_the_test'].runner.cancel_execution()\n\n\ndef see(context, params): ...\n"
+    )
+    try:
+        result = runner.run_recipe(path)
+    finally:
+        del sys.modules["runner_of_the_test"]
+
+    assert (result.status, [step.status for step in result.step_results]) == ("cancelled", ["succeeded", "unknown"])
+    assert runner.context.to_dict() == {"in.value": 1}
+
+
+def test_a_breakpoint_stops_in_the_scriptlet(tmp_path: Path) -> None:
+    """In this process, on its own terminal, with the scriptlet's names; who leaves the debugger leaves the run."""
+    path = recipe(tmp_path, "see")
+    (tmp_path / "work.py").write_text(
+        "def see(context, params):\n    here = 41\n    breakpoint()\n    return {'n': here}\n"
+    )
+    program = (
+        "import sys, warnings; warnings.simplefilter('ignore')\n"
+        "from orchestrator.runner import EnhancedRecipeRunner\n"
+        f"print(EnhancedRecipeRunner(isolated=False).run_recipe({str(path)!r}).step_results[0].outputs)"
+    )
+    command = [sys.executable, "-c", program]
+
+    def debug(said: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, input=said, capture_output=True, text=True, check=False)
+
+    went_on = debug("p here + 1\nc\n")
+    assert "42" in went_on.stdout
+    assert went_on.stdout.endswith("{'n': 41}\n"), went_on.stderr
+    assert "bdb.BdbQuit" in debug("q\n").stderr
