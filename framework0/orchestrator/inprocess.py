@@ -154,13 +154,15 @@ def prepare(
     paths: Sequence[Path | str] = (),
     secrets: Mapping[str, str] | Path | str | None = None,
     scratch: Path | None = None,
+    given: Mapping[str, ModuleType] | None = None,
 ) -> InProcess:
     """
-    Load and check a recipe as for a container; what is not given is as there, and a fresh folder is the ``scratch``.
+    Load and check a recipe as for a container; what is not said is as there, and a fresh folder is the ``scratch``.
 
+    Where modules are ``given``, no others are looked for before it runs.
     Raises IsolationError for whatever it names that is not there.
     """
-    file, given = (secrets, None) if isinstance(secrets, str | Path) else (None, secrets)
+    file, told = (secrets, None) if isinstance(secrets, str | Path) else (None, secrets)
     settings = load_settings(policy=None, environment=environment, paths=paths, secrets=file)
     wanted = Wanted(
         recipe=recipe,
@@ -172,10 +174,11 @@ def prepare(
         environment=settings.environment,
     )
     loaded, chosen, allowed = wanted.read()
-    vault = Vault(given=given, file=settings.secrets, environment=os.environ)
+    vault = Vault(given=told, file=settings.secrets, environment=os.environ)
     values = vault.take(secrets_of(chosen, allowed))
     roots = [loaded.folder, *(existing(path) for path in settings.paths)]
-    _check(loaded, chosen, roots)
+    if not given:
+        _check(loaded, chosen, roots)
     return InProcess(
         recipe=chosen,
         policy=allowed,
@@ -183,6 +186,7 @@ def prepare(
         roots=roots,
         scratch=scratch or Path(tempfile.mkdtemp(prefix="isolation-")),
         secrets=values,
+        given=given or {},
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isolation.errors import InputError, did_you_mean
+from isolation.packaging.new_scriptlet import new_scriptlet
 from isolation.packaging.scriptlets import Scriptlet, Unreadable, scan, scan_installed
 from scriptlets.framework import BaseScriptlet
 
@@ -105,6 +106,15 @@ class PluginManager:
                 hint=f"Name it in a recipe: module {plugin.told.module}, function {plugin.told.function}.",
             )
         return plugin.target
+
+    def create_scriptlet_template(self, scriptlet_name: str) -> str:
+        """
+        Return the source of a scriptlet that works, for its author to change; it belongs into ``scriptlet_*.py``.
+
+        The name is given as in ``DataProcessor`` or ``data_processor``. InputError for what can be none. With its test
+        and its file, `isolation scriptlet new` writes the same.
+        """
+        return new_scriptlet(scriptlet_name).source
 
     def _take(self, found: Iterable[Scriptlet]) -> list[str]:
         names: list[str] = []

@@ -1,4 +1,4 @@
-"""``isolation scriptlet``: which scriptlets there are, found by reading them."""
+"""``isolation scriptlet``: which scriptlets there are, found by reading them, and the beginning of another."""
 
 from __future__ import annotations
 
@@ -20,7 +20,21 @@ if TYPE_CHECKING:
 
 def register(parser: Parser) -> None:
     """Add the group of commands."""
-    group = parser.add("scriptlet", None, "Find scriptlets.", examples=("isolation scriptlet list plugins",))
+    group = parser.add(
+        "scriptlet",
+        None,
+        "Find scriptlets, or begin one.",
+        examples=("isolation scriptlet list plugins", "isolation scriptlet new DataProcessor"),
+    )
+    new = group.add(
+        "new",
+        new_,
+        "Write a scriptlet that works, and its test.",
+        examples=("isolation scriptlet new DataProcessor", "isolation scriptlet new data_processor --folder plugins"),
+        notes="It writes scriptlet_NAME.py and test_scriptlet_NAME.py, and nothing over a file that is there.",
+    )
+    new.add_argument("name", metavar="NAME", help="as in DataProcessor, or data_processor")
+    new.add_argument("--folder", type=Path, default=Path(), metavar="DIR", help="where to (default: here)")
     added = group.add(
         "list",
         list_,
@@ -29,6 +43,17 @@ def register(parser: Parser) -> None:
     )
     added.add_argument("folder", nargs="*", type=Path, metavar="FOLDER", help="where to look for scriptlet_*.py")
     takes_json(added)
+
+
+def new_(given: Namespace) -> int:
+    """Write a scriptlet and its test, and say what to do with them."""
+    from isolation.packaging.new_scriptlet import new_scriptlet  # noqa: PLC0415 - few commands want it
+
+    new = new_scriptlet(given.name)
+    source, test = new.write(given.folder)
+    say(f"{escape(str(source))}\n{escape(str(test))}")
+    say(f"Test it with `pytest {escape(str(test))}`; in a recipe: module {new.module}, function {new.function}.")
+    return 0
 
 
 def list_(given: Namespace) -> int:
