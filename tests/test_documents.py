@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = sorted((ROOT / "docs").glob("*.md"))
+TESTING = ROOT / "docs/testing-scriptlets.md"
 LIBRARY = ROOT / "docs/library.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHOWN_FOLDER = "/tmp/quickstart"  # noqa: S108 - what the README shows; the test puts another in its place
@@ -254,6 +255,36 @@ def test_the_programs_of_the_page_on_applications_run(tmp_path: Path) -> None:
         "[True, True, True] {'celsius.Oslo': 10.0, 'celsius.Lisbon': 20.0, 'celsius.Graz': 15.0}\n",
         "[('reading.city', 'application'), ('reading.fahrenheit', 'application'), ('celsius.Oslo', 'convert')]\n",
     ]
+
+
+@pytest.mark.engine
+def test_every_command_of_the_page_on_testing_scriptlets_does_what_it_says(tmp_path: Path) -> None:
+    """Its tests are green, in this process and in containers."""
+    (commands,) = blocks(TESTING.read_text(encoding="utf-8"), "bash")
+    for line in commands.splitlines():
+        done = call(line.replace("/tmp/plugins", str(tmp_path / "plugins")), tmp_path / "state")  # noqa: S108
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+
+
+def test_the_programs_of_the_page_on_testing_scriptlets_run(tmp_path: Path) -> None:
+    """The test beside the example, and the program that is to be debugged, which says that it is not isolated."""
+    test, program = blocks(TESTING.read_text(encoding="utf-8"), "python")
+    shutil.copytree(ROOT / "recipes/tested", tmp_path / "tested")
+    (tmp_path / "tested/test_shown.py").write_text(test)
+    done = call(f"pytest -q -p no:cacheprovider {tmp_path}/tested/test_shown.py", tmp_path / "state")
+    assert (done.returncode, done.stdout.split(" in ")[0].split()[-2:]) == (0, ["2", "passed"]), done.stdout
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environment(tmp_path / "state"),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "10.0 (\"the recipe 'celsius' ran in this process, not isolated: nothing confined it\",)\n"
+    assert "NotIsolatedWarning" in done.stderr
+    assert not (tmp_path / "state").exists()
 
 
 @pytest.mark.engine
