@@ -14,11 +14,10 @@ import threading
 from dataclasses import dataclass, field
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from isolation.clock import SystemClock, timestamp
 from isolation.context.freezing import apart
-from isolation.model.adjustments import NO_ADJUSTMENTS
 from isolation.model.changes import Merge
 from isolation.model.event import Retrying, RunStarted
 from isolation.model.run import Attempt, Digests, Result
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from isolation.model.adjustments import Adjustments
     from isolation.model.event import Watcher
     from isolation.model.evidence import Evidence
     from isolation.model.policy import Policy
@@ -65,7 +63,7 @@ class InProcess:
     A recipe that is checked, and can be run here as often as wanted, as ``isolation.prepared.Prepared`` is in cells.
 
     ``roots`` are the folders of its modules, its own ``folder`` first; ``given`` are modules that are there already,
-    by their names, and stay as they are. ``scratch`` is for what its steps share, and for artifacts.
+    by their names; then no others are looked for. ``scratch`` is for what its steps share, and for artifacts.
     """
 
     recipe: Recipe
@@ -147,40 +145,31 @@ def prepare(
     recipe: Path | str,
     *,
     policy: Policy | str | None = None,
-    only: Sequence[str] = (),
-    skip: Sequence[str] = (),
-    adjustments: Adjustments = NO_ADJUSTMENTS,
     environment: str | None = None,
     paths: Sequence[Path | str] = (),
     secrets: Mapping[str, str] | Path | str | None = None,
     scratch: Path | None = None,
     given: Mapping[str, ModuleType] | None = None,
+    **chosen: Any,  # noqa: ANN401 - as Wanted has them
 ) -> InProcess:
     """
     Load and check a recipe as for a container; what is not said is as there, and a fresh folder is the ``scratch``.
 
-    Where modules are ``given``, no others are looked for before it runs.
-    Raises IsolationError for whatever it names that is not there.
+    ``chosen`` may be ``only``, ``skip`` and ``adjustments``. Where modules are ``given``, no others are looked for.
+    Raises IsolationError for whatever is named and not there.
     """
     file, told = (secrets, None) if isinstance(secrets, str | Path) else (None, secrets)
-    settings = load_settings(policy=None, environment=environment, paths=paths, secrets=file)
-    wanted = Wanted(
-        recipe=recipe,
-        policy=policy or settings.policy,
-        context={},
-        only=only,
-        skip=skip,
-        adjustments=adjustments,
-        environment=settings.environment,
-    )
-    loaded, chosen, allowed = wanted.read()
+    settings = load_settings(environment=environment, paths=paths, secrets=file)
+    policy, environment = policy or settings.policy, settings.environment
+    wanted = Wanted(recipe=recipe, policy=policy, context={}, environment=environment, **chosen)
+    loaded, read, allowed = wanted.read()
     vault = Vault(given=told, file=settings.secrets, environment=os.environ)
-    values = vault.take(secrets_of(chosen, allowed))
+    values = vault.take(secrets_of(read, allowed))
     roots = [loaded.folder, *(existing(path) for path in settings.paths)]
     if not given:
-        _check(loaded, chosen, roots)
+        _check(loaded, read, roots)
     return InProcess(
-        recipe=chosen,
+        recipe=read,
         policy=allowed,
         folder=loaded.folder,
         roots=roots,

@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from bdb import BdbQuit
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import scriptlets.framework
@@ -128,7 +128,7 @@ class Inside:
         context.features, context.environment = dict(self._plan["features"]), self._plan["environment"]
         outputs, problem = None, None
         try:
-            with searching(self._run.roots), self._listening(step["name"]):
+            with nullcontext() if self._run.given else searching(self._run.roots), self._listening(step["name"]):
                 outputs, message = self._call(step, context)
             problem = of_outputs(outputs, message)
         except MissingError as error:

@@ -109,7 +109,8 @@ class Kit:
         policy: Policy | str | None = None,
     ) -> Ran:
         """Do as ``RunScriptlet`` says."""
-        named = _named(scriptlet)
+        with _hints():
+            named = _named(scriptlet)
         names = [*(secrets or {})]
         step = {"name": named.function, "module": named.module, "function": named.function, "args": dict(params or {})}
         recipe = {

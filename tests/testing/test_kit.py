@@ -31,7 +31,9 @@ def help_me():
 
 
 def ask(context, params):
-    return {"said": help_me()}
+    import helper
+
+    return {"said": help_me(), "helped": helper.HELP}
 
 
 def forget(context, params):
@@ -46,6 +48,7 @@ def fail(context, params):
 def in_a_project(folder: Path, test: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run tests of a user's, in a process of their own; what is installed with us is there by itself."""
     (folder / "scriptlet_mine.py").write_text(SCRIPTLET)
+    (folder / "helper.py").write_text("HELP = 1\n")
     (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n" + environment.pop("ini", ""))
     (folder / "test_mine.py").write_text(test)
     return pytest_in(folder, *arguments, **environment)
@@ -102,12 +105,14 @@ def test_builtin(run_scriptlet, context):
 def test_a_class_that_the_test_has_is_called_as_it_is(tmp_path: Path) -> None:
     """With all that the test put in its place; it may even be the test's own."""
     test = """
+import helper
 import scriptlet_mine
 
 def test_patched(run_scriptlet, monkeypatch):
     monkeypatch.setattr(scriptlet_mine, "help_me", lambda: "so it seems")
-    assert run_scriptlet(scriptlet_mine.ask).outputs == {"said": "so it seems"}
-    assert run_scriptlet("scriptlet_mine:ask").outputs == {"said": "really"}
+    monkeypatch.setattr(helper, "HELP", 2)
+    assert run_scriptlet(scriptlet_mine.ask).outputs == {"said": "so it seems", "helped": 2}
+    assert run_scriptlet("scriptlet_mine:ask").outputs == {"said": "really", "helped": 1}
 
 def test_own(run_scriptlet):
     class Own:
@@ -157,8 +162,8 @@ def test_nothing(run_scriptlet):
     assert re.search(r'scriptlet_mine\.py", line \d+, in fail', said)
     assert "the run succeeded; it changed {'out': 2}" in said
     assert "another error was expected: KeyError" in said
-    assert "Did you mean 'Double'?" in said
-    assert "Give a class, a function or module:Name." in said
+    assert re.search(r"^E +Did you mean 'Double'\?$", said, re.MULTILINE)
+    assert re.search(r"^E +Give a class, a function or module:Name\.$", said, re.MULTILINE)
     assert "isolation/testing/ran.py" not in said
 
 
