@@ -58,6 +58,8 @@ def odd(context, params):
     return {"set": {1, 2}}
 
 def spend(context, params):
+    if params.get("say"):
+        raise ValueError(context.secret("TOKEN"))
     context.set("out.value", context.secret("TOKEN")) if params.get("leak") else None
     return {"length": len(context.secret("TOKEN"))}
 
@@ -134,7 +136,10 @@ def test_a_run_that_fails_changes_nothing(tmp_path: Path) -> None:
 
     path = recipe(tmp_path, "fail", "see")
     assert [step.status for step in run(path)[0].step_results] == ["failed", "skipped"]
-    assert [step.status for step in run(path, continue_on_error=True)[0].step_results] == ["failed", "succeeded"]
+    failed, see = run(path, continue_on_error=True)[0].step_results
+    assert (failed.status, see.status) == ("failed", "succeeded")
+    assert isinstance(see.outputs, dict)
+    assert see.outputs["keys"] == ["in.value"]
 
 
 def test_a_key_that_is_deleted_is_gone(tmp_path: Path) -> None:
@@ -231,10 +236,13 @@ def test_secrets_are_given_and_do_not_come_back(tmp_path: Path) -> None:
     result, context = run(path, policy=policy, secrets=secrets)
     assert [step.status for step in result.step_results] == ["failed", "unknown"]
     assert (context.to_dict(), "a-long-enough" in repr(result)) == ({"in.value": 21}, False)
+    path = recipe(tmp_path, "spend secrets: [TOKEN], args: {say: true}", secrets="[TOKEN]")
+    assert run(path, policy=policy, secrets=secrets)[0].global_errors == ("spend: ValueError: [secret TOKEN]",)
 
 
-def test_an_edited_file_is_what_the_next_run_runs(tmp_path: Path) -> None:
+def test_an_edited_file_is_what_the_next_run_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the same second, too, and with nothing left of the last one: no module, no path, no working directory."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     path = recipe(tmp_path, "see args: {more: 1}")
     before = [*sys.path], {*sys.modules}, Path.cwd()
     run(path)
@@ -270,6 +278,18 @@ def test_modules_are_found_as_in_a_cell(tmp_path: Path, monkeypatch: pytest.Monk
     theirs = importlib.import_module("scriptlets.extractors")
     assert theirs.CsvExtractor.__module__ == "scriptlets.extractors"
     assert not [name for name in sys.modules if name.partition(".")[0] == "parts"]
+
+
+def test_a_module_in_a_package_of_ours_is_read_again_too(tmp_path: Path) -> None:
+    """The package itself stays, and knows nothing of what was in it for a run."""
+    path = recipe(tmp_path, "see")
+    (tmp_path / "work.py").write_text(
+        "from scriptlets import own\n\n\ndef see(context, params):\n    return {'value': own.VALUE}\n"
+    )
+    (tmp_path / "scriptlets").mkdir()
+    for value in (1, 2):
+        (tmp_path / "scriptlets/own.py").write_text(f"VALUE = {value}\n")
+        assert run(path)[0].step_results[0].outputs == {"value": value}
 
 
 def test_what_is_not_there_is_refused_before_anything_runs(tmp_path: Path) -> None:
@@ -326,7 +346,15 @@ def test_what_cannot_be_held_here_is_refused(tmp_path: Path) -> None:
 
 
 def test_many_inputs_run_one_after_another(tmp_path: Path) -> None:
-    """There is one working directory."""
+    """There is one working directory: while a step has it, no other thread can begin a run."""
+    path = recipe(tmp_path, "see")
+    (tmp_path / "work.py").write_text(
+        "from concurrent.futures import ThreadPoolExecutor\nfrom orchestrator import inprocess\n\n\n"
+        "def see(context, params):\n    with ThreadPoolExecutor() as threads:\n"
+        "        return {'free': threads.submit(inprocess._ALONE.acquire, blocking=False).result()}\n"
+    )
+    assert run(path)[0].step_results[0].outputs == {"free": False}
+
     runner = EnhancedRecipeRunner(isolated=False)
     inputs = [{"in.value": number} for number in range(3)]
     results = runner.run_many(recipe(tmp_path, "Double args: {by: 2}"), inputs, workers=3)
