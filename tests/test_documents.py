@@ -271,7 +271,7 @@ def test_the_programs_of_the_page_on_testing_scriptlets_run(tmp_path: Path) -> N
     test, program = blocks(TESTING.read_text(encoding="utf-8"), "python")
     shutil.copytree(ROOT / "recipes/tested", tmp_path / "tested")
     (tmp_path / "tested/test_shown.py").write_text(test)
-    done = call(f"pytest -q -p no:cacheprovider {tmp_path}/tested/test_shown.py", tmp_path / "state")
+    done = call(f".venv/bin/pytest -q -p no:cacheprovider {tmp_path}/tested/test_shown.py", tmp_path / "state")
     assert (done.returncode, done.stdout.split(" in ")[0].split()[-2:]) == (0, ["2", "passed"]), done.stdout
 
     done = subprocess.run(
