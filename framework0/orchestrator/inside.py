@@ -157,8 +157,12 @@ class Inside:
     def _miss(self, step: dict[str, Any], answer: dict[str, Any]) -> dict[str, str] | None:
         there = ({*self._values} - {*answer["deleted"]}) | {*answer["set"]}
         missing = [key for key in step["ctx_has_keys"] if key not in there]
-        said = f"success.ctx_has_keys: the context has no {', '.join(missing)}"
-        return problem_of("missing_keys", "LookupError", said) if missing else None
+        if missing:
+            said = f"success.ctx_has_keys: the context has no {', '.join(missing)}"
+            return problem_of("missing_keys", "LookupError", said)
+        looked_at = {key for key in step["ctx_has_keys"] if key not in self._writers and key not in answer["set"]}
+        answer["reads"] = sorted({*answer["reads"], *looked_at})
+        return None
 
     def _frame(self, index: int, number: int, wall_s: float, answer: dict[str, Any]) -> StepEndedFrame:
         """Say it as a cell's runner would, and take out what its host would take out."""
