@@ -172,7 +172,7 @@ def test_a_step_that_is_chosen_and_does_not_exist_is_refused(
     recipe = written(folder, noting("report"))
 
     assert boundary.run(["run", str(recipe), "--only", "reprot", "--state", str(tmp_path / "state")]) == 2
-    assert "did you mean 'report'?" in capsys.readouterr().err
+    assert "Did you mean 'report'?" in capsys.readouterr().err
 
 
 def test_a_package_has_what_is_imported_and_what_is_read_and_nothing_else(folder: Path) -> None:
