@@ -135,3 +135,22 @@ def test_a_scriptlet_that_was_generated_runs_isolated_as_it_is(plugins: Plugins,
     assert result.step_results[0].outputs == {"status": "success", "message": "dataprocessor is done"}
     assert context.get("dataprocessor.result") == {}
     assert [entry["who"] for entry in context.get_history()] == ["first as dataprocessor"]
+
+
+@pytest.mark.engine
+@pytest.mark.usefixtures("engine")
+def test_what_the_manager_itself_generates_runs_isolated_too(plugins: Plugins, tmp_path: Path) -> None:
+    """Under the name that the snippet makes of it, with an argument that it declares."""
+    source = plugins.manager.create_scriptlet_template("DataProcessor")
+    (plugins.plugin_dir / "scriptlet_data_processor.py").write_text(source)
+    (tmp_path / "recipe.yaml").write_text(
+        "metadata: {name: generated}\nsteps:\n"
+        "  - {name: first, module: scriptlet_data_processor, function: DataProcessorScriptlet, args: {text: hello}}\n"
+    )
+
+    context = Context()
+    with EnhancedRecipeRunner(context, paths=[plugins.plugin_dir], state=tmp_path / "state") as runner:
+        result = runner.run_recipe(tmp_path / "recipe.yaml")
+
+    assert (result.overall_success, result.global_errors) == (True, ())
+    assert context.to_dict() == {"data_processor.text": "hello"}
