@@ -156,7 +156,8 @@ steps:
 class Generator:
     """Makes recipes of what an application has been told about sources and targets."""
 
-    def __init__(self) -> None:
+    def __init__(self, template: str = ETL) -> None:
+        self.template = template
         self.template_engine = RecipeTemplateEngine()
 
     def create_etl_recipe(self, source_config: dict[str, Any], target_config: dict[str, Any]) -> str:
@@ -171,7 +172,7 @@ class Generator:
             "target_url": target_config["url"],
             "load_options": target_config.get("options", {}),
         }
-        return self.template_engine.render(ETL, values)
+        return self.template_engine.render(self.template, values)
 
 
 RULES = [{"cast": {"cents": "integer"}}, {"filter": {"field": "cents", "op": ">", "value": 100}}, {"select": ["who"]}]
