@@ -266,6 +266,7 @@ def test_every_command_of_the_page_on_testing_scriptlets_does_what_it_says(tmp_p
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
 
 
+@pytest.mark.slow
 def test_the_programs_of_the_page_on_testing_scriptlets_run(tmp_path: Path) -> None:
     """The test beside the example, and the program that is to be debugged, which says that it is not isolated."""
     test, program = blocks(TESTING.read_text(encoding="utf-8"), "python")

@@ -56,6 +56,7 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.Captu
     assert capsys.readouterr().out == "no scriptlets\n"
 
 
+@pytest.mark.slow
 def test_a_new_scriptlet_works_and_so_does_its_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As written, in the style of ruff, and as a plugin; the program's way gives the same text."""
     assert boundary.run(["scriptlet", "new", "DataProcessor", "--folder", str(tmp_path / "plugins")]) == 0

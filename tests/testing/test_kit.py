@@ -70,6 +70,7 @@ def counts(done: subprocess.CompletedProcess[str]) -> str:
     return re.sub(r" in .*", "", done.stdout.rstrip().rpartition("\n")[2])
 
 
+@pytest.mark.slow
 def test_a_scriptlet_is_run_with_what_it_is_given(tmp_path: Path) -> None:
     """In this process, unless something else is said; a module beside the test is found by its name."""
     test = """
@@ -102,6 +103,7 @@ def test_builtin(run_scriptlet, context):
     assert counts(done) == "4 passed", done.stdout
 
 
+@pytest.mark.slow
 def test_a_class_that_the_test_has_is_called_as_it_is(tmp_path: Path) -> None:
     """With all that the test put in its place; it may even be the test's own."""
     test = """
@@ -127,6 +129,7 @@ def test_own(run_scriptlet):
     assert counts(done) == "2 passed", done.stdout
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_shown(tmp_path: Path) -> None:
     """Which keys differ, what the step died of and where, and what to do about what cannot be run."""
     test = """
@@ -167,6 +170,7 @@ def test_nothing(run_scriptlet):
     assert "isolation/testing/ran.py" not in said
 
 
+@pytest.mark.slow
 def test_where_is_said_by_marker_option_and_setting(tmp_path: Path) -> None:
     """In this order; both runs a test twice, under names of its own. No engine is asked here: tests only say where."""
     test = """
@@ -193,6 +197,7 @@ def test_marked(isolation_where):
     assert "isolation is one of process, container, both, not 'nowhere'" in wrong.stdout + wrong.stderr
 
 
+@pytest.mark.slow
 def test_without_an_engine_a_test_in_a_container_fails(tmp_path: Path) -> None:
     """It is not skipped: a test that did not run proves nothing."""
     test = "def test_it(run_scriptlet):\n    run_scriptlet('scriptlet_mine:Double', {'of': 1})\n"
@@ -242,6 +247,7 @@ def test_local(run_scriptlet):
     assert counts(done) == "7 passed", done.stdout
 
 
+@pytest.mark.slow
 def test_the_example_passes_in_this_process(tmp_path: Path) -> None:
     """A copy, as somebody's own project."""
     shutil.copytree(ROOT / "recipes/tested", tmp_path / "tested")

@@ -101,7 +101,7 @@ def _filter(wanted: object) -> Rule:
 def _cast(wanted: object) -> Rule:
     casts = mapping(wanted, "cast", f"one of {', '.join(_CASTS)} for each field")
     for field, word in casts.items():
-        if word not in _CASTS:
+        if not isinstance(word, str) or word not in _CASTS:
             raise RuleError(f"{field!r} cannot be cast to {word!r}: {', '.join(_CASTS)}")
 
     def cast(row: dict, number: int) -> dict:

@@ -216,6 +216,7 @@ away.kill()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.root
 def test_a_far_end_that_is_gone_without_a_word_is_found_out() -> None:
     """A cable that is pulled: no packet says so. In networks of the test's own."""
