@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
@@ -29,10 +29,11 @@ from isolation.sandbox.cell import cell_labels, cell_name
 from isolation.sandbox.egress.discretion import hide
 from isolation.sandbox.listener import Listener
 from isolation.sandbox.plan import deadlines, plan_document, read_scope, secrets_payload, write_scope
+from isolation.sandbox.recall import Recall
 from isolation.sandbox.transcript import Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Executor
     from pathlib import Path
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from isolation.model.recipe import Recipe, Step
     from isolation.model.secret import Secret
     from isolation.model.snapshot import Base, Snapshot
+    from isolation.model.step_result import StepResult
     from isolation.rules.redaction import Redaction
     from isolation.sandbox.cell import Cell
     from isolation.sandbox.cells import Cells
@@ -56,7 +58,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Laid:
-    """A run laid out to be attempted: what all its attempts share. ``steps`` are in the order of the run."""
+    """
+    A run laid out to be attempted: what all its attempts share, but for ``kept``, which steps may take.
+
+    ``steps`` are in the order of the run.
+    """
 
     run_id: str
     recipe: Recipe
@@ -67,6 +73,7 @@ class Laid:
     layer: Path | None
     secrets: Mapping[str, Secret]
     redaction: Redaction
+    kept: Mapping[str, Sequence[StepResult]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -175,7 +182,8 @@ class Attempting:
 
     def _deliver(self, listener: Listener) -> None:
         laid = self._laid
-        listener.deliver(plan_document(laid.recipe, laid.steps, laid.policy), secrets_payload(laid.secrets))
+        plan = plan_document(laid.recipe, laid.steps, laid.policy, laid.kept)
+        listener.deliver(plan, secrets_payload(laid.secrets))
 
     @contextmanager
     def _standing(self, logs: LogWriter, prepare: Callable[[], Snapshot]) -> Iterator[_Standing]:
@@ -264,6 +272,7 @@ class Attempting:
             redaction=laid.redaction,
             read_scope=read_scope(laid.recipe, laid.policy),
             began_s=self._watch.began_s,
+            recall=Recall([step.name for step in laid.steps if step.cache], laid.kept),
         )
         return Listener(
             cell,

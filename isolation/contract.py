@@ -27,7 +27,7 @@ TYPE_CHECKING = False  # not typing's: an import that costs more than most of wh
 if TYPE_CHECKING:
     from typing import TypeGuard
 
-CONTRACT_VERSION = 7
+CONTRACT_VERSION = 8
 
 HELLO = 1
 STEP_STARTED = 2
@@ -70,6 +70,9 @@ MAX_VALUE_BYTES = 2**20
 
 MOST_READS = 1_000
 """The keys that a step can name as read; who read more counts as having read all that it may see."""
+
+MOST_KEPT = 8
+"""The results of earlier runs that the plan may have for one step."""
 
 LONGEST = {"cause": 100, "type": 200, "message": 4_000, "traceback": 16_000, "level": 50, "logger": 200}
 """In characters: what the runner cuts off of a step's error, and of a log record; a message is bounded by its frame."""

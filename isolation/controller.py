@@ -208,13 +208,13 @@ class Controller:
         Run a recorded run again: same package, policy, image and snapshot, all from the record.
 
         ``fresh_context`` takes today's context instead of the recorded snapshot, but for the values that were given
-        for that run only.
+        for that run only. Every step runs, also one that could take what an earlier run made.
         """
         watch = Stopwatch(self.clock)
         with watch.phase("pack"):
             order, secrets = self._recorded(run)
         order = afresh(order) if fresh_context else replace(order, replay_of="")
-        again = Prepared(self._means(self.stores), order, secrets)
+        again = Prepared(self._means(self.stores), replace(order, runs_all=True), secrets)
         return again.run(watcher=watcher, cancel=cancel, watch=watch)
 
     def replay(

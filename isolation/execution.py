@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from isolation.model.run import Digests, Engine
     from isolation.model.secret import Secret
     from isolation.model.snapshot import Base, Snapshot
+    from isolation.model.step_result import StepResult
     from isolation.order import Order
     from isolation.sandbox.cells import Cells
     from isolation.sandbox.engine import Engine as ContainerEngine
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _DATABASE_BACK_S = 30.0
+_MOST_RECALLED_BYTES = 4 * 2**20
+_MEMORY_FOR_RECALLED = 1 / 32
+"""How much of its memory a cell may be sent in results of earlier runs: it reads them all before its first step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +176,7 @@ class Execution:
     def _attempting(self) -> Attempting:
         policy = escalated(self._laid.policy, (attempt.outcome for attempt in self._taken.attempts))
         return Attempting(
-            replace(self._laid, policy=policy),
+            replace(self._laid, policy=policy, kept=self._recall()),
             len(self._taken.attempts) + 1,
             stores=self._stores,
             cells=self._means.cells,
@@ -183,6 +187,16 @@ class Execution:
             cancel=self._taken.cancel,
             base=self._choose_base(),
         )
+
+    @cached_property
+    def _keys(self) -> Mapping[str, str]:
+        return self._wanted.result_keys()
+
+    def _recall(self) -> Mapping[str, Sequence[StepResult]]:
+        if self._wanted.runs_all or not self._keys:
+            return {}
+        room_bytes = int(self._wanted.policy.limits.memory_bytes * _MEMORY_FOR_RECALLED)
+        return _patiently(lambda: self._stores.results.recall(self._keys, min(room_bytes, _MOST_RECALLED_BYTES)))
 
     def _choose_base(self) -> Base | None:
         """Return what the snapshot stands on, which is taken where there is none yet, or after a conflict."""
@@ -289,7 +303,7 @@ class Execution:
             return attempt, Merge()
         if settling.cancelled:
             return replace(attempt, outcome=Outcome.CANCELLED, cause="cancelled"), Merge()
-        if self._wanted.replay_of or not self._wanted.merges:
+        if not self._wanted.keeps:
             return attempt, Merge()
         assert self._snapshot is not None, "an attempt without a snapshot"  # noqa: S101 - prepare() came first
         with self._watch.phase("merge", asked_s):
@@ -303,6 +317,9 @@ class Execution:
                 run_id=self._taken.run_id,
                 at=at,
             )
+            if self._keys and merge.status != "conflict":
+                made = [(self._keys[result.step], result) for result in evidence.results]
+                self._stores.results.keep(settling.connection, made, self._taken.run_id, at)
         watch = self._watch
         attempt = replace(attempt, phases_ms=dict(watch.phases_ms), phases_at_ms=dict(watch.phases_at_ms))
         if merge.status == "conflict":

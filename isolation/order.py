@@ -14,6 +14,7 @@ from isolation.model.package import canonical, digest_of
 from isolation.model.policy import Policy
 from isolation.model.run import Digests
 from isolation.model.snapshot import Snapshot
+from isolation.model.step_result import key_of
 from isolation.packaging.load import load_recipe
 from isolation.packaging.pack import pack
 from isolation.packaging.policy import load_policy
@@ -44,7 +45,8 @@ class Order:
 
     ``snapshot`` None: a fresh one is taken. ``image_id`` empty: the image of that name as it is when the run begins.
     ``replay_of`` is the run that is repeated without a merge; empty for a run of its own, which may not merge either.
-    ``apart``: it sees of the context nothing but its inputs.
+    ``apart``: it sees of the context nothing but its inputs. ``runs_all``: every step runs, also where a result of an
+    earlier run could be taken; so it is for all that merge nothing.
     """
 
     package: Package
@@ -55,6 +57,20 @@ class Order:
     replay_of: str = ""
     merges: bool = True
     apart: bool = False
+    runs_all: bool = False
+
+    @property
+    def keeps(self) -> bool:
+        """Tell whether the run changes what others see: its changes are merged, its steps' results kept."""
+        return self.merges and not self.replay_of
+
+    def result_keys(self) -> dict[str, str]:
+        """Name, for each step whose results are kept and taken, the key under which they are."""
+        cached = [step.name for step in self.package.recipe.steps if step.cache] if self.keeps else []
+        if not cached:
+            return {}
+        package, policy = self.package.digest, digest_of(self.policy.content())
+        return {name: key_of(name, package=package, policy=policy, image=self.image_id) for name in cached}
 
     def record(self, stores: Stores) -> tuple[Digests, str]:
         """

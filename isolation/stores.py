@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from isolation.storage.ledger import Ledger
     from isolation.storage.presence import Presence
     from isolation.storage.queue import Queue
+    from isolation.storage.results import Results
 
 
 class Stores:
@@ -84,6 +85,13 @@ class Stores:
         from isolation.storage.ledger import Ledger  # noqa: PLC0415 - slow to import
 
         return Ledger(self.database, self.namespace, self.presence)
+
+    @cached_property
+    def results(self) -> Results:
+        """What steps made, for later runs to take."""
+        from isolation.storage.results import Results  # noqa: PLC0415 - slow to import
+
+        return Results(self.database, self.namespace)
 
     @cached_property
     def contexts(self) -> ContextStore:

@@ -24,6 +24,7 @@ TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping
 
+    from cached import Cache
     from process import Process
 
 _NO_FAILURE = {"succeeded", "disabled", "skipped"}
@@ -47,6 +48,9 @@ class Plan:
         self._shared = Shared(values, document["merge"])
         self._most_conflicts: int = document["merge"]["attempts"] - 1
         self._conflicts: dict[str, int] = {}
+        self._cache: Cache | None = None
+        if any(step["cache"] for step in self._steps):
+            self._cache = __import__("cached").Cache(document["kept"])  # only where it is asked for
         self._state: dict[str, str] = {step["name"]: "waiting" for step in self._steps}
         self._dependants: dict[str, list[dict]] = {step["name"]: [] for step in self._steps}
         for step in self._steps:
@@ -86,8 +90,27 @@ class Plan:
         taken = sources(step)
         return step | {"taken": {name: self._outputs[name] for name in taken}} if taken else step
 
+    def take_kept(self, step: dict) -> dict | None:
+        """
+        Settle a step that may start by what an earlier run made, if it would find the same; returns its report.
+
+        What holds for a step's own answer holds for that: it is not taken where it would not do.
+        """
+        found = self._cache.find(step, self._shared.values) if self._cache and step["cache"] else None
+        if not found:
+            return None
+        place, result = found
+        answer = {**result, "read_all": False}
+        if self._refuse(answer) or self._miss(step, answer) or answer["reads"] != result["reads"]:
+            return None
+        self._end(step, "succeeded")
+        self._adopt(step["name"], answer)
+        return {"step": step["index"], "outcome": "succeeded", "tries": 0, "cause": "", "cached": place}
+
     def view_for(self, step: dict) -> MutableMapping:
         """Return the context for one try of a step; the forked process has it to itself."""
+        if self._cache and step["cache"]:
+            self._cache.begin(step["name"])
         return self._shared.view_for(step["name"])
 
     def settle(self, process: Process) -> tuple[dict, float | None]:
@@ -98,9 +121,7 @@ class Plan:
         if again_in_s is None:
             self._end(step, outcome)
         if outcome == "succeeded":
-            self._shared.adopt(step["name"], answer)
-            if step["name"] in self._outputs:
-                self._outputs[step["name"]] = answer["outputs"]
+            self._adopt(step["name"], answer)
         changes = answer if outcome == "succeeded" else {}
         return {
             "step": step["index"],
@@ -119,7 +140,14 @@ class Plan:
             "combined": changes.get("combined", []),
             "dropped": changes.get("dropped", []),
             "outputs": changes.get("outputs"),
+            "found": changes.get("found", ""),
+            "unkept": changes.get("unkept", ""),
         }, again_in_s
+
+    def _adopt(self, name: str, answer: dict) -> None:
+        self._shared.adopt(name, answer)
+        if name in self._outputs:
+            self._outputs[name] = answer["outputs"]
 
     def settle_unstarted(self, step: dict, number: int, why: str) -> dict:
         """Report a step whose process the kernel refused."""
@@ -156,7 +184,11 @@ class Plan:
         if not error and seen:
             answer, error = self._merge(process.step, answer, seen)
         error = error or self._miss(process.step, answer)
-        return ("failed", error, answer) if error else ("succeeded", None, answer)
+        if error:
+            return "failed", error, answer
+        if self._cache and process.step["cache"]:
+            answer |= self._cache.tell(process.step, answer, self._shared.values, seen)
+        return "succeeded", None, answer
 
     def _why_no_answer(self, process: Process) -> tuple[str, dict]:
         if process.timed_out:

@@ -174,7 +174,12 @@ class Supervisor:
             step = self._plan.take_ready(len(self._running) + len(self._delayed))
             if step is None:
                 return
-            self._start(step, 1)
+            taken = self._plan.take_kept(step)
+            if taken is None:
+                self._start(step, 1)
+            else:
+                self._channel.send_json(STEP_ENDED, taken)
+                self.dismiss_spare()  # it sees the context as it was before
 
     def _start_delayed(self) -> None:
         now_s = time.monotonic()

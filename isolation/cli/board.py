@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from isolation.cli.marks import MARKS, STYLES
 from isolation.cli.table import width
 from isolation.cli.values import clip
+from isolation.cli.words import cached_from
 from isolation.model.event import Event, PhaseStarted, Retrying, RunStarted, Sampled, StepEnded, StepStarted
 from isolation.units import format_bytes, format_seconds
 
@@ -101,6 +102,8 @@ class Board:
         name = shown + " " * (widest - width(shown))
         if row.report is not None:
             spent = f"  {format_seconds(row.report.wall_s):>8}  {format_seconds(row.report.cpu_s):>8}"
+            if row.report.cached_from:
+                spent = f"  {clip(cached_from(row.report), 80)}"
             return [(STYLES[row.report.outcome], MARKS[row.report.outcome]), ("", f" {name}"), ("dim", spent)]
         if row.began_s is not None:
             return [("bold", "▸"), ("", f" {name}  {format_seconds(self.monotonic_s() - row.began_s):>8}")]

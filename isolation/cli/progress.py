@@ -26,6 +26,7 @@ from isolation.cli.board import Board, retry_line
 from isolation.cli.marks import STYLES
 from isolation.cli.paint import Paint
 from isolation.cli.values import clip
+from isolation.cli.words import cached_from
 from isolation.model.event import Event, Retrying, RunStarted, StepEnded
 from isolation.units import format_seconds
 
@@ -145,5 +146,6 @@ class Lines:
     def _ended(self, report: StepReport) -> str:
         outcome = self._paint(STYLES[report.outcome], report.outcome.value)
         spent = "" if report.wall_s is None else f" in {format_seconds(report.wall_s)}"
-        reason = f": {clip(report.reason, 80)}" if report.reason else ""
+        why = cached_from(report) or report.reason
+        reason = f": {clip(why, 80)}" if why else ""
         return f"step {clip(report.name, 100)} ... {outcome}{spent}{reason}"

@@ -147,6 +147,7 @@ def takes_choices(parser: Parser) -> None:
     parser.add_argument("--step-timeout", metavar="TIME", help="stop each step after that; its own, if it is shorter")
     parser.add_argument("--max-retries", type=whole, metavar="N", help="further tries of each step that fails")
     parser.add_argument("--retry-delay", metavar="TIME", help="wait that long before each of those")
+    parser.add_argument("--no-cache", action="store_true", help="run every step, also one that need not run again")
     parser.add_argument(
         "--continue-on-error",
         action=BooleanOptionalAction,
@@ -161,6 +162,7 @@ def adjustments_of(given: Namespace) -> Adjustments:
         step_timeout_s=seconds("--step-timeout", given.step_timeout),
         max_retries=given.max_retries,
         retry_delay_s=seconds("--retry-delay", given.retry_delay),
+        no_cache=given.no_cache,
     )
 
 

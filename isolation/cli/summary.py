@@ -23,7 +23,7 @@ from isolation.cli.paint import Paint
 from isolation.cli.table import table
 from isolation.cli.traffic import network_lines
 from isolation.cli.values import clip
-from isolation.cli.words import explain
+from isolation.cli.words import cached_from, explain
 from isolation.sandbox.runtimes import limits_on_host
 from isolation.units import format_seconds
 
@@ -111,7 +111,7 @@ def _note(step: StepReport) -> str:
     if step.error is not None:
         text = f"{step.error.type}: {step.error.message}" if step.error.message else step.error.type
     else:
-        text = step.reason or step.cause
+        text = cached_from(step) or step.reason or step.cause
     tries = f" (tried {step.tries} times)" if step.tries > 1 else ""
     return clip(text.splitlines()[0] if text else "", _NOTE_CHARS) + tries
 

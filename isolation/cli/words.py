@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from isolation.model.policy import Policy
-    from isolation.model.run import Result, StepError
+    from isolation.model.run import Result, StepError, StepReport
 
 _MESSAGE_CHARS = 160
 
@@ -30,6 +30,11 @@ class Words:
 def explain(result: Result, policy: Policy | None) -> Words:
     """Explain how a run ended. Without its policy (no longer kept) the sentences name no limit."""
     return _EXPLAIN[result.outcome](_Case(result, policy))
+
+
+def cached_from(step: StepReport) -> str:
+    """Say which run made what a step took instead of running; empty where it ran."""
+    return f"cached from {step.cached_from}" if step.cached_from else ""
 
 
 class _Case:

@@ -12,12 +12,14 @@ class Adjustments:
 
     ``step_timeout_s`` holds for every step whose own time is not shorter. ``max_retries`` are the further tries of
     every step, after ``retry_delay_s`` each. Without ``continue_on_error`` the first failure is the last.
+    With ``no_cache`` every step runs, and nothing of it is kept to be taken by others.
     """
 
     continue_on_error: bool | None = None
     step_timeout_s: float | None = None
     max_retries: int | None = None
     retry_delay_s: float | None = None
+    no_cache: bool = False
 
 
 NO_ADJUSTMENTS = Adjustments()

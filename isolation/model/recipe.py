@@ -94,7 +94,7 @@ class Step(Strict):
 
     ``timeout_s`` None means the policy's limit alone; it gets the ``secrets`` that it names. ``retry_delay_s`` passes
     before each of its ``retry_count`` further tries. It runs only where its ``feature`` is on, or with a ``!`` before
-    the name, off.
+    the name, off. With ``cache`` it may take what it made in an earlier run, where it would find the same again.
     """
 
     name: Name
@@ -113,6 +113,7 @@ class Step(Strict):
     retry_delay_s: Delay = Field(default=0.0, alias="retry_delay")
     enabled: bool = True
     feature: str | None = Field(default=None, pattern=FEATURE_CHOICE)
+    cache: bool = False
 
 
 class Execution(Strict):

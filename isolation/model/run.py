@@ -31,7 +31,8 @@ class StepReport:
     What became of one step.
 
     ``cause`` is machine-readable (``exception``, ``timeout``, ``missing_keys``, ...), empty where all went well;
-    ``reason`` tells people why a step did not run.
+    ``reason`` tells people why a step did not run, or why what it made is not kept for other runs though it asks for
+    that. ``cached_from`` is the run that made what this one took instead of running; empty where it ran.
 
     ``began_s`` is when its last try began, from the beginning of the work on the attempt; ``wall_s`` and ``cpu_s`` are
     what that try took, and ``import_s`` how much of it went into importing its module: the step's own word, None where
@@ -51,6 +52,7 @@ class StepReport:
     tries: int = 0
     cause: str = ""
     reason: str = ""
+    cached_from: str = ""
     error: StepError | None = None
     outputs: JsonValue = None
     keys_read: tuple[str, ...] = ()

@@ -134,6 +134,7 @@ def recipe_of(document: Document, path: Path | str, folder_name: str) -> Recipe:
     _check_outputs(written.steps, document, path)
     _check_secrets(written, document, path)
     _check_features(written, document, path)
+    _check_cached(written.steps, document, path)
     return Recipe(
         **_head(written, folder_name),
         execution=written.execution,
@@ -239,6 +240,17 @@ def _check_secrets(written: _File, document: Document, path: Path | str) -> None
                     path=path,
                     line=document.line(("steps", index, "secrets", number)),
                 )
+
+
+def _check_cached(steps: tuple[Step, ...], document: Document, path: Path | str) -> None:
+    for index, step in enumerate(steps):
+        if step.cache and step.secrets:
+            raise RecipeError(
+                f"step {step.name!r} takes secrets, so nothing that it makes is kept: 'cache' would do nothing",
+                hint="Take `cache: true` away, or what needs the secret into a step of its own.",
+                path=path,
+                line=document.line(("steps", index, "cache")),
+            )
 
 
 def _check_features(written: _File, document: Document, path: Path | str) -> None:

@@ -44,4 +44,6 @@ def _adjusted(step: Step, wanted: Adjustments) -> dict[str, Any]:
         changed["retry_count"] = wanted.max_retries
     if wanted.retry_delay_s is not None:
         changed["retry_delay"] = wanted.retry_delay_s
+    if wanted.no_cache:
+        changed["cache"] = False
     return changed

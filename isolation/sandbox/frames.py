@@ -11,6 +11,7 @@ from isolation.contract import (
     CONTRACT_VERSION,
     LOG_HEADER,
     MOST_FIELDS,
+    MOST_KEPT,
     MOST_READS,
     Malformed,
     is_context_key,
@@ -71,7 +72,12 @@ class ErrorText(Strict):
 
 
 class StepEndedFrame(Strict):
-    """A step was settled."""
+    """
+    A step was settled.
+
+    ``cached`` is the place, in its plan, of the result that it took instead of running. ``found`` is the digest of what
+    it found, if what it made may be kept for other runs, and else ``unkept`` says why not.
+    """
 
     step: int = _StepIndex
     outcome: Literal["succeeded", "failed", "timed_out", "no_answer", "bad_answer", "skipped", "disabled"]
@@ -89,6 +95,9 @@ class StepEndedFrame(Strict):
     combined: list[_Key] = Field(default_factory=list)
     dropped: list[_Key] = Field(default_factory=list)
     outputs: dict[str, JsonValue] | None = None
+    cached: int | None = Field(default=None, ge=0, lt=MOST_KEPT)
+    found: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    unkept: str = Field(default="", max_length=200)
 
 
 class LogRecord(Strict):

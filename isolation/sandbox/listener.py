@@ -203,6 +203,7 @@ class Listener:
             steps=self._transcript.reports(),
             changes=self._transcript.changes(),
             reads=self._transcript.reads(),
+            results=self._transcript.recall.made(),
             artifacts=self._artifacts.kept,
             diagnostics=self._redaction.text(self._cell.channel.diagnostics, DIAGNOSTIC_BYTES),
         )

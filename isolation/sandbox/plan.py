@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from isolation.model.policy import Policy
     from isolation.model.recipe import Recipe, Step
     from isolation.model.secret import Secret
+    from isolation.model.step_result import StepResult
 
 _MOST_WORKERS = 8
 
@@ -38,13 +39,15 @@ def deadlines(recipe: Recipe, steps: Sequence[Step], policy: Policy) -> Deadline
     )
 
 
-def plan_document(recipe: Recipe, steps: Sequence[Step], policy: Policy) -> dict[str, Any]:
+def plan_document(
+    recipe: Recipe, steps: Sequence[Step], policy: Policy, kept: Mapping[str, Sequence[StepResult]] | None = None
+) -> dict[str, Any]:
     """
     Write the plan as the runner takes it: ``steps`` in the order of the run; it ``stays`` for more runs, or not.
 
     A step's time is the least of its own and the policy's. ``writes`` holds the recipe's globs and the policy's: a
     key must match both. ``merge`` is the policy's rule for steps that run at once, and how often one that is to be run
-    again for a conflict is tried in all.
+    again for a conflict is tried in all. ``kept`` are results of earlier runs that steps, by name, may take.
     """
     limits = policy.limits
     tries = rule_for(Outcome.CONFLICT, policy, recipe, rerun=True).attempts
@@ -61,6 +64,7 @@ def plan_document(recipe: Recipe, steps: Sequence[Step], policy: Policy) -> dict
         "egress": way_out(policy.network),
         "determinism": _determinism(policy),
         "stays": policy.reuse == "package",
+        "kept": {name: [result.document() for result in results] for name, results in (kept or {}).items()},
     }
 
 
@@ -115,6 +119,7 @@ def _step(step: Step, longest_s: float, features: dict[str, bool]) -> dict[str, 
         "retry_count": step.retry_count,
         "retry_delay_s": step.retry_delay_s,
         "disabled": _why_disabled(step, features),
+        "cache": step.cache,
     }
 
 

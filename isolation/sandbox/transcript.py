@@ -28,6 +28,7 @@ from isolation.sandbox.frames import (
     read_greeting,
     read_log,
 )
+from isolation.sandbox.recall import Recall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -81,6 +82,7 @@ class Transcript:
         redaction: Redaction = NOTHING,
         read_scope: Sequence[Sequence[str]] = (),
         began_s: float | None = None,
+        recall: Recall | None = None,
     ) -> None:
         self._steps = steps
         self._scope = write_scope
@@ -92,6 +94,7 @@ class Transcript:
         self._tell = tell
         self._check_entry = check_entry
         self._redaction = redaction
+        self.recall = recall or Recall()
         self._reports: dict[int, StepReport] = {}
         self._set: dict[str, JsonValue] = {}
         self._deleted: set[str] = set()
@@ -128,9 +131,7 @@ class Transcript:
         elif kind == contract.STEP_STARTED:
             self._start(read_frame(StepStartedFrame, payload))
         elif kind == contract.STEP_ENDED:
-            self.result_bytes += max(0, len(payload) - _REPORT_BYTES)
-            frame = read_frame(StepEndedFrame, payload)
-            self._end(self._without_secrets(frame) if self._redaction else frame)
+            self._settle(read_frame(StepEndedFrame, payload), len(payload))
         else:
             self._take_after_steps(kind, payload)
 
@@ -185,22 +186,39 @@ class Transcript:
         if frame.number == 1:
             self._tell(StepStarted(step=name))
 
+    def _settle(self, frame: StepEndedFrame, size_bytes: int) -> None:
+        cached_from = ""
+        if frame.cached is not None:
+            frame, taken = self.recall.take(self._name(frame.step), frame)
+            cached_from = taken.run_id
+            size_bytes += len(taken.content().encode())
+        self.result_bytes += max(0, size_bytes - _REPORT_BYTES)
+        told = self._without_secrets(frame) if self._redaction else frame
+        why_unkept = ""
+        if told.outcome == "succeeded" and not cached_from:
+            why_unkept = self.recall.note(self._name(told.step), told, altered=told != frame)
+        self._end(told, cached_from, why_unkept)
+
     def _without_secrets(self, frame: StepEndedFrame) -> StepEndedFrame:
         written = written_secret(frame, self._redaction) if frame.outcome == "succeeded" else ""
         if written:
             frame = refuse(frame, written)
             self.wrote_secret = True
         if secret := self._redaction.find(frame.outputs):
+            self.recall.spoil()
             said = f"the step put the secret {secret} out; a mark stands in its place"
             self._logs.record(self._name(frame.step), "WARNING", said)
         return redact(frame, self._redaction)
 
-    def _end(self, frame: StepEndedFrame) -> None:
+    def _end(self, frame: StepEndedFrame, cached_from: str, why_unkept: str) -> None:
         name = self._name(frame.step)
         try_began_s = self.running.pop(frame.step, None)
         ran = try_began_s is not None
-        if frame.step in self._reports or ran == (frame.outcome in {"skipped", "disabled"}):
+        need_not_run = frame.outcome in {"skipped", "disabled"} or frame.cached is not None
+        if frame.step in self._reports or ran == need_not_run:
             raise Malformed(f"the step {name!r} ended out of turn")
+        if not ran:
+            self._began_at[frame.step] = self._writes  # what it took, it took as all of it was then
         if frame.outcome == "succeeded":
             self._note_reads(name, frame)
             self._adopt(name, frame)
@@ -218,7 +236,8 @@ class Transcript:
             import_s=self._import_s(frame, try_began_s),
             tries=frame.tries,
             cause=frame.cause if ran else "",
-            reason="" if ran else frame.cause,
+            reason=why_unkept if ran else frame.cause,
+            cached_from=cached_from,
             error=error,
             outputs=frame.outputs,
             keys_read=tuple(sorted(frame.reads)),

@@ -8,6 +8,7 @@ The tables, and nothing else; only ``isolation.storage`` and ``isolation.context
     namespaces       one row a namespace whose runs were ever taken from the queue: when it last had its turn
     runs             one row a run: number (order of submission), state, digests, who runs it, at last the result
     attempts         one row an attempt, written as soon as it ended
+    step_results     one row a result of a step that later runs may take; the newest of each key
     context_entries  one row a write, for ever; its version counts all writes of its namespace
     context_current  one row a key: the version of its newest entry, so that no reading costs more
                      with a longer history
@@ -34,7 +35,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest of ``migrations``; opening a database of an older one brings it here."""
 
 metadata = MetaData()
@@ -109,6 +110,21 @@ attempts = Table(
     Column("cause", _text, nullable=False),
     Column("started_at", _text, nullable=False),
     Column("document", _text, nullable=False),
+)
+
+step_results = Table(
+    "step_results",
+    metadata,
+    Column("number", _number, primary_key=True),
+    Column("namespace", _text, nullable=False),
+    Column("key", _text, nullable=False),
+    Column("found", _text, nullable=False),
+    Column("run_id", _text, ForeignKey("runs.run_id"), nullable=False),
+    Column("kept_at", _text, nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("document", _text, nullable=False),
+    Index("step_results_by_key", "namespace", "key", "number"),
+    sqlite_autoincrement=True,
 )
 
 context_entries = Table(

@@ -16,6 +16,7 @@ def step(name: str, **more: object) -> Json:
         "retry_count": 0,
         "retry_delay_s": 0.0,
         "disabled": "",
+        "cache": False,
     }
     return {"name": name, "module": "m", "function": "f", "args": {}, "args_from": [], **plain, **more}
 
@@ -26,10 +27,12 @@ def document(
     writes: object = (("*",),),
     merge: Json | None = None,
     continues: bool = True,
+    kept: Json | None = None,
 ) -> Json:
     limits = {"result_bytes": 4096, "artifact_count": 4}
     rule = {"strict": False, "on_conflict": "fail", "rules": [], "attempts": 5, **(merge or {})}
     told: Json = {"config": {}, "features": {}, "environment": "", "determinism": {}, "continue_on_error": continues}
+    told["kept"] = kept or {}
     return told | {"steps": list(steps), "workers": workers, "writes": writes, "limits": limits, "merge": rule}
 
 
