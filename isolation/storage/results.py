@@ -6,7 +6,7 @@ An entry is never changed; whoever would find the same again replaces it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -18,7 +18,7 @@ from isolation.state.schema import step_results
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Row
 
     from isolation.state.database import Database
 
@@ -42,7 +42,7 @@ class Results:
         columns = step_results.c
         with self._database.reading() as connection:
             sizes = select(columns.number, columns.size_bytes).where(self._here(), columns.key.in_(names))
-            chosen = _fitting(connection.execute(sizes.order_by(columns.number.desc())).tuples(), most_bytes)
+            chosen = _fitting(connection.execute(sizes.order_by(columns.number.desc())), most_bytes)
             query = select(columns.key, columns.run_id, columns.document).where(columns.number.in_(chosen))
             rows = connection.execute(query.order_by(columns.number.desc())).all() if chosen else []
         found: dict[str, tuple[StepResult, ...]] = {}
@@ -81,10 +81,10 @@ class Results:
         return step_results.c.namespace == self._namespace
 
 
-def _fitting(sizes: Iterable[tuple[int, int]], most_bytes: int) -> list[int]:
+def _fitting(sizes: Iterable[Row[Any]], most_bytes: int) -> list[int]:
     chosen, left_bytes = [], most_bytes
-    for number, size_bytes in sizes:
-        if size_bytes <= left_bytes:
-            chosen.append(number)
-            left_bytes -= size_bytes
+    for row in sizes:
+        if row.size_bytes <= left_bytes:
+            chosen.append(row.number)
+            left_bytes -= row.size_bytes
     return chosen

@@ -75,6 +75,10 @@ NAMES = "Use at most 100 letters, digits, dots, dashes, underscores and spaces; 
 
 CAPITALS = "Use at most 64 capital letters, digits and underscores, such as API_TOKEN; begin with no digit."
 UNDECLARED = "which the recipe does not declare"
+NOT_KEPT = (
+    "so nothing that it makes is kept: 'cache' would do nothing\n"
+    "Take `cache: true` away, or what needs the secret into a step of its own."
+)
 DECLARE_IT = "Add it at the top: `secrets: [API_TOKEN]`."
 
 REFUSED = {
@@ -141,6 +145,11 @@ REFUSED = {
     "a secret where none is declared": (
         "steps:\n" + STEP.format("a", "").replace("}", ", secrets: [API_TOKEN]}"),
         f"recipe.yaml:2: step 'a' takes the secret 'API_TOKEN', {UNDECLARED}\n{DECLARE_IT}",
+    ),
+    "a cached step with a secret": (
+        "secrets: [API_TOKEN]\nsteps:\n"
+        + STEP.format("a", "").replace("}", ",\n     secrets: [API_TOKEN],\n     cache: true}"),
+        f"recipe.yaml:5: step 'a' takes secrets, {NOT_KEPT}",
     ),
     "a secret in small letters": (
         "secrets: [api_token]\nsteps:\n" + STEP.format("a", ""),

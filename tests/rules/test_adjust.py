@@ -46,6 +46,16 @@ def test_to_go_on_after_a_failure_is_for_the_caller_to_say() -> None:
     assert (execution.continue_on_error, execution.timeout_s) == (True, 60)
 
 
+def test_who_wants_every_step_to_run_has_a_recipe_without_a_cache() -> None:
+    """Another package, then: nothing that it makes is taken for the recipe's own."""
+    cached = RECIPE.model_copy(
+        update={"steps": tuple(step.model_copy(update={"cache": True}) for step in RECIPE.steps)}
+    )
+
+    assert adjust(cached, Adjustments(max_retries=1)).steps[0].cache
+    assert not any(step.cache for step in adjust(cached, Adjustments(no_cache=True)).steps)
+
+
 @pytest.mark.parametrize(
     ("wanted", "word"),
     [

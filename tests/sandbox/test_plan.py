@@ -34,15 +34,15 @@ def test_the_plan_holds_what_the_runner_needs_and_no_more() -> None:
             {"name": "load", "module": "m", "function": "f", "args": {"n": 1}, "args_from": [],
              "depends_on": [], "secrets": [],
              "ctx_has_keys": [], "timeout_s": 10.0, "retry_count": 2, "retry_delay_s": 0.0,
-             "disabled": ""},
+             "disabled": "", "cache": False},
             {"name": "sum", "module": "m", "function": "g", "args": {}, "args_from": [],
              "depends_on": ["load"], "secrets": [],
              "ctx_has_keys": [], "timeout_s": 3.0, "retry_count": 0, "retry_delay_s": 0.0,
-             "disabled": "enabled: false"},
+             "disabled": "enabled: false", "cache": False},
             {"name": "say", "module": "m", "function": "h", "args": {}, "args_from": [],
              "depends_on": [], "secrets": [],
              "ctx_has_keys": ["a"], "timeout_s": 10.0, "retry_count": 0, "retry_delay_s": 0.0,
-             "disabled": ""},
+             "disabled": "", "cache": False},
         ],
         "workers": 1,
         "continue_on_error": True,
@@ -55,6 +55,7 @@ def test_the_plan_holds_what_the_runner_needs_and_no_more() -> None:
         "egress": None,
         "determinism": {"seed": 0, "directory_order": "sorted", "cpu_count": 1},
         "stays": False,
+        "kept": {},
     }  # fmt: skip
 
 
