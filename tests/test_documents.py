@@ -86,7 +86,7 @@ def test_every_command_of_the_page_on_replays_does_what_it_says(tmp_path: Path) 
     assert [line for line in shown.splitlines() if line not in said] == []
 
 
-PAGES = {"bill": [], "performance": [], "queue": [], "storage": ["postgresql://isolation@db/isolation"]}
+PAGES = {"bill": [], "caching": [], "performance": [], "queue": [], "storage": ["postgresql://isolation@db/isolation"]}
 
 
 @pytest.mark.engine

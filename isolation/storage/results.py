@@ -41,7 +41,7 @@ class Results:
         names = {key: name for name, key in keys.items()}
         columns = step_results.c
         with self._database.reading() as connection:
-            sizes = select(columns.number, columns.size_bytes).where(self._here(), columns.key.in_(names))
+            sizes = select(columns.number, columns.size_bytes).where(self._here(), columns.key.in_([*names]))
             chosen = _fitting(connection.execute(sizes.order_by(columns.number.desc())), most_bytes)
             query = select(columns.key, columns.run_id, columns.document).where(columns.number.in_(chosen))
             rows = connection.execute(query.order_by(columns.number.desc())).all() if chosen else []

@@ -75,6 +75,17 @@ def test_the_live_list_shows_what_ended_what_runs_and_what_comes(make: Make) -> 
     ]
 
 
+def test_a_step_that_did_not_run_names_the_run_that_made_what_it_took() -> None:
+    """In both forms; a time would say that it ran."""
+    step = StepReport(name="extract", outcome=StepOutcome.SUCCEEDED, cached_from="r\x1b1")
+    stream, board = io.StringIO(), Board()
+    for watcher in (Lines(stream), board):
+        watcher.on_event(StepEnded(report=step))
+
+    assert stream.getvalue() == "step extract ... succeeded: cached from r\\x1b1\n"
+    assert shown(board)[1:] == ["✓ extract  cached from r\\x1b1"]
+
+
 def test_another_attempt_begins_with_a_fresh_list() -> None:
     """What the first attempt did counts for nothing."""
     board = Board()

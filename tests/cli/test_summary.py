@@ -133,6 +133,18 @@ def decision(host: str, port: int, *, allowed: bool = True, **fields: Any) -> De
     return Decision(at="2025-01-02T03:04:05.678Z", via="connect", host=host, port=port, allowed=allowed, **fields)
 
 
+def test_a_step_that_did_not_run_says_whose_result_it_took(make: Make) -> None:
+    """And one whose result is not kept, why."""
+    (ran,) = make.result().attempts[0].steps
+    taken = replace(ran, cached_from="20250101-000000-ffff\x1b", wall_s=None, cpu_s=None, tries=0)
+    lines = summary(make.result(steps=(taken, replace(ran, reason="its result is not kept"))), None, kept).splitlines()
+
+    assert lines[3:5] == [
+        "✓  extract  succeeded      -     -  cached from 20250101-000000-ffff\\x1b",
+        "✓  extract  succeeded  12 ms  9 ms  its result is not kept",
+    ]
+
+
 def test_what_was_not_measured_is_a_dash(make: Make) -> None:
     """It never looks like zero."""
     text = summary(replace(make.result(), usage=Usage()), None, kept)
