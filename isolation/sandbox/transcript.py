@@ -195,7 +195,7 @@ class Transcript:
         self.result_bytes += max(0, size_bytes - _REPORT_BYTES)
         told = self._without_secrets(frame) if self._redaction else frame
         why_unkept = ""
-        if told.outcome == "succeeded" and not cached_from:
+        if told.outcome == "succeeded":
             why_unkept = self.recall.note(self._name(told.step), told, altered=told != frame)
         self._end(told, cached_from, why_unkept)
 

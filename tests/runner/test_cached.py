@@ -231,3 +231,19 @@ def test_a_key_that_must_be_there_and_nobody_made_is_found_too(ran: Any, plan_of
     for values, takes in (({"there": 1}, True), ({"there": 2}, False)):
         plan = plan_of(step("a", cache=True, ctx_has_keys=["there"]), values=values, kept={"a": [made]})
         assert (plan.take_kept(plan.take_ready(0)) is not None) == takes
+
+
+def test_a_key_that_an_earlier_step_made_once_and_now_is_the_contexts_is_another_thing(
+    plan_of: PlanOf, scratch: Path
+) -> None:
+    """Nothing on record says that the shared context was looked at there."""
+    assert scratch.is_dir()
+    steps = (step("a"), step("b", cache=True, depends_on=["a"], ctx_has_keys=["k"]))
+    plan = plan_of(*steps)
+    settle(plan, set={"k": 1})
+    made = kept(settle(plan))
+
+    for written, takes in (({"k": 2}, True), ({}, False)):
+        again = plan_of(*steps, values={"k": 1}, kept={"b": [made]})
+        settle(again, set=written)
+        assert (again.take_kept(again.take_ready(0)) is not None) == takes
