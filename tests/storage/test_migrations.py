@@ -11,17 +11,19 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData, inspect, text
+from sqlalchemy import Connection, MetaData, inspect, text, update
 
 from isolation.context.store import ContextStore
 from isolation.model.run import Digests
+from isolation.model.step_result import StepResult
 from isolation.owner import this_process
 from isolation.state.database import Database
 from isolation.state.migrations.upgrade import config
-from isolation.state.schema import REVISION, metadata
+from isolation.state.schema import REVISION, alembic_version, metadata, step_results
 from isolation.state.sqlite import connect
 from isolation.storage.ledger import Ledger
 from isolation.storage.presence import Presence
+from isolation.storage.results import Results
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,6 +93,25 @@ def test_the_schema_is_the_same_whether_it_grew_or_was_made(first: Path, tmp_pat
         assert shape(grown) == shape(made)
         with grown.reading() as connection:
             assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_one_of_the_schema_before_grows_to_the_same_and_can_be_used(
+    tmp_path: Path, url: str | None, digests: Digests
+) -> None:
+    """On PostgreSQL as well, where the second schema was the first."""
+    with Database.open(tmp_path / "state", url) as made:
+        wanted = shape(made)
+        with made.writing() as connection:
+            step_results.drop(connection)
+            connection.execute(update(alembic_version).values(version_num="0002"))
+
+    with Database.open(tmp_path / "state", url) as grown:
+        assert shape(grown) == wanted
+        Ledger(grown).start("r1", "etl", "default", digests, "t")
+        with grown.writing() as connection:
+            for found in ("f", "g"):
+                Results(grown).keep(connection, [("key", StepResult(step="load", found=found))], "r1", "t")
+        assert [one.found for one in Results(grown).recall({"load": "key"}, 1000)["load"]] == ["g", "f"]
 
 
 def test_the_newest_step_is_the_one_that_a_new_database_is_said_to_have() -> None:
