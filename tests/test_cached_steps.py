@@ -15,6 +15,7 @@ from isolation.model.recipe import Leeway
 from isolation.packaging.policy import load_policy
 from isolation.verification import verify
 from tests.conftest import on_gvisor
+from tests.sandbox.test_warm_cells import await_idle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,7 +96,7 @@ def test_a_second_run_takes_what_the_first_made(lab: Lab) -> None:
     lab.write(DOUBLES, ONE, TELL)
     lab.set(n=4, old=1)
     first = lab.run()
-    lab.set(out=0, old=2)
+    lab.set(out=0, old=1)
 
     second = lab.run()
 
@@ -257,6 +258,33 @@ def test_in_a_cell_that_is_shared_all_is_the_same(lab: Lab) -> None:
     assert [lab.cached(), lab.cached(), lab.cached()] == [[], ["double"], ["double"]]
     lab.set(n=5)
     assert (lab.cached(), lab.content()["out"]) == ([], 10)
+
+
+def test_under_gvisor_all_is_the_same(lab: Lab, runsc: str) -> None:
+    """Its result is another policy's, so it is none of the others'."""
+    lab.write(DOUBLES, ONE, TELL)
+    lab.set(n=4)
+    lab.cached()
+    lab.policy = on_gvisor(POLICY)
+
+    assert lab.policy.runtime == runsc
+    assert [lab.cached(), lab.cached()] == [[], ["double"]]
+    assert lab.content() == {"n": 4, "out": 8}
+
+
+def test_in_a_cell_that_stood_ready_all_is_the_same(lab: Lab, tmp_path: Path) -> None:
+    """Its first process was forked before the plan came, and knows nothing of what a step took."""
+    lab.write(DOUBLES, ONE, "name: again, function: tell, depends_on: [double]")
+    lab.set(n=4)
+    lab.cached()
+    lab.set(out=0)
+    with open_controller(state=tmp_path / "state", idle=1) as controller:
+        await_idle(controller, POLICY)
+        result = controller.run(tmp_path / "recipe", policy=POLICY)
+
+    (attempt,) = result.attempts
+    assert attempt.attestation is not None
+    assert (attempt.attestation.cell, attempt.steps[1].outputs) == ("warm", {"out": 8, "taken": None})
 
 
 def test_who_asks_for_it_to_happen_has_every_step_run(lab: Lab) -> None:
