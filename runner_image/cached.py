@@ -11,9 +11,9 @@ import json
 from _blake2 import blake2b  # what hashlib.blake2b is; its module loads all of OpenSSL
 
 from broom import leaves_nothing
-from taken import MissingError, fill
 
 from isolation.rules.combine import ABSENT
+from isolation.taken import MissingError, fill
 
 TYPE_CHECKING = False  # not typing's: run.py says why
 if TYPE_CHECKING:
