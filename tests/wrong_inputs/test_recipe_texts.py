@@ -8,7 +8,10 @@ import pytest
 
 from tests.wrong_inputs.conftest import STEPS, SUM, Desk, Wrong, recipe, refuse_before_the_engine
 
-KNOWN = "Known: config, context, determinism, environments, execution, features, files, metadata, secrets, steps, test_meta."
+KNOWN = (
+    "Known: config, context, determinism, environments, execution, features, files, metadata, secrets, steps, "
+    "test_meta."
+)
 LOOK = "Look at this line and the one before it: at quotes, brackets, commas, colons and tabs."
 
 RECIPES = {
