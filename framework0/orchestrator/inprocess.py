@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ from isolation.rules.order import order
 from isolation.rules.retry import is_wanted, next_delay, rule_for
 from isolation.settings import load_settings
 from isolation.vault import Vault
-from orchestrator.inside import Inside, places
+from orchestrator.inside import Checked, Inside, places
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from isolation.model.evidence import Evidence
     from isolation.model.policy import Policy
     from isolation.model.recipe import Recipe
-    from isolation.model.secret import Secret
     from isolation.packaging.load import LoadedRecipe
 
 _ALONE = threading.RLock()
@@ -58,21 +57,8 @@ class NotIsolatedWarning(UserWarning):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InProcess:
-    """
-    A recipe that is checked, and can be run here as often as wanted, as ``isolation.prepared.Prepared`` is in cells.
-
-    ``roots`` are the folders of its modules, its own ``folder`` first; ``given`` are modules that are there already,
-    by their names; then no others are looked for. ``scratch`` is for what its steps share, and for artifacts.
-    """
-
-    recipe: Recipe
-    policy: Policy
-    folder: Path
-    roots: Sequence[Path]
-    scratch: Path
-    secrets: Mapping[str, Secret] = field(default_factory=dict)
-    given: Mapping[str, ModuleType] = field(default_factory=dict)
+class InProcess(Checked):
+    """A recipe that can be run here as often as wanted, as ``isolation.prepared.Prepared`` is in cells."""
 
     def run(
         self,

@@ -11,6 +11,7 @@ import shutil
 import time
 from bdb import BdbQuit
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import scriptlets.framework
@@ -35,13 +36,15 @@ from src.core.logger import USUAL
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+    from types import ModuleType
 
     from isolation.model.event import Event
     from isolation.model.evidence import Stop
-    from isolation.model.recipe import Step
-    from orchestrator.inprocess import InProcess
+    from isolation.model.policy import Policy
+    from isolation.model.recipe import Recipe, Step
+    from isolation.model.secret import Secret
 
     Tell = Callable[[Event], None]
 
@@ -65,11 +68,29 @@ def places(folder: Path, scratch: Path) -> Iterator[None]:
             scratch.rmdir()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """
+    A recipe that is checked, with all that its steps need.
+
+    ``roots`` are the folders of its modules, its own ``folder`` first; ``given`` are modules that are there already,
+    by their names; then no others are looked for. ``scratch`` is for what its steps share, and for artifacts.
+    """
+
+    recipe: Recipe
+    policy: Policy
+    folder: Path
+    roots: Sequence[Path]
+    scratch: Path
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    given: Mapping[str, ModuleType] = field(default_factory=dict)
+
+
 class Inside:
     """The steps of one attempt, and the context as it stands between them; ``tell`` None: nobody listens to logs."""
 
     def __init__(
-        self, run: InProcess, steps: Sequence[Step], values: dict[str, Any], tell: Tell | None, cancel: threading.Event
+        self, run: Checked, steps: Sequence[Step], values: dict[str, Any], tell: Tell | None, cancel: threading.Event
     ) -> None:
         self._run = run
         self._plan = plan_document(run.recipe, steps, run.policy)
