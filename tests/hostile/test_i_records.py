@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from datetime import timedelta
 from itertools import cycle
 from typing import TYPE_CHECKING
@@ -235,10 +236,9 @@ SLEEPS = "import time\ndef run(context, params):\n    time.sleep({})"
 def test_row_160_the_time_of_day_decides_nothing(arena: Arena, seconds: int, outcome: Outcome) -> None:
     """No run is killed early, and none goes on for ever, when a host's clock is set."""
     settings, usual = Settings(state=arena.state), arena.controller
-    stores, clock, code = Stores(arena.state), JumpingClock(), SLEEPS.format(seconds)
-    with Controller(
-        stores=stores, engine=usual.engine, cells=usual.cells, clock=clock, image=settings.image
-    ) as jumping:
+    clock, code = JumpingClock(), SLEEPS.format(seconds)
+    with closing(Stores(arena.state)) as stores:  # the cells are the arena's, and stay open
+        jumping = Controller(stores=stores, engine=usual.engine, cells=usual.cells, clock=clock, image=settings.image)
         result = arena.attack(code, limits={"wall": 3}, by=jumping)
 
     assert result.outcome is outcome
