@@ -113,6 +113,7 @@ class DockerEngine:
 
     def wait(self, container_id: str, timeout_s: float) -> Ended | None:
         """Wait until it has stopped; None if it has not within the time, or nobody knows it any more."""
+        self._client.close()  # an engine that goes down ends containers, and tells whoever is still connected
         with self._errors("wait for a container"):
             try:
                 code = int(_ask(lambda: self._client.wait(container_id, timeout=timeout_s))["StatusCode"])
