@@ -75,6 +75,24 @@ def live(step: dict, values: MutableMapping, config: dict, secrets: dict, answer
     context.config, context.features, context.environment = config, step["features"], step["environment"]
     os.register_at_fork(before=context.saw_all)
     own_pid = os.getpid()
+    outputs, problem, import_s = _try(step, context)
+    _flush()
+    if os.getpid() != own_pid:  # a child that the step forked came back here: it has no answer to give
+        return 1 if problem else 0
+    answer = {
+        **context.changes(),
+        "reads": context.reads(),
+        "read_all": context.read_all,
+        "import_s": import_s,
+        "outputs": outputs if isinstance(outputs, dict) and not problem else None,
+        "problem": problem,
+    }
+    outlet.end(_said(answer))
+    return 1 if problem else 0
+
+
+def _try(step: dict, context: Context) -> tuple[object, dict | None, float | None]:
+    """Import the step's module and call its scriptlet: what that returned, what went wrong, and the import's time."""
     outputs, problem, import_s = None, None, None
     try:
         if step["args_from"]:
@@ -90,19 +108,7 @@ def live(step: dict, values: MutableMapping, config: dict, secrets: dict, answer
         problem = problem_of("missing_output", "LookupError", str(error))
     except BaseException as error:  # noqa: BLE001 - whatever a step raises is its result; SystemExit too
         problem = of_error(error, _OURS)
-    _flush()
-    if os.getpid() != own_pid:  # a child that the step forked came back here: it has no answer to give
-        return 1 if problem else 0
-    answer = {
-        **context.changes(),
-        "reads": context.reads(),
-        "read_all": context.read_all,
-        "import_s": import_s,
-        "outputs": outputs if isinstance(outputs, dict) and not problem else None,
-        "problem": problem,
-    }
-    outlet.end(_said(answer))
-    return 1 if problem else 0
+    return outputs, problem, import_s
 
 
 def list_package() -> None:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isolation.sandbox.cells import MOST_BESIDE
 from isolation.sandbox.engine import engine_address
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ class Slack:
     memory_bytes: int
 
 
-OURS = Slack(descriptors=120, tasks=2 + MOST_BESIDE, memory_bytes=256 * 2**20)
+OURS = Slack(descriptors=120, tasks=2, memory_bytes=256 * 2**20)
 ENGINES = Slack(descriptors=160, tasks=160, memory_bytes=256 * 2**20)
 
 

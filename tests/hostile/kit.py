@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import textwrap
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +19,7 @@ from isolation.model.document import to_json
 from isolation.model.outcome import Outcome
 from isolation.model.policy import Limits, Policy
 from isolation.owner import this_process
+from isolation.sandbox.cells import MOST_BESIDE
 from isolation.sandbox.engine import engine_address
 from isolation.settings import Settings
 from isolation.state.schema import attempts, context_entries, runs
@@ -28,7 +30,6 @@ from tests.hostile.footprint import OURS, Watched, WatchedEngine
 from tests.hostile.traces import Witness, check_gone
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Mapping
     from concurrent.futures import Future
 
@@ -69,6 +70,8 @@ class Arena:
         self.idle = int(os.environ.get("HOSTILE_IDLE", "0"))
         self.controller = open_controller(Settings(state=folder / "state", image=image), idle=self.idle)
         self.probe()  # what is opened once is open now
+        gate = threading.Barrier(MOST_BESIDE)  # and the threads that stay stand, all of them: there are no more later
+        list(self.controller.cells.beside.map(lambda _: gate.wait(), range(MOST_BESIDE)))
         self._held = (self._volumes(), self._networks())
         self._watched = (Watched(os.getpid(), OURS), WatchedEngine(self.client))
 
