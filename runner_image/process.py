@@ -172,10 +172,14 @@ class Spare:
         return None
 
     def dismiss(self) -> None:
-        """Have it end, unused."""
+        """Have it end, unused, and wait until it has: no step may see it go."""
         self._tell(b"")
         for fd in (*self._fds, self._tell_fd):
             os.close(fd)
+        try:
+            os.waitpid(self.pid, 0)
+        except ChildProcessError:  # it was gone, and has been taken in
+            return
 
     def _tell(self, said: bytes) -> bool:
         try:
