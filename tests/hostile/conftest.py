@@ -78,9 +78,10 @@ def attack(arena: Arena) -> Attack:
     return arena.attack
 
 
-@pytest.fixture(scope="session")
-def traitors(whole_arena: Arena) -> Iterator[Controller]:
-    with turned(whole_arena) as controller:
+@pytest.fixture(scope="module")
+def traitors(arena: Arena) -> Iterator[Controller]:
+    """Give the traitors' controller, which is closed before the arena is seen to be calm."""
+    with turned(arena) as controller:
         yield controller
 
 

@@ -85,7 +85,10 @@ class Watched:
         """Assert that it is the same process, and is back, or comes back soon."""
         until_s = time.monotonic() + _WITHIN_S
         while not (found := self._footprint()).is_within(self._baseline, self._slack):
-            assert time.monotonic() < until_s, f"G5: process {self.pid} holds {found}, it began with {self._baseline}"
+            assert time.monotonic() < until_s, (
+                f"G5: process {self.pid} holds {found}, it began with {self._baseline}; "
+                f"threads here: {sorted(thread.name for thread in threading.enumerate())}"
+            )
             threading.Event().wait(_LOOK_EVERY_S)
 
     def _footprint(self) -> Footprint:

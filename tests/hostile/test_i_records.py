@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import threading
-from contextlib import closing
 from datetime import timedelta
 from itertools import cycle
 from typing import TYPE_CHECKING
 
 import pytest
 
+from isolation import wiring
 from isolation.clock import SystemClock
-from isolation.controller import Controller
 from isolation.errors import RunEndedError
 from isolation.model.outcome import Outcome
 from isolation.settings import Settings
-from isolation.stores import Stores
 from isolation.wiring import clean_up, open_controller
 from tests.hostile.kit import on_runc
 from tests.hostile.traces import Witness, check_gone
@@ -233,13 +231,13 @@ SLEEPS = "import time\ndef run(context, params):\n    time.sleep({})"
 
 @on_runc
 @pytest.mark.parametrize(("seconds", "outcome"), [(0, Outcome.SUCCEEDED), (600, Outcome.TIMED_OUT)])
-def test_row_160_the_time_of_day_decides_nothing(arena: Arena, seconds: int, outcome: Outcome) -> None:
+def test_row_160_the_time_of_day_decides_nothing(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch, seconds: int, outcome: Outcome
+) -> None:
     """No run is killed early, and none goes on for ever, when a host's clock is set."""
-    settings, usual = Settings(state=arena.state), arena.controller
-    clock, code = JumpingClock(), SLEEPS.format(seconds)
-    with closing(Stores(arena.state)) as stores:  # the cells are the arena's, and stay open
-        jumping = Controller(stores=stores, engine=usual.engine, cells=usual.cells, clock=clock, image=settings.image)
-        result = arena.attack(code, limits={"wall": 3}, by=jumping)
+    monkeypatch.setattr(wiring, "SystemClock", JumpingClock)
+    with open_controller(Settings(state=arena.state, image=arena.image)) as jumping:
+        result = arena.attack(SLEEPS.format(seconds), limits={"wall": 3}, by=jumping)
 
     assert result.outcome is outcome
     assert result.usage.wall_s is not None
