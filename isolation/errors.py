@@ -11,6 +11,7 @@ A recipe's failure is a result (see ``model.outcome``); these are the rest::
     │   │   ├── PolicyError                 the policy
     │   │   └── SecretError                 a secret: missing, not allowed, or of no use
     │   ├── ContextError                a context key or value
+    │   ├── AccessError                 who asks a server is not known, or may not
     │   ├── SettingsError               the settings file or an environment variable
     │   ├── IdempotencyError            a key that was given to another run
     │   ├── TooLateError           1    a run that has ended cannot be cancelled any more
@@ -100,10 +101,24 @@ class ContextError(InputError):
     """A context key or value cannot be used."""
 
 
+class NoSuchKeyError(ContextError):
+    """A context key that is not there: an answer rather than a mistake, so its exit code is 1, as grep's is."""
+
+    exit_code = 1
+
+    def __init__(self, key: str, hint: str) -> None:
+        super().__init__(f"the context has no key {key!r}", hint=hint)
+        self.key = key
+
+
 class ContextChangedError(ContextError):
     """A context key is not as whoever writes expects it: an answer rather than a mistake."""
 
     exit_code = 1
+
+
+class AccessError(InputError):
+    """Whoever asks a server is not known to it, or may not have what was asked for."""
 
 
 class SettingsError(InputError):

@@ -21,6 +21,7 @@ _BRINGS = {
     "render": ("render",),
     "scriptlet": ("scriptlet",),
     "pool": ("pool",),
+    "serve": ("serve", "token"),
     "host": ("doctor", "clean", "schema"),
     "completion": ("completion",),
 }

@@ -16,7 +16,7 @@ from isolation.cli.session import print_json, say, settings_of, takes_json
 from isolation.cli.table import table
 from isolation.cli.values import clip, parse_assignments, parse_value, shorten
 from isolation.clock import SystemClock, timestamp
-from isolation.errors import ContextError, did_you_mean
+from isolation.errors import ContextError, NoSuchKeyError, did_you_mean
 from isolation.model.changes import Changes, HistoryFilter
 from isolation.wiring import open_stores
 
@@ -29,12 +29,6 @@ if TYPE_CHECKING:
 
 _ONLY_IF = "only if the key's newest version is this; 0: if it is not there"
 _CHANGED = "Exit code 1: the key is not at the version that was asked for; nothing was written."
-
-
-class NoSuchKeyError(ContextError):
-    """Asked for a key that is not there: an answer rather than a mistake, so its exit code is 1, as grep's is."""
-
-    exit_code = 1
 
 
 def register(parser: Parser) -> None:
@@ -143,9 +137,7 @@ def get(given: Namespace) -> int:
         entry = stores.contexts.get(given.key, given.version)
         near = "" if entry else did_you_mean(given.key, (known.key for known in stores.contexts.list()))
     if entry is None:
-        raise NoSuchKeyError(
-            f"the context has no key {given.key!r}", hint=near or "`isolation context list` shows all."
-        )
+        raise NoSuchKeyError(given.key, near or "`isolation context list` shows all.")
     if given.json:
         print_json(asdict(entry))
     elif isinstance(entry.value, str):

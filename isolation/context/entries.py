@@ -162,24 +162,43 @@ def append(space: Space, writes: Sequence[Write], *, who: str, run_id: str | Non
     writer's from its beginning, since the versions are counted here.
     """
     before = newest_version(space)
-    if not writes:
-        return before
+    new = [
+        Entry(
+            version=version,
+            key=write.key,
+            value=None if write.deleted else write.value,
+            deleted=write.deleted,
+            who=write.who or who,
+            run_id=run_id,
+            at=at,
+        )
+        for version, write in enumerate(writes, start=before + 1)
+    ]
+    add(space, new)
+    return before + len(new)
+
+
+def add(space: Space, new: Sequence[Entry]) -> None:
+    """Add entries, whose versions follow on the newest; the last of a key is what it holds."""
+    if not new:
+        return
     rows = [
         {
             "namespace": space.namespace,
-            "version": version,
-            "key": write.key,
-            "value": None if write.deleted else canonical(write.value).decode(),
-            "deleted": write.deleted,
-            "who": write.who or who,
-            "run_id": run_id,
-            "at": at,
+            "version": entry.version,
+            "key": entry.key,
+            "value": None if entry.deleted else canonical(entry.value).decode(),
+            "deleted": entry.deleted,
+            "who": entry.who,
+            "run_id": entry.run_id,
+            "at": entry.at,
         }
-        for version, write in enumerate(writes, start=before + 1)
+        for entry in new
     ]
     space.connection.execute(_ADD, rows)
-    space.connection.execute(_POINT_TO, [{name: row[name] for name in ("namespace", "key", "version")} for row in rows])
-    return before + len(writes)
+    newest = {entry.key: entry.version for entry in new}
+    pointers = [{"namespace": space.namespace, "key": key, "version": version} for key, version in newest.items()]
+    space.connection.execute(_POINT_TO, pointers)
 
 
 def _then(space: Space, which: ColumnElement[bool], version: int) -> Iterator[Entry]:

@@ -10,9 +10,9 @@ from isolation.context.entries import Space
 from isolation.context.freezing import Freezing, Scope
 from isolation.context.key import check_key
 from isolation.context.value import check_value
-from isolation.errors import ContextChangedError, ContextError, did_you_mean
+from isolation.context.writing import Order, write
+from isolation.errors import ContextError, NoSuchKeyError, did_you_mean
 from isolation.model.changes import Changes, HistoryFilter, Reads
-from isolation.rules.merge import Write
 from isolation.settings import DEFAULT_NAMESPACE
 
 if TYPE_CHECKING:
@@ -88,22 +88,16 @@ class ContextStore:
         they need not be among those that change. Raises ContextChangedError where one is another, ContextError for
         what cannot be kept, or a key to delete that is not there.
         """
-        for key in changes.keys():  # noqa: SIM118 - sorted, and not a dict
-            check_value(check_key(key), changes.set.get(key))
+        order = Order(changes=changes, who=who, run_id=run_id, expected=expected or {})
+        order.check()
         with self._writing() as space:
-            for key, version in (expected or {}).items():
-                _check_version(key, version, _held(space, key))
-            missing = next((key for key in changes.deleted if _held(space, key) is None), None)
-            if missing is None:
-                writes = [
-                    Write(key=key, value=changes.set.get(key), deleted=key not in changes.set, who=who)
-                    for key in changes.keys()  # noqa: SIM118 - as above
-                ]
-                entries.append(space, writes, who=who, run_id=run_id, at=at)
-                written = entries.current(space, changes.keys())
-                return tuple(written[write.key] for write in writes)
-        hint = did_you_mean(missing, (entry.key for entry in self.list())) or "`isolation context list` shows all."
-        raise ContextError(f"the context has no key {missing!r}", hint=hint)
+            (written,) = write(space, [order], at)
+        if isinstance(written, NoSuchKeyError):
+            near = did_you_mean(written.key, (entry.key for entry in self.list()))
+            raise NoSuchKeyError(written.key, near or written.hint)
+        if isinstance(written, ContextError):
+            raise written
+        return written
 
     def history(self, glob: str = "*", limit: int = 100, filters: HistoryFilter = ALL) -> tuple[Entry, ...]:
         """Return at most ``limit`` entries of the keys under the glob, newest first, deletions included."""
@@ -209,15 +203,3 @@ def _wanted(
 def _held(space: Space, key: str) -> Entry | None:
     entry = entries.current(space, [key]).get(key)
     return None if entry is None or entry.deleted else entry
-
-
-def _check_version(key: str, wanted: int, entry: Entry | None) -> None:
-    found = entry.version if entry else 0
-    if found != wanted:
-        now = f"is at version {found}" if entry else "is not there"
-        raise ContextChangedError(
-            f"the context key {key!r} {now}, and not at version {wanted}; nothing was written"
-            if wanted
-            else f"the context key {key!r} {now}, and should not be there; nothing was written",
-            hint=f"Look at it again: `isolation context get {key}`.",
-        )

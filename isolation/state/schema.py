@@ -8,6 +8,7 @@ The tables, and nothing else; only ``isolation.storage`` and ``isolation.context
     namespaces       one row a namespace whose runs were ever taken from the queue: when it last had its turn
     runs             one row a run: number (order of submission), state, digests, who runs it, at last the result
     attempts         one row an attempt, written as soon as it ended
+    tokens           one row a token of the server's: who it is for, what it lets them do, never the token itself
     step_results     one row a result of a step that later runs may take; the newest of each key
     context_entries  one row a write, for ever; its version counts all writes of its namespace
     context_current  one row a key: the version of its newest entry, so that no reading costs more
@@ -35,7 +36,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest of ``migrations``; opening a database of an older one brings it here."""
 
 metadata = MetaData()
@@ -125,6 +126,19 @@ step_results = Table(
     Column("document", _text, nullable=False),
     Index("step_results_by_key", "namespace", "key", "number"),
     sqlite_autoincrement=True,
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("token_id", _text, primary_key=True),
+    Column("digest", _text, nullable=False, unique=True),
+    Column("name", _text, nullable=False),
+    Column("role", _text, nullable=False),
+    Column("namespaces", _text, nullable=False),  # a JSON list of globs
+    Column("created_at", _text, nullable=False),
+    Column("expires_at", _text),
+    Column("revoked_at", _text),
 )
 
 context_entries = Table(

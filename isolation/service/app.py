@@ -1,0 +1,33 @@
+"""The server's application: all routes, behind the same walls and with the same errors."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+
+from isolation.service import problems
+from isolation.service.routes import context, health
+from isolation.service.walls import Walls
+
+if TYPE_CHECKING:
+    from isolation.service.service import Service
+
+
+def create_app(service: Service) -> FastAPI:
+    """Put the application together; whoever has made the service closes it."""
+    app = FastAPI(
+        title="recipe isolation",
+        version=version("recipe-isolation"),
+        summary="Run recipes that nobody has to trust, and share a context with them.",
+        docs_url=None,  # theirs takes its scripts from elsewhere
+        redoc_url=None,
+        separate_input_output_schemas=False,
+    )
+    app.state.service = service
+    problems.install(app)
+    app.add_middleware(Walls)
+    for module in (health, context):
+        app.include_router(module.router)
+    return app

@@ -1,0 +1,83 @@
+"""The bodies of the contract: what is taken, checked field by field, and what is answered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from starlette.responses import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_Who = Annotated[str, Field(max_length=200, description="Who writes, for the history; else the token's name.")]
+_Version = Annotated[int, Field(ge=0, description="The key's newest version must be this; 0: it holds nothing.")]
+
+
+class Body(BaseModel):
+    """What is taken: fields that nobody knows are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EntryBody(BaseModel):
+    """One write in the context's history; a deleted one has no value. ``at`` is RFC 3339 in UTC."""
+
+    version: int
+    key: str
+    value: JsonValue
+    deleted: bool
+    who: str
+    run_id: str | None
+    at: str
+
+
+class EntriesBody(BaseModel):
+    """A page of entries; ``next`` asks for the one after it, None: this is the last."""
+
+    entries: list[EntryBody]
+    next: str | None = None
+
+
+class ValueBody(Body):
+    """A value to be written."""
+
+    value: JsonValue
+    who: _Who | None = None
+    if_version: _Version | None = None
+
+
+class ChangesBody(Body):
+    """Several keys to be written and deleted: all of it, or none. ``expected`` has versions, by key."""
+
+    set: dict[str, JsonValue] = Field(default_factory=dict)
+    delete: list[str] = Field(default_factory=list)
+    expected: dict[str, _Version] = Field(default_factory=dict)
+    who: _Who | None = None
+
+
+class WrittenBody(BaseModel):
+    """What was written, durable by now; ``version`` is the context's after it."""
+
+    version: int
+    entries: list[EntryBody]
+
+
+class StatusBody(BaseModel):
+    """How the server is."""
+
+    status: str
+    problems: list[str] = Field(default_factory=list)
+
+
+class VersionBody(BaseModel):
+    """What runs here."""
+
+    version: str
+
+
+def said(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with values that are known to be right, which pydantic would check again for longer than they took."""
+    from pydantic_core import to_json  # noqa: PLC0415 - with pydantic
+
+    return Response(to_json(content, inf_nan_mode="constants"), status, headers, media_type="application/json")

@@ -1,0 +1,115 @@
+"""Who comes in: by a token, or as anybody where that is allowed; every decision is written down before it counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from limits import RateLimitItemPerMinute, RateLimitItemPerSecond
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+from starlette.concurrency import run_in_threadpool
+
+from isolation.clock import timestamp
+from isolation.model.access import Token
+from isolation.service.refusals import ForbiddenError, TooManyRequestsError, UnauthenticatedError
+from isolation.storage.tokens import digest_of_token
+
+if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
+
+    from isolation.clock import Clock
+    from isolation.model.access import Permission, Role
+    from isolation.storage.audit import Audit
+    from isolation.storage.tokens import Tokens
+
+LOOK_S = 1.0
+"""A token that another process made or revoked is known after so long at most."""
+REQUESTS_A_SECOND = 5_000
+"""So much may be asked for with one token."""
+WRONG_A_MINUTE = 30
+"""So often may one address show a token that does not count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Somebody who was let in: with what token, and about which namespace."""
+
+    token: Token
+    namespace: str
+
+
+class Doorkeeper:
+    """
+    Decides who may do what.
+
+    Who names no namespace means the first of their token's that is no glob, or else ``home``.
+    """
+
+    def __init__(self, tokens: Tokens, audit: Audit, clock: Clock, *, home: str, anonymous: Role | None = None) -> None:
+        self._tokens = tokens
+        self._audit = audit
+        self._clock = clock
+        self._home = home
+        self._anonymous = (
+            Token(token_id="", name="anybody", role=anonymous, namespaces=(home,), created_at="") if anonymous else None
+        )
+        self._known: dict[str, Token] = {}
+        self._looked_s: float | None = None
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._wrong = RateLimitItemPerMinute(WRONG_A_MINUTE)
+        self._each = RateLimitItemPerSecond(REQUESTS_A_SECOND)
+
+    async def admit(self, request: HTTPConnection, permission: Permission, namespace: str | None) -> Seen:
+        """
+        Let somebody in, or raise AccessError: the token does not count, or not for this, or was used too much.
+
+        What is about no namespace takes the one of the token, too.
+        """
+        address = request.client.host if request.client else ""
+        token = await self.who(request)
+        meant = namespace or (self._home_of(token) if token else "")
+        may = token is not None and token.may(permission, meant)
+        self._audit.record(
+            who=token.name if token else "",
+            token_id=token.token_id if token else "",
+            permission=permission.value,
+            namespace=meant,
+            what=f"{request.scope.get('method', 'socket')} {request.url.path}",
+            address=address,
+            allowed=may,
+        )
+        if token is None:
+            if not self._limiter.hit(self._wrong, "wrong", address):
+                raise TooManyRequestsError("too many tokens that do not count came from this address", retry_s=60)
+            raise UnauthenticatedError
+        if not may:
+            raise ForbiddenError(token, permission, meant)
+        if not self._limiter.hit(self._each, token.token_id, cost=1):
+            raise TooManyRequestsError(f"the token {token.name!r} asked too often within a second", retry_s=1)
+        return Seen(token, meant)
+
+    async def who(self, request: HTTPConnection) -> Token | None:
+        """Return the token that somebody shows, if it counts now."""
+        shown = request.headers.get("authorization", "")
+        kind, _, secret = shown.partition(" ")
+        if not shown:
+            return self._anonymous
+        if kind.lower() != "bearer":
+            return None
+        token = await self._find(secret.strip())
+        return token if token and token.holds(timestamp(self._clock.now())) else None
+
+    def forget(self) -> None:
+        """Look all tokens up again before the next one counts."""
+        self._looked_s = None
+
+    async def _find(self, secret: str) -> Token | None:
+        now_s = self._clock.monotonic_s()
+        if self._looked_s is None or now_s - self._looked_s >= LOOK_S:
+            self._known = await run_in_threadpool(self._tokens.by_digest)
+            self._looked_s = now_s
+        return self._known.get(digest_of_token(secret))
+
+    def _home_of(self, token: Token) -> str:
+        return next((name for name in token.namespaces if not {*name} & {*"*?["}), self._home)

@@ -1,0 +1,126 @@
+"""The one place that says how our errors look over HTTP: problem details (RFC 9457), with code and hint."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from isolation import errors
+from isolation.service import refusals
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fastapi import FastAPI
+    from starlette.requests import Request
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_S = 5
+
+_STATUS: dict[type[Exception], int] = {
+    refusals.UnauthenticatedError: 401,
+    refusals.ForbiddenError: 403,
+    refusals.TooManyRequestsError: 429,
+    refusals.TooLargeError: 413,
+    refusals.TooSlowError: 408,
+    errors.RunNotFoundError: 404,
+    errors.NoSuchKeyError: 404,
+    errors.ContextChangedError: 409,
+    errors.IdempotencyError: 409,
+    errors.TooLateError: 409,
+    errors.RunEndedError: 409,
+    errors.QueueFullError: 429,
+    errors.EngineUnreachableError: 503,
+    errors.InputError: 422,
+    errors.UnenforceableError: 422,
+    errors.StorageError: 503,
+    errors.EngineError: 503,
+    errors.IsolationError: 500,
+}
+
+
+class Problem(BaseModel):
+    """
+    What went wrong: ``detail`` is a sentence, ``hint`` what to do about it.
+
+    ``code`` is for programs and stays as it is; ``type`` is a name for it as RFC 9457 wants one.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    hint: str = ""
+
+
+def code_of(error: type[Exception]) -> str:
+    """
+    Name an error for programs.
+
+    >>> code_of(errors.RunNotFoundError)
+    'run_not_found'
+    """
+    name = error.__name__.removesuffix("Error")
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def status_of(error: Exception) -> int:
+    """Return the status of an error of ours: that of the nearest of its kind."""
+    return next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
+
+
+def answer(
+    status: int, code: str, detail: str, hint: str = "", headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """Write a problem."""
+    title = code.replace("_", " ")
+    problem = Problem(
+        type=f"urn:isolation:problem:{code}", title=title, status=status, detail=detail, code=code, hint=hint
+    )
+    return JSONResponse(problem.model_dump(), status, headers, media_type=MEDIA_TYPE)
+
+
+def answers(*statuses: int) -> dict[int | str, dict[str, object]]:
+    """Describe, for the contract, with which statuses a route may refuse beside those that all have."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    known = {401: "no token that counts", 403: "not with this token", 429: "too much at once", 503: "not just now"}
+    more = {404: "there is none", 409: "it is otherwise by now", 413: "too large", 422: "this cannot be used"}
+    return {
+        status: {"description": (known | more)[status], "content": content} for status in sorted({*known, *statuses})
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Have every error answered as a problem."""
+    app.add_exception_handler(errors.IsolationError, _ours)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+
+
+async def _ours(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, errors.IsolationError)  # noqa: S101 - what it was registered for
+    status = status_of(error)
+    headers: dict[str, str] = {}
+    if status in {429, 503}:
+        headers["Retry-After"] = str(getattr(error, "retry_s", RETRY_S))
+    if status == 401:  # noqa: PLR2004 - RFC 9110 wants the header with this status
+        headers["WWW-Authenticate"] = "Bearer"
+    return answer(status, code_of(type(error)), error.sentence, error.hint, headers)
+
+
+async def _invalid(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
+    wrong = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
+    return answer(422, "invalid_request", "; ".join(wrong), "The contract is at /openapi.json.")
+
+
+async def _http(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - as above
+    code = {404: "no_such_route", 405: "no_such_method"}.get(error.status_code, "refused")
+    return answer(error.status_code, code, str(error.detail), headers=error.headers)

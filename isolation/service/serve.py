@@ -1,0 +1,151 @@
+"""The server's process: its socket, its workers, and its end."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from isolation.clock import SystemClock, timestamp
+from isolation.errors import SettingsError
+from isolation.model.access import Role
+from isolation.service.app import create_app
+from isolation.service.service import Service
+from isolation.wiring import open_controller, open_stores, open_worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from isolation.settings import Settings
+
+_MOST_CONNECTIONS = 1_000
+_IDLE_CONNECTION_S = 20
+_LEAVE_S = 10
+_FIRST = "first"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """
+    Where a server listens, and whom it believes.
+
+    ``port`` 0: any that is free. ``certificate`` and ``key`` are files for TLS. ``proxy`` is the address of a proxy
+    that speaks TLS for it, and says who asks. ``exposed``: it may listen beyond this machine without either.
+    ``anonymous`` is the role of whoever has no token.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    certificate: Path | None = None
+    key: Path | None = None
+    proxy: str = ""
+    exposed: bool = False
+    anonymous: Role | None = None
+
+    def check(self) -> None:
+        """Raise SettingsError for a place at which others could listen in, or come in unseen."""
+        if _is_loopback(self.host):
+            return
+        if self.anonymous:
+            raise SettingsError(
+                f"without a token nobody comes in at {self.host}, which is not of this machine alone",
+                hint="Leave --anonymous out, or listen on 127.0.0.1.",
+            )
+        if not (self.certificate or self.proxy or self.exposed):
+            raise SettingsError(
+                f"tokens would be readable on the way to {self.host}, which is not of this machine alone",
+                hint="Give --tls-cert and --tls-key, or the --proxy that speaks TLS; --exposed listens all the same.",
+            )
+
+
+def serve(settings: Settings, place: Place, tell: Callable[[str], object], *, slots: int) -> None:
+    """
+    Serve until a signal ends it; ``slots`` runs go on at once here, 0: other processes run them.
+
+    Raises IsolationError for a place that cannot be had.
+    """
+    place.check()
+    with ExitStack() as stack:
+        listener = stack.enter_context(_listening(place))
+        service = stack.enter_context(
+            Service(open_stores(settings), settings, SystemClock(), anonymous=place.anonymous)
+        )
+        if slots:
+            stack.enter_context(_working(settings, slots, tell))
+        host, port = listener.getsockname()[:2]
+        tell(f"listening on {'https' if place.certificate else 'http'}://{_in_url(host)}:{port}")
+        first = _first_token(service)
+        if first:
+            tell(f"the first token, an operator's, shown this once: {first}")
+        uvicorn.Server(_configuration(service, place)).run([listener])
+
+
+def _configuration(service: Service, place: Place) -> uvicorn.Config:
+    return uvicorn.Config(
+        create_app(service),
+        log_level="warning",
+        access_log=False,  # the audit log says more
+        server_header=False,
+        proxy_headers=bool(place.proxy),
+        forwarded_allow_ips=place.proxy or None,
+        ssl_certfile=place.certificate,
+        ssl_keyfile=place.key,
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_keep_alive=_IDLE_CONNECTION_S,
+        timeout_graceful_shutdown=_LEAVE_S,
+        lifespan="off",
+    )
+
+
+def _first_token(service: Service) -> str:
+    """Make a token for who has just set the server up; empty where there are some already."""
+    if service.tokens.list():
+        return ""
+    return service.tokens.make(_FIRST, Role.OPERATOR, ["*"], timestamp(service.clock.now()))[1]
+
+
+@contextmanager
+def _working(settings: Settings, slots: int, tell: Callable[[str], object]) -> Iterator[None]:
+    with open_controller(settings, idle=slots) as controller:
+        worker = open_worker(
+            controller, slots=slots, tell=lambda told: tell(told.detail) if told.what == "trouble" else None
+        )
+        thread = threading.Thread(target=worker.run, name="worker")
+        thread.start()
+        try:
+            yield
+        finally:
+            worker.release()
+            thread.join()
+
+
+@contextmanager
+def _listening(place: Place) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((place.host, place.port))
+        except OSError as error:
+            raise SettingsError(
+                f"nothing can listen on {_in_url(place.host)}:{place.port}: {(error.strerror or str(error)).lower()}",
+                hint="Choose another with --host and --port; port 0 takes any that is free.",
+            ) from error
+        yield listener
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,55 @@
+"""What the routes work with, put together once."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Self
+
+from isolation.context.writer import Writer
+from isolation.service.doorkeeper import Doorkeeper
+from isolation.storage.audit import Audit
+from isolation.storage.tokens import Tokens
+
+if TYPE_CHECKING:
+    from isolation.clock import Clock
+    from isolation.model.access import Role
+    from isolation.settings import Settings
+    from isolation.stores import Stores
+
+
+class Service:
+    """
+    One server's things: the stores of all namespaces, who writes the context, and who keeps the door.
+
+    ``anonymous`` is the role of whoever has no token; None: there is none, and nobody comes in without.
+    """
+
+    def __init__(self, stores: Stores, settings: Settings, clock: Clock, *, anonymous: Role | None = None) -> None:
+        self.stores = stores
+        self.settings = settings
+        self.clock = clock
+        self.tokens = Tokens(stores.database)
+        self.audit = Audit(stores.folder / "audit", clock)
+        self.door = Doorkeeper(self.tokens, self.audit, clock, home=settings.namespace, anonymous=anonymous)
+        self.writer = Writer(stores.database, clock, lambda _: None)
+        self._lock = threading.Lock()
+        self._within: dict[str, Stores] = {}
+
+    def within(self, namespace: str) -> Stores:
+        """Return the stores of a namespace."""
+        with self._lock:
+            if namespace not in self._within:
+                self._within[namespace] = self.stores.within(namespace)
+            return self._within[namespace]
+
+    def close(self) -> None:
+        """Write what was asked for, and let go of everything."""
+        self.writer.close()
+        self.audit.close()
+        self.stores.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,108 @@
+"""
+What the server decided, one JSON object a line, for ever: who asked for what, when and from where, and what was said.
+
+::
+
+    <state>/audit/<day>.jsonl    {"at", "who", "token_id", "permission", "namespace", "what", "from", "allowed"}
+
+A line is in the system's hands when the answer goes out; after a power cut the newest may be missing. What was written
+to the context, and what became of each run, is in the database in any case.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from isolation.clock import timestamp
+from isolation.state.faults import storage_faults
+from isolation.state.folders import make_private
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from isolation.clock import Clock
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """
+    One decision. ``who`` is the token's name, empty for whoever had none that counts.
+
+    ``what`` is the request: method and path; ``address`` where it came from.
+    """
+
+    at: str
+    who: str
+    token_id: str
+    permission: str
+    namespace: str
+    what: str
+    address: str
+    allowed: bool
+
+
+class Audit:
+    """The audit log of one state folder. Safe to use from several threads and processes."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._day = ""
+        self._file = -1
+
+    def record(
+        self, *, who: str, token_id: str, permission: str, namespace: str, what: str, address: str, allowed: bool
+    ) -> None:
+        """Write one decision down. StorageError where that cannot be: then nothing may be done either."""
+        decision = Decision(
+            at=timestamp(self._clock.now()),
+            who=who,
+            token_id=token_id,
+            permission=permission,
+            namespace=namespace,
+            what=what,
+            address=address,
+            allowed=allowed,
+        )
+        line = json.dumps(asdict(decision), separators=(",", ":")) + "\n"
+        with storage_faults(self._folder), self._lock:
+            os.write(self._of_day(decision.at[:10]), line.encode())
+
+    def newest(self, limit: int, *, allowed: bool | None = None) -> tuple[Decision, ...]:
+        """Return at most ``limit`` decisions, the newest first."""
+        found: list[Decision] = []
+        for decision in self._backwards():
+            if allowed is None or decision.allowed is allowed:
+                found.append(decision)
+            if len(found) == limit:
+                break
+        return tuple(found)
+
+    def close(self) -> None:
+        """Close the file of the day."""
+        with self._lock:
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = -1
+
+    def _of_day(self, day: str) -> int:
+        if day != self._day or self._file < 0:
+            make_private(self._folder)
+            if self._file >= 0:
+                os.close(self._file)
+            flags = os.O_APPEND | os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC
+            self._file = os.open(self._folder / f"{day}.jsonl", flags, 0o600)
+            self._day = day
+        return self._file
+
+    def _backwards(self) -> Iterator[Decision]:
+        with storage_faults(self._folder):
+            for path in sorted(self._folder.glob("*.jsonl"), reverse=True):
+                for line in reversed(path.read_text(encoding="utf-8").splitlines()):
+                    yield Decision(**json.loads(line))
