@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Self
 
-from isolation.context.writer import Writer
+from isolation.context.many import ManyContexts
 from isolation.service.doorkeeper import Doorkeeper
 from isolation.storage.audit import Audit
 from isolation.storage.tokens import Tokens
@@ -31,7 +31,7 @@ class Service:
         self.tokens = Tokens(stores.database)
         self.audit = Audit(stores.folder / "audit", clock)
         self.door = Doorkeeper(self.tokens, self.audit, clock, home=settings.namespace, anonymous=anonymous)
-        self.writer = Writer(stores.database, clock, lambda _: None)
+        self.contexts = ManyContexts(stores.database, clock, lambda _: None)
         self._lock = threading.Lock()
         self._within: dict[str, Stores] = {}
 
@@ -44,7 +44,7 @@ class Service:
 
     def close(self) -> None:
         """Write what was asked for, and let go of everything."""
-        self.writer.close()
+        self.contexts.close()
         self.audit.close()
         self.stores.close()
 

@@ -6,6 +6,7 @@ import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from isolation.context.writing import Order
@@ -42,9 +43,12 @@ def list_entries(
 
 
 @router.get("/entry", response_model=EntryBody, responses=answers(404, 422))
-def get_entry(here: MayReadContext, key: Key, version: Version = None) -> Response:
+async def get_entry(here: MayReadContext, key: Key, version: Version = None) -> Response:
     """Return what a key holds, now or when the context had a version."""
-    entry = here.stores.contexts.get(key, version)
+    if version is None:
+        entry = await asyncio.wrap_future(here.service.contexts.get(here.namespace, key))
+    else:
+        entry = await run_in_threadpool(here.stores.contexts.get, key, version)
     if entry is None:
         raise NoSuchKeyError(key, "GET /v1/context lists all.")
     return said(entry)
@@ -106,4 +110,4 @@ async def write(
 ) -> tuple[Entry, ...]:
     """Have changes written, and wait until they are durable."""
     order = Order(changes=changes, who=who or here.token.name, expected=expected or {})
-    return await asyncio.wrap_future(here.service.writer.submit(here.namespace, order))
+    return await asyncio.wrap_future(here.service.contexts.change(here.namespace, order))
