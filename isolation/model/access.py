@@ -75,7 +75,11 @@ class Token:
         """Tell whether its role gives the permission, and in that namespace; None: it is about no namespace."""
         if permission not in permissions_of(self.role):
             return False
-        return namespace is None or any(fnmatchcase(namespace, glob) for glob in self.namespaces)
+        return namespace is None or self.covers(namespace)
+
+    def covers(self, namespace: str) -> bool:
+        """Tell whether it counts in a namespace."""
+        return any(fnmatchcase(namespace, glob) for glob in self.namespaces)
 
     def holds(self, now: str) -> bool:
         """Tell whether it counts at a moment."""

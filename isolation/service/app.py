@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from isolation.service import problems
-from isolation.service.routes import context, health
+from isolation.service.routes import access, context, health
 from isolation.service.walls import Walls
 
 if TYPE_CHECKING:
@@ -28,6 +28,6 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     problems.install(app)
     app.add_middleware(Walls)
-    for module in (health, context):
+    for module in (health, access, context):
         app.include_router(module.router)
     return app

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from limits import RateLimitItemPerMinute, RateLimitItemPerSecond
+from limits import RateLimitItem, RateLimitItemPerMinute, RateLimitItemPerSecond
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from starlette.concurrency import run_in_threadpool
@@ -58,7 +58,7 @@ class Doorkeeper:
         self._looked_s: float | None = None
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._wrong = RateLimitItemPerMinute(WRONG_A_MINUTE)
-        self._each = RateLimitItemPerSecond(REQUESTS_A_SECOND)
+        self._each: RateLimitItem = RateLimitItemPerSecond(REQUESTS_A_SECOND)
 
     async def admit(self, request: HTTPConnection, permission: Permission, namespace: str | None) -> Seen:
         """

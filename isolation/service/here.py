@@ -27,6 +27,7 @@ class Here:
     service: Service
     token: Token
     namespace: str
+    permission: Permission
 
     @property
     def stores(self) -> Stores:
@@ -45,7 +46,7 @@ def require_permission(permission: Permission) -> Callable[..., object]:
     async def admit(request: Request, namespace: Namespace = None) -> Here:
         service = service_of(request)
         seen = await service.door.admit(request, permission, namespace)
-        return Here(service, seen.token, seen.namespace)
+        return Here(service, seen.token, seen.namespace, permission)
 
     return admit
 

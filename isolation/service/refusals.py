@@ -30,6 +30,13 @@ class ForbiddenError(AccessError):
         )
 
 
+class NoSuchTokenError(AccessError):
+    """There is no such token, or none that whoever asks may know of."""
+
+    def __init__(self, token_id: str) -> None:
+        super().__init__(f"there is no token {token_id!r}", hint="GET /v1/tokens lists all.")
+
+
 class TooManyRequestsError(AccessError):
     """Too much was asked for; ``retry_s`` is how long to wait."""
 

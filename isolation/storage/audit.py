@@ -15,6 +15,7 @@ import json
 import os
 import threading
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from isolation.clock import timestamp
@@ -22,7 +23,7 @@ from isolation.state.faults import storage_faults
 from isolation.state.folders import make_private
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from isolation.clock import Clock
@@ -74,15 +75,9 @@ class Audit:
         with storage_faults(self._folder), self._lock:
             os.write(self._of_day(decision.at[:10]), line.encode())
 
-    def newest(self, limit: int, *, allowed: bool | None = None) -> tuple[Decision, ...]:
-        """Return at most ``limit`` decisions, the newest first."""
-        found: list[Decision] = []
-        for decision in self._backwards():
-            if allowed is None or decision.allowed is allowed:
-                found.append(decision)
-            if len(found) == limit:
-                break
-        return tuple(found)
+    def newest(self, limit: int, wanted: Callable[[Decision], bool] = lambda _: True) -> tuple[Decision, ...]:
+        """Return at most ``limit`` of the decisions that are wanted, the newest first."""
+        return tuple(islice(filter(wanted, self._backwards()), limit))
 
     def close(self) -> None:
         """Close the file of the day."""

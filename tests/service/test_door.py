@@ -1,0 +1,171 @@
+"""Who comes in, and who does not: every route, with every kind of token."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from itertools import pairwise
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING
+
+import pytest
+from limits import RateLimitItemPerHour
+
+from isolation.model.access import Permission, Role, permissions_of
+from isolation.service import routes
+from isolation.service.doorkeeper import WRONG_A_MINUTE
+from tests.service.conftest import AT
+
+if TYPE_CHECKING:
+    from starlette.testclient import TestClient
+
+    from isolation.service.service import Service
+    from tests.service.conftest import ClientFor, TokenFor
+
+OPEN = {"/healthz", "/readyz", "/version"}
+"""These tell nothing of anybody's."""
+
+
+def routes_of(client: TestClient) -> list[tuple[str, str]]:
+    """Name every route, as method and path."""
+    paths = client.get("/openapi.json").json()["paths"]
+    return sorted((method.upper(), path) for path, methods in paths.items() for method in methods)
+
+
+def test_without_a_token_nothing_is_said(client_for: ClientFor) -> None:
+    """Every route, now and in future: one that forgets to ask for a permission is found here."""
+    client = client_for(None)
+    seen = {path: client.request(method, path).status_code for method, path in routes_of(client)}
+
+    assert {path for path, status in seen.items() if status != 401} == OPEN
+    assert len(seen) > 8
+
+
+def test_a_token_of_another_namespace_opens_nothing(client_for: ClientFor) -> None:
+    """An operator's of one namespace is nobody in another."""
+    client = client_for(Role.OPERATOR, "theirs")
+    asked = [(method, path) for method, path in routes_of(client) if path not in OPEN]
+    said = {asked_for: client.request(*asked_for, params={"namespace": "default"}) for asked_for in asked}
+
+    assert {asked_for for asked_for, answer in said.items() if answer.status_code != 403} == set()
+    assert all(answer.json()["code"] == "forbidden" for answer in said.values())
+
+
+def test_a_viewer_changes_nothing(client_for: ClientFor) -> None:
+    """What is no GET asks for more than looking."""
+    client = client_for(Role.VIEWER)
+    changing = [(method, path) for method, path in routes_of(client) if method != "GET"]
+    assert changing
+    assert {client.request(*asked_for).status_code for asked_for in changing} == {403}
+
+
+@pytest.mark.parametrize("shown", ["Bearer iso_wrong", "Bearer", "Basic YTpi", "iso_wrong", "Bearer \xff"])
+def test_what_is_no_token_is_refused(client_for: ClientFor, shown: str) -> None:
+    """Whatever it looks like, the answer is the same; also where it is beside an anonymous role."""
+    answer = client_for(None).get("/v1/context", headers=[(b"authorization", shown.encode("latin-1"))])
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_a_token_ends_when_it_is_revoked(service: Service, client_for: ClientFor) -> None:
+    """Revoked here it counts no more at once."""
+    client = client_for(Role.VIEWER)
+    (token,) = service.tokens.list()
+    assert client.get("/v1/context").status_code == 200
+    assert client_for(Role.OPERATOR).delete(f"/v1/tokens/{token.token_id}").status_code == 200
+    assert client.get("/v1/context").status_code == 401
+
+
+def test_a_token_ends_at_its_time(client_for: ClientFor, token_for: TokenFor) -> None:
+    """One that has expired is no better than none."""
+    token = token_for(Role.VIEWER, expires_at=AT)
+    answer = client_for(None).get("/v1/context", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 401
+
+
+def test_no_token_is_kept_as_it_is(service: Service, token_for: TokenFor) -> None:
+    """Whoever reads the state folder, or a copy of it, cannot come in."""
+    token = token_for(Role.OPERATOR)
+    service.stores.close()
+    content = b"".join(path.read_bytes() for path in service.stores.folder.rglob("*") if path.is_file())
+    assert token.encode() not in content
+    assert b"a operator" in content
+
+
+def test_an_operator_gives_no_more_than_is_theirs(client_for: ClientFor) -> None:
+    """Tokens for other namespaces are neither made, nor seen, nor revoked."""
+    theirs, everybodys = client_for(Role.OPERATOR, "theirs", "theirs-*"), client_for(Role.OPERATOR, "*")
+    other = everybodys.post("/v1/tokens", json={"name": "ann", "namespaces": ["default"]}).json()
+
+    assert theirs.post("/v1/tokens", json={"name": "bob", "namespaces": ["default"]}).status_code == 403
+    assert theirs.post("/v1/tokens", json={"name": "bob", "namespaces": ["*"]}).status_code == 403
+    assert theirs.post("/v1/tokens", json={"name": "bob", "namespaces": ["theirs-2"]}).status_code == 201
+    assert other["token_id"] not in theirs.get("/v1/tokens").text
+    assert theirs.delete(f"/v1/tokens/{other['token_id']}").status_code == 404
+    assert other["token_id"] in everybodys.get("/v1/tokens").text
+
+
+def test_every_decision_is_written_down(client_for: ClientFor) -> None:
+    """Who, what, when and from where: of those who came in, and of those who did not."""
+    client_for(Role.VIEWER).put("/v1/context/entry", params={"key": "a"}, json={"value": 1})
+    client_for(None).get("/v1/context")
+    decisions = client_for(Role.OPERATOR, "*").get("/v1/audit", params={"limit": 3}).json()["decisions"]
+
+    told = [(one["who"], one["what"], one["permission"], one["namespace"], one["allowed"]) for one in decisions]
+    assert told == [
+        ("a operator", "GET /v1/audit", "audit:read", "default", True),
+        ("", "GET /v1/context", "context:read", "", False),
+        ("a viewer", "PUT /v1/context/entry", "context:write", "default", False),
+    ]
+    assert {one["address"] for one in decisions} == {"127.0.0.1"}
+
+
+def test_an_operator_of_one_namespace_reads_its_decisions_alone(client_for: ClientFor) -> None:
+    """What somebody else does is no business of theirs."""
+    client_for(Role.VIEWER).get("/v1/context")
+    told = client_for(Role.OPERATOR, "theirs").get("/v1/audit").json()["decisions"]
+    assert {one["namespace"] for one in told} == {"theirs"}
+
+
+def test_nothing_is_said_that_cannot_be_written_down(service: Service, client_for: ClientFor) -> None:
+    """No audit log, no answer."""
+    client = client_for(Role.VIEWER)
+    service.stores.folder.joinpath("audit").write_text("in the way")
+    assert client.get("/v1/context").status_code == 503
+
+
+def test_who_guesses_tokens_is_slowed_down(client_for: ClientFor) -> None:
+    """After some that do not count, their address is told to wait."""
+    client = client_for(None)
+    said = [client.get("/v1/context", headers={"Authorization": "Bearer iso_x"}) for _ in range(WRONG_A_MINUTE + 1)]
+    assert [answer.status_code for answer in said] == [401] * WRONG_A_MINUTE + [429]
+    assert said[-1].headers["Retry-After"] == "60"
+
+
+def test_who_asks_too_often_is_told_to_wait(service: Service, client_for: ClientFor) -> None:
+    """Each token has its own measure."""
+    service.door._each = RateLimitItemPerHour(2)
+    client, other = client_for(Role.VIEWER), client_for(Role.VIEWER)
+    assert [client.get("/v1/me").status_code for _ in range(3)] == [200, 200, 429]
+    assert other.get("/v1/me").status_code == 200
+
+
+def test_every_permission_is_some_roles_and_a_higher_role_may_more() -> None:
+    """The roles are one order."""
+    sets = [permissions_of(role) for role in Role]
+    assert all(low < high for low, high in pairwise(sets))
+    assert sets[-1] == {*Permission}
+
+
+def test_me_tells_what_one_may(client_for: ClientFor) -> None:
+    """The first namespace that is a name is meant where none is named."""
+    me = client_for(Role.RUNNER, "team-*", "ours").get("/v1/me").json()
+    assert (me["role"], me["namespace"], me["namespaces"]) == ("runner", "ours", ["team-*", "ours"])
+    assert "context:write" in me["permissions"]
+
+
+def test_no_route_is_left_out_of_the_contract(client: TestClient) -> None:
+    """Else the tests above would not ask for it."""
+    modules = [import_module(f"{routes.__name__}.{found.name}") for found in iter_modules(routes.__path__)]
+    made = {(method, route.path) for module in modules for route in module.router.routes for method in route.methods}
+    assert made == {*routes_of(client)}

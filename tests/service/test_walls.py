@@ -1,0 +1,91 @@
+"""What stands before every route."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from isolation.errors import SettingsError
+from isolation.model.access import Role
+from isolation.service.refusals import TooLargeError, TooSlowError
+from isolation.service.serve import Place
+from isolation.service.walls import Walls
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from starlette.testclient import TestClient
+    from starlette.types import Message, Receive, Scope, Send
+
+
+async def read_all(_scope: Scope, receive: Receive, _send: Send) -> None:
+    """Read a body, and forget it."""
+    while (await receive()).get("more_body"):
+        pass
+
+
+def through(walls: Walls, *pieces: bytes, then: float = 0) -> None:
+    """Send a body in pieces, the last of which comes after some seconds."""
+    messages: list[Message] = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
+    messages[-1]["more_body"] = False
+
+    async def receive() -> Message:
+        if len(messages) == 1:
+            await asyncio.sleep(then)
+        return messages.pop(0)
+
+    async def send(message: Message) -> None:
+        raise AssertionError(message)
+
+    scope: dict[str, Any] = {"type": "http"}
+    asyncio.run(walls(scope, receive, send))  # type: ignore[arg-type]
+
+
+def test_a_body_that_is_too_large_is_not_read_on() -> None:
+    """It is counted as it comes: no header is believed."""
+    through(Walls(read_all, largest_bytes=10), b"12345", b"67890")
+    with pytest.raises(TooLargeError, match="larger than 10 B"):
+        through(Walls(read_all, largest_bytes=10), b"12345", b"678901")
+
+
+def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+    """However slowly its sender sends, all of it has one time."""
+    with pytest.raises(TooSlowError, match="not there after 0.01 s"):
+        through(Walls(read_all, body_s=0.01), b"1", b"2", then=60)
+
+
+def test_answers_say_how_they_may_be_used(client: TestClient) -> None:
+    """Also those of errors."""
+    for path in ("/version", "/nowhere"):
+        headers = client.get(path).headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert headers["Cache-Control"] == "no-store"
+
+
+def test_a_route_that_is_not_there_is_a_problem_too(client: TestClient) -> None:
+    """Programs find the same fields everywhere."""
+    answer = client.get("/nowhere")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json")
+    assert answer.json()["code"] == "no_such_route"
+    assert client.post("/version").json()["code"] == "no_such_method"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_loopback_needs_nothing(host: str) -> None:
+    """Nobody else hears what is said there."""
+    Place(host=host, anonymous=Role.RUNNER).check()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])  # noqa: S104 - refused is what it is
+def test_elsewhere_tls_is_needed_unless_told_otherwise(host: str, tmp_path: Path) -> None:
+    """A token that goes in the clear is everybody's."""
+    with pytest.raises(SettingsError, match="readable on the way"):
+        Place(host=host).check()
+    Place(host=host, exposed=True).check()
+    Place(host=host, proxy="127.0.0.1").check()
+    Place(host=host, certificate=tmp_path, key=tmp_path).check()
+    with pytest.raises(SettingsError, match="without a token nobody comes in"):
+        Place(host=host, exposed=True, anonymous=Role.VIEWER).check()
