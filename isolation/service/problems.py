@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -42,6 +42,20 @@ _STATUS: dict[type[Exception], int] = {
     errors.StorageError: 503,
     errors.EngineError: 503,
     errors.IsolationError: 500,
+}
+
+
+_REFUSALS = {
+    400: "this is no text",
+    401: "no token that counts",
+    403: "not with this token",
+    404: "there is none",
+    408: "it did not come in time",
+    409: "it is otherwise by now",
+    413: "it is too large",
+    422: "this cannot be used",
+    429: "too much at once",
+    503: "not just now",
 }
 
 
@@ -90,18 +104,23 @@ def answer(
 def answers(*statuses: int) -> dict[int | str, dict[str, object]]:
     """Describe, for the contract, with which statuses a route may refuse beside those that all have."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    known = {401: "no token that counts", 403: "not with this token", 429: "too much at once", 503: "not just now"}
-    more = {404: "there is none", 409: "it is otherwise by now", 413: "too large", 422: "this cannot be used"}
-    return {
-        status: {"description": (known | more)[status], "content": content} for status in sorted({*known, *statuses})
-    }
+    wanted = {401, 403, 429, 503, *statuses} | ({400, 408} if 413 in statuses else set())  # noqa: PLR2004 - as below
+    return {status: {"description": _REFUSALS[status], "content": content} for status in sorted(wanted)}
 
 
 def install(app: FastAPI) -> None:
-    """Have every error answered as a problem."""
+    """Have every error answered as a problem, and the contract say so."""
     app.add_exception_handler(errors.IsolationError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    without = app.openapi
+
+    def contract() -> dict[str, Any]:
+        found = without()
+        found["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+        return found
+
+    app.openapi = contract  # type: ignore[method-assign]  # as FastAPI's documentation has it
 
 
 async def _ours(_request: Request, error: Exception) -> JSONResponse:
