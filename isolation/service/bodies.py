@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictInt
 from starlette.responses import Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _Who = Annotated[str, Field(max_length=200, description="Who writes, for the history; else the token's name.")]
-_Version = Annotated[int, Field(ge=0, description="The key's newest version must be this; 0: it holds nothing.")]
+_Version = Annotated[
+    StrictInt, Field(ge=0, le=2**53, description="The key's newest version must be this; 0: it holds nothing.")
+]
 
 
 class Body(BaseModel):

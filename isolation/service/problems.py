@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from isolation import errors
 from isolation.service import refusals
@@ -140,7 +141,17 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     return answer(422, "invalid_request", "; ".join(wrong), "The contract is at /openapi.json.")
 
 
-async def _http(_request: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - as above
-    code = {404: "no_such_route", 405: "no_such_method"}.get(error.status_code, "refused")
+    if error.status_code == 405:  # noqa: PLR2004 - the framework names the methods of one of its routes alone
+        allowed = ", ".join(sorted(_methods_at(request)))
+        hint = f"It knows {allowed}."
+        return answer(405, "no_such_method", str(error.detail), hint, {"Allow": allowed})
+    code = {404: "no_such_route"}.get(error.status_code, "refused")
     return answer(error.status_code, code, str(error.detail), headers=error.headers)
+
+
+def _methods_at(request: Request) -> set[str]:
+    paths = request.app.openapi()["paths"]
+    at = [methods for path, methods in paths.items() if compile_path(path)[0].match(request.url.path)]
+    return {method.upper() for methods in at for method in methods}

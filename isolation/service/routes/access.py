@@ -107,7 +107,7 @@ def list_tokens(here: MayManageTokens) -> Response:
     return said({"tokens": [asdict(token) for token in mine]})
 
 
-@router.post("/tokens", response_model=MadeTokenBody, status_code=201, responses=answers(422))
+@router.post("/tokens", response_model=MadeTokenBody, status_code=201, responses=answers(413, 422))
 def new_token(here: MayManageTokens, body: NewTokenBody) -> Response:
     """Make a token, for no more namespaces than one's own."""
     for glob in body.namespaces:
