@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
 import socket
 import threading
 from contextlib import ExitStack, contextmanager
@@ -76,6 +77,7 @@ def serve(settings: Settings, place: Place, tell: Callable[[str], object], *, sl
         service = stack.enter_context(
             Service(open_stores(settings), settings, SystemClock(), anonymous=place.anonymous)
         )
+        configuration = _configuration(service, place)
         if slots:
             stack.enter_context(_working(settings, slots, tell))
         host, port = listener.getsockname()[:2]
@@ -83,11 +85,25 @@ def serve(settings: Settings, place: Place, tell: Callable[[str], object], *, sl
         first = _first_token(service)
         if first:
             tell(f"the first token, an operator's, shown this once: {first}")
-        uvicorn.Server(_configuration(service, place)).run([listener])
+        _Server(configuration).run([listener])
+
+
+class _Server(uvicorn.Server):
+    """Ends at a signal as any function does, where uvicorn's own would have the process die of it."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _configuration(service: Service, place: Place) -> uvicorn.Config:
-    return uvicorn.Config(
+    configuration = uvicorn.Config(
         create_app(service),
         log_level="warning",
         access_log=False,  # the audit log says more
@@ -101,6 +117,14 @@ def _configuration(service: Service, place: Place) -> uvicorn.Config:
         timeout_graceful_shutdown=_LEAVE_S,
         lifespan="off",
     )
+    try:
+        configuration.load()
+    except OSError as error:  # ssl.SSLError is one
+        raise SettingsError(
+            f"there is no TLS with {place.certificate} and {place.key}: {error.strerror or error}",
+            hint="Both are PEM files that this user can read, and the key belongs to the certificate.",
+        ) from error
+    return configuration
 
 
 def _first_token(service: Service) -> str:
@@ -132,9 +156,10 @@ def _listening(place: Place) -> Iterator[socket.socket]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((place.host, place.port))
-        except OSError as error:
+        except (OSError, OverflowError) as error:
+            why = getattr(error, "strerror", None) or str(error)
             raise SettingsError(
-                f"nothing can listen on {_in_url(place.host)}:{place.port}: {(error.strerror or str(error)).lower()}",
+                f"nothing can listen on {_in_url(place.host)}:{place.port}: {why[:1].lower()}{why[1:]}",
                 hint="Choose another with --host and --port; port 0 takes any that is free.",
             ) from error
         yield listener

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from functools import lru_cache
 from typing import TYPE_CHECKING, Self
 
 from isolation.context.many import ManyContexts
@@ -11,10 +11,14 @@ from isolation.storage.audit import Audit
 from isolation.storage.tokens import Tokens
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from isolation.clock import Clock
     from isolation.model.access import Role
     from isolation.settings import Settings
     from isolation.stores import Stores
+
+_MOST_NAMESPACES = 1_000
 
 
 class Service:
@@ -32,15 +36,8 @@ class Service:
         self.audit = Audit(stores.folder / "audit", clock)
         self.door = Doorkeeper(self.tokens, self.audit, clock, home=settings.namespace, anonymous=anonymous)
         self.contexts = ManyContexts(stores.database, clock, lambda _: None)
-        self._lock = threading.Lock()
-        self._within: dict[str, Stores] = {}
-
-    def within(self, namespace: str) -> Stores:
-        """Return the stores of a namespace."""
-        with self._lock:
-            if namespace not in self._within:
-                self._within[namespace] = self.stores.within(namespace)
-            return self._within[namespace]
+        self.within: Callable[[str], Stores] = lru_cache(_MOST_NAMESPACES)(stores.within)
+        """The stores of a namespace."""
 
     def close(self) -> None:
         """Write what was asked for, and let go of everything."""
