@@ -64,7 +64,8 @@ def _is_module(path: Path) -> bool:
 
 def _take(roots: Sequence[Path], tops: set[str]) -> dict[str, ModuleType]:
     """Take away the modules that these folders have, or would have, and return them."""
-    taken = {name: module for name, module in [*sys.modules.items()] if _is_theirs(name, module, roots, tops)}
+    folders = [str(root / "_")[:-1] for root in roots]  # as text: this process may have thousands of modules
+    taken = {name: module for name, module in [*sys.modules.items()] if _is_theirs(name, module, folders, tops)}
     for name, module in taken.items():
         del sys.modules[name]
         parent, _, child = name.rpartition(".")
@@ -81,20 +82,20 @@ def _put(modules: dict[str, ModuleType]) -> None:
             setattr(sys.modules[parent], child, module)
 
 
-def _is_theirs(name: str, module: ModuleType, roots: Sequence[Path], tops: set[str]) -> bool:
+def _is_theirs(name: str, module: ModuleType, folders: Sequence[str], tops: set[str]) -> bool:
     top = name.partition(".")[0]
     if top in tops:
         return True
     file = getattr(module, "__file__", None)
     if top in _MERGING:
         return name not in _MERGING and file is not None and not _is_ours(name, Path(file))
+    stem = name.replace(".", "/")
     if file is None:  # a folder without __init__.py
         found = [*getattr(module, "__path__", ())]
-        return any(str(root / name.replace(".", "/")) in found for root in roots)
-    stem = name.replace(".", "/")
-    return top not in _NEVER and file in {
-        str(root / f"{stem}{end}") for root in roots for end in (".py", "/__init__.py")
-    }
+        return any(folder + stem in found for folder in folders)
+    return top not in _NEVER and any(
+        file in {f"{folder}{stem}.py", f"{folder}{stem}/__init__.py"} for folder in folders
+    )
 
 
 def _is_ours(name: str, file: Path) -> bool:
