@@ -43,11 +43,8 @@ def imported() -> Iterator[Load]:
 
 def _ours() -> list[str]:
     """Name the modules of the image that are imported; the host has some of them, too."""
-    return [
-        name
-        for name, module in [*sys.modules.items()]
-        if any(f"/{folder}/" in (getattr(module, "__file__", None) or "") for folder in FOLDERS)
-    ]
+    files = [(name, getattr(module, "__file__", None) or "") for name, module in [*sys.modules.items()]]
+    return [name for name, file in files if "/runner_image/" in file or "/framework0/" in file]
 
 
 @pytest.fixture

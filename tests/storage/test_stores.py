@@ -23,7 +23,7 @@ def test_threads_that_ask_first_at_once_share_one_presence(tmp_path: Path, monke
 
     def slowly(folder: Path, url: str | None) -> Database:
         with contextlib.suppress(threading.BrokenBarrierError):  # nobody else is let in
-            both.wait(timeout=1)
+            both.wait(timeout=0.2)
         return opens(folder, url)
 
     monkeypatch.setattr(Database, "open", slowly)

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from isolation.clock import SystemClock
+from isolation.sandbox.egress import proxy
 from isolation.sandbox.egress.bounds import Bounds
 from isolation.sandbox.egress.log import MOST_KEPT, Log
 from tests.sandbox.egress.conftest import LOOPBACK, Names, hear_all, threads
@@ -97,14 +98,14 @@ def deaf() -> Iterator[int]:
 def test_a_connection_that_nobody_takes_is_waited_for_only_so_long(open_cell: Open, deaf: int) -> None:
     """For all addresses of a name together."""
     names = Names(deaf_example=[[LOOPBACK] * 4])
-    cell = open_cell(f"deaf.example:{deaf}", f"{LOOPBACK}:{deaf}", resolver=names, bounds=Bounds(connect_s=1))
+    cell = open_cell(f"deaf.example:{deaf}", f"{LOOPBACK}:{deaf}", resolver=names, bounds=Bounds(connect_s=0.3))
     started_s = time.monotonic()
 
     answer = cell.get(f"http://deaf.example:{deaf}/")
 
     assert answer.startswith(b"HTTP/1.1 502 ")
     assert b"nobody answered in time" in answer
-    assert 1 <= time.monotonic() - started_s < 4
+    assert 0.3 <= time.monotonic() - started_s < 4
 
 
 def test_decisions_beyond_the_first_few_are_counted() -> None:
@@ -176,8 +177,11 @@ def test_at_the_end_nothing_is_left_whatever_was_going_on(open_cell: Open, outsi
     assert settles(descriptors, before)
 
 
-def test_who_waits_for_a_name_server_is_left_behind_with_nothing_open(open_cell: Open) -> None:
+def test_who_waits_for_a_name_server_is_left_behind_with_nothing_open(
+    open_cell: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing can wake it; so the run's end does not wait for it, and it does nothing more when it wakes up."""
+    monkeypatch.setattr(proxy, "_END_S", 0.1)
     slow = Slow()
     cell = open_cell("site.example:80", resolver=slow)
     client = begin(cell, b"CONNECT site.example:80 HTTP/1.0\r\n\r\n")
