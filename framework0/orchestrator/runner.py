@@ -198,9 +198,9 @@ class EnhancedRecipeRunner:
     def _prepare(self, path: Path | str, choices: Choices) -> Prepared | InProcess:
         adjustments = Adjustments(
             continue_on_error=choices.get("continue_on_error", False),
-            step_timeout_s=_seconds(choices.get("step_timeout")),
+            step_timeout_s=_seconds("step_timeout", choices.get("step_timeout")),
             max_retries=choices.get("max_retries"),
-            retry_delay_s=_seconds(choices.get("retry_delay")),
+            retry_delay_s=_seconds("retry_delay", choices.get("retry_delay")),
         )
         policy = choices.get("policy") or self._policy
         only, skip = choices.get("only", ()), choices.get("skip", ())
@@ -270,5 +270,8 @@ class EnhancedRecipeRunner:
         return ended
 
 
-def _seconds(time: float | str | None) -> float | None:
-    return None if time is None else parse_seconds(time)
+def _seconds(word: str, time: float | str | None) -> float | None:
+    try:
+        return None if time is None else parse_seconds(time)
+    except ValueError as error:
+        raise InputError(f"{word} cannot be {time!r}", hint="Write seconds, or a text with a unit: 30s.") from error

@@ -68,10 +68,13 @@ def select(recipe: Recipe, only: Sequence[str] = (), skip: Sequence[str] = ()) -
 
     ``only`` keeps just these: what they depend on outside the choice counts as done, and its results are expected
     in the context. ``skip`` disables steps; whatever depends on a disabled step will be skipped. Raises InputError
-    for a name that no step has, for a step that takes outputs of one that is not kept, and if nothing is left to run.
+    for a text in the place of a list, for a name that no step has, for a step that takes outputs of one that is not
+    kept, and if nothing is left to run.
     """
     known = [step.name for step in recipe.steps]
     for option, names in (("--only", only), ("--skip", skip)):
+        if isinstance(names, str):
+            raise InputError(f"{option} is a list of steps, not a text", hint=f"Write [{names!r}].")
         for name in names:
             if name not in known:
                 hint = did_you_mean(name, known) or f"The steps are: {', '.join(known[:20])}."

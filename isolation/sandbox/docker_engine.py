@@ -62,7 +62,7 @@ class DockerEngine:
                 return str(self._client.inspect_image(name)["Id"])
             except ImageNotFound as error:
                 sentence = f"the runner image {name} is not on the engine at {self.address}"
-                raise ImageError(sentence, hint="Build it with scripts/image.") from error
+                raise ImageError(sentence, hint="Build it with scripts/image, in a checkout of the project.") from error
 
     def image_labels(self, name: str) -> dict[str, str]:
         """Return the labels of a local image."""
@@ -76,7 +76,9 @@ class DockerEngine:
                 return self._make(name, body)
             except ImageNotFound as error:
                 sentence = f"the image {body['Image']} is not on the engine at {self.address}"
-                raise ImageError(sentence, hint="It was removed since; build one with scripts/image.") from error
+                raise ImageError(
+                    sentence, hint="It was removed since; build one with scripts/image, in a checkout."
+                ) from error
 
     def attach(self, container_id: str) -> socket.socket:
         """Attach to its three standard streams, before it is started, so that no byte is lost."""

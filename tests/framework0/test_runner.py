@@ -122,6 +122,12 @@ def test_what_is_no_recipe_is_an_exception_that_says_so(runner: EnhancedRecipeRu
         runner.run_recipe(recipe, only=["wrok"])
     with pytest.raises(InputError, match="max_retries cannot be 1000"):
         runner.run_recipe(recipe, max_retries=1000)
+    with pytest.raises(InputError, match="step_timeout cannot be -1"):
+        runner.run_recipe(recipe, step_timeout=-1)
+    with pytest.raises(InputError, match="retry_delay cannot be 'soon'"):
+        runner.run_recipe(recipe, retry_delay="soon")
+    with pytest.raises(InputError, match="--only is a list of steps, not a text"):
+        runner.run_recipe(recipe, only="work")
 
     assert runner.get_execution_history() == []
 

@@ -33,7 +33,7 @@ BEYOND_THE_HOST = {
     "an image that is not there": Wrong(
         environment={"ISOLATION_IMAGE": "isolation-runner:none"},
         told="the runner image isolation-runner:none is not on the engine at {engine}",
-        hint="Build it with scripts/image.",
+        hint="Build it with scripts/image, in a checkout of the project.",
         code=3,
     ),
 }
