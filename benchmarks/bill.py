@@ -39,6 +39,7 @@ from speed import ALONE, IMAGE, await_idle
 import isolation
 from isolation.rules.bill import share
 from isolation.sandbox.engine import engine_address
+from isolation.state.folders import sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -169,7 +170,21 @@ def commit(folder: Path) -> dict[str, float]:
         database.execute("CREATE TABLE IF NOT EXISTS rows (value TEXT)")
         began_s = time.perf_counter()
         database.execute("INSERT INTO rows VALUES ('hello')")
-        return {"commit": (time.perf_counter() - began_s) * 1000}
+        commit_ms = (time.perf_counter() - began_s) * 1000
+    return {"commit": commit_ms, "keep": commit_ms + blob(folder / "blobs")}
+
+
+def blob(folder: Path) -> float:
+    """Keep a few bytes that are new in a file, and its name, through a power cut; returns ms."""
+    folder.mkdir(exist_ok=True)
+    began_s = time.perf_counter()
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+        file.write(b"hello")
+        file.flush()
+        os.fsync(file.fileno())
+    Path(file.name).rename(f"{file.name}.kept")
+    sync(folder)
+    return (time.perf_counter() - began_s) * 1000
 
 
 def show(columns: dict[str, dict[str, float]]) -> None:

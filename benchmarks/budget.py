@@ -6,6 +6,7 @@ not, and not a slow machine. A busy one it does: runs yield to all else there, a
 measured between the runs (benchmarks/bill.py)::
 
     commit          a row written to SQLite, and kept through a power cut
+    keep            that, and a small file with its name, kept likewise: what freezing leaves
     fork            a plain Python forks; the child imports a small module and calls it
     python          a plain Python, from its start to its end, that imports and calls the same
     bare create     the engine's bare call, and so on: of a container that prints one line, with no thought of safety
@@ -40,13 +41,7 @@ class Budget:
 
 BUDGETS = (
     Budget("pack", COLD, 0.5, "python", "reads a folder of two files; its program is loaded, a plain Python's is not"),
-    Budget(
-        "freeze",
-        COLD,
-        8,
-        "commit",
-        "one commit, that the run begins; the snapshot, which is kept and synced; the reads",
-    ),
+    Budget("freeze", COLD, 3, "keep", "one commit, that the run begins; the snapshot, kept and synced; the reads"),
     Budget("claim", WARM, 2, "fork", "a cell stands ready: its limits are written, its stage is filled; no process"),
     Budget("create", COLD, 2.5, "bare create", "the same call with all that confines it, and its control group"),
     Budget("start", COLD, 2, "bare start", "the same call, with seccomp, mounts and capabilities for it to set up"),
