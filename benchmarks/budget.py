@@ -41,7 +41,7 @@ class Budget:
 
 BUDGETS = (
     Budget("pack", COLD, 0.5, "python", "reads a folder of two files; its program is loaded, a plain Python's is not"),
-    Budget("freeze", COLD, 3, "keep", "one commit, that the run begins; the snapshot, kept and synced; the reads"),
+    Budget("freeze", COLD, 6, "keep", "one commit, that the run begins; the snapshot, kept and synced; the reads"),
     Budget("claim", WARM, 2, "fork", "a cell stands ready: its limits are written, its stage is filled; no process"),
     Budget("create", COLD, 2.5, "bare create", "the same call with all that confines it, and its control group"),
     Budget("start", COLD, 2, "bare start", "the same call, with seccomp, mounts and capabilities for it to set up"),
