@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isolation.cli.escape import escape
 from isolation.cli.table import table
 from isolation.cli.values import clip
+from isolation.rules.escape import escape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,6 @@ import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from isolation.cli.escape import escape_json
 from isolation.cli.paint import Paint
 from isolation.cli.parser import names, positive
 from isolation.cli.progress import counting
@@ -18,6 +17,7 @@ from isolation.cli.tally import Tally
 from isolation.cli.values import parse_assignments
 from isolation.errors import EngineError, InputError, InterruptedRunError, IsolationError
 from isolation.model.outcome import Outcome
+from isolation.rules.escape import escape_json
 from isolation.wiring import engine_beside, open_controller
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from isolation.cli.app import parser_for
-from isolation.cli.escape import escape
 from isolation.cli.line import globals_first
 from isolation.errors import IsolationError
+from isolation.rules.escape import escape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,8 +24,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from isolation.cli.escape import escape
 from isolation.cli.table import table
+from isolation.rules.escape import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from getpass import getuser
 from typing import TYPE_CHECKING
 
-from isolation.cli.escape import escape
 from isolation.cli.parser import positive
 from isolation.cli.runs import moment
 from isolation.cli.session import print_json, say, settings_of, takes_json
@@ -18,6 +17,7 @@ from isolation.cli.values import clip, parse_assignments, parse_value, shorten
 from isolation.clock import SystemClock, timestamp
 from isolation.errors import ContextError, NoSuchKeyError, did_you_mean
 from isolation.model.changes import Changes, HistoryFilter
+from isolation.rules.escape import escape
 from isolation.wiring import open_stores
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from isolation.cli.escape import escape
 from isolation.cli.paint import Paint
 from isolation.cli.parser import names
 from isolation.cli.progress import watching
@@ -16,6 +15,7 @@ from isolation.cli.run import stoppable
 from isolation.cli.session import print_json, say, settings_of, takes_json, takes_run
 from isolation.cli.table import table
 from isolation.cli.values import clip, shorten
+from isolation.rules.escape import escape
 from isolation.wiring import engine_beside, open_controller, open_stores
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isolation.cli.escape import escape
 from isolation.cli.table import table
 from isolation.cli.values import clip, shorten
+from isolation.rules.escape import escape
 from isolation.units import format_bytes
 
 if TYPE_CHECKING:

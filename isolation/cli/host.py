@@ -7,11 +7,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from isolation.cli.checks import checks_text
-from isolation.cli.escape import escape
 from isolation.cli.paint import Paint
 from isolation.cli.session import print_json, say, settings_of, takes_json
 from isolation.cli.table import table
 from isolation.model.document import result_schema
+from isolation.rules.escape import escape
 from isolation.wiring import clean_up
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isolation.cli.escape import escape
 from isolation.cli.session import print_json, say, settings_of, takes_json, takes_recipe
 from isolation.cli.table import table
 from isolation.cli.values import clip
 from isolation.errors import StorageError
+from isolation.rules.escape import escape
 from isolation.units import format_bytes
 from isolation.wiring import pack
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isolation.cli.escape import escape
 from isolation.cli.session import print_json, say, takes_json
 from isolation.cli.table import table
 from isolation.cli.values import clip
+from isolation.rules.escape import escape
 from isolation.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ from dataclasses import asdict
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from isolation.cli.escape import escape, escape_json
 from isolation.cli.parser import names, positive, whole
 from isolation.cli.run import adjustments_of, exit_code, takes_choices
 from isolation.cli.runs import show_run
@@ -20,6 +19,7 @@ from isolation.cli.session import print_json, say, settings_of, takes_json, take
 from isolation.cli.values import parse_assignments, seconds
 from isolation.clock import SystemClock
 from isolation.errors import EngineError
+from isolation.rules.escape import escape, escape_json
 from isolation.wiring import open_controller, open_stores
 
 if TYPE_CHECKING:

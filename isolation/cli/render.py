@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isolation.cli.escape import escape, escape_json
 from isolation.cli.session import say
 from isolation.cli.values import parse_assignments
 from isolation.errors import FileError, InputError, StorageError
+from isolation.rules.escape import escape, escape_json
 
 if TYPE_CHECKING:
     from argparse import Namespace

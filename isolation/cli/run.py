@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isolation.cli.escape import escape_json
 from isolation.cli.paint import Paint
 from isolation.cli.parser import names, whole
 from isolation.cli.progress import watching
@@ -19,6 +18,7 @@ from isolation.errors import EngineError
 from isolation.model.adjustments import Adjustments
 from isolation.model.document import to_json
 from isolation.model.outcome import Outcome
+from isolation.rules.escape import escape_json
 from isolation.wiring import engine_beside, open_controller
 
 if TYPE_CHECKING:

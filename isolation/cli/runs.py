@@ -7,7 +7,6 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from isolation.cli.escape import escape
 from isolation.cli.paint import Paint
 from isolation.cli.parser import positive
 from isolation.cli.run import show_result
@@ -18,6 +17,7 @@ from isolation.clock import SystemClock, timestamp
 from isolation.errors import InputError, did_you_mean
 from isolation.model.document import to_document
 from isolation.model.outcome import Outcome
+from isolation.rules.escape import escape
 from isolation.units import format_seconds
 from isolation.wiring import open_stores
 

@@ -6,10 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isolation.cli.escape import escape
 from isolation.cli.session import print_json, say, takes_json
 from isolation.cli.table import table
 from isolation.cli.values import clip
+from isolation.rules.escape import escape
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -9,7 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isolation.cli.escape import escape
 from isolation.cli.parser import whole
 from isolation.cli.runs import moment
 from isolation.cli.session import print_json, say, settings_of, takes_json
@@ -18,6 +17,7 @@ from isolation.cli.values import seconds
 from isolation.clock import SystemClock, timestamp
 from isolation.errors import InputError, SettingsError
 from isolation.model.access import Role
+from isolation.rules.escape import escape
 from isolation.wiring import open_stores
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from isolation.cli.escape import escape_json
+from isolation.rules.escape import escape_json
 from isolation.settings import Settings, load_settings
 
 if TYPE_CHECKING:

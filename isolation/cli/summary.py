@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from isolation.cli.attestation import attestation_line
 from isolation.cli.effects import artifact_lines, change_lines, conflict_lines
-from isolation.cli.escape import escape
 from isolation.cli.gauge import usage_lines
 from isolation.cli.marks import MARKS, STYLES
 from isolation.cli.observed import observed_lines
@@ -24,6 +23,7 @@ from isolation.cli.table import table
 from isolation.cli.traffic import network_lines
 from isolation.cli.values import clip
 from isolation.cli.words import cached_from, explain
+from isolation.rules.escape import escape
 from isolation.sandbox.runtimes import limits_on_host
 from isolation.units import format_seconds
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from isolation.cli.escape import escape
 from isolation.errors import ContextError, InputError
+from isolation.rules.escape import escape
 from isolation.units import parse_seconds
 
 if TYPE_CHECKING:

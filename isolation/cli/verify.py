@@ -9,7 +9,6 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from isolation.cli.diff import leeway_asked, takes_leeway
-from isolation.cli.escape import escape
 from isolation.cli.paint import Paint
 from isolation.cli.parser import names
 from isolation.cli.run import stoppable
@@ -17,6 +16,7 @@ from isolation.cli.session import print_json, say, settings_of, takes_recipe
 from isolation.cli.table import table
 from isolation.cli.values import clip, parse_assignments, shorten
 from isolation.errors import InputError, did_you_mean
+from isolation.rules.escape import escape
 from isolation.units import format_seconds
 from isolation.wiring import engine_beside, open_controller
 

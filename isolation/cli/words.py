@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from isolation.cli.escape import escape
 from isolation.cli.values import clip
 from isolation.model.outcome import Outcome
+from isolation.rules.escape import escape
 from isolation.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:

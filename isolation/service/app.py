@@ -6,8 +6,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
 
 from isolation.service import problems
+from isolation.service.page import views
 from isolation.service.routes import access, context, health
 from isolation.service.walls import Walls
 
@@ -30,4 +32,6 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(Walls)
     for module in (health, access, context):
         app.include_router(module.router)
+    app.include_router(views.router)
+    app.mount("/static", StaticFiles(packages=[("isolation.service.page", "static")]))
     return app

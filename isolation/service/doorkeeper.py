@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from secrets import compare_digest
 from typing import TYPE_CHECKING
 
 from limits import RateLimitItem, RateLimitItemPerMinute, RateLimitItemPerSecond
@@ -12,7 +13,8 @@ from starlette.concurrency import run_in_threadpool
 
 from isolation.clock import timestamp
 from isolation.model.access import Token
-from isolation.service.refusals import ForbiddenError, TooManyRequestsError, UnauthenticatedError
+from isolation.service.refusals import CrossSiteError, ForbiddenError, TooManyRequestsError, UnauthenticatedError
+from isolation.service.sessions import COOKIE, CSRF_HEADER, Sessions
 from isolation.storage.tokens import digest_of_token
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ REQUESTS_A_SECOND = 5_000
 """So much may be asked for with one token."""
 WRONG_A_MINUTE = 30
 """So often may one address show a token that does not count."""
+_LOOKS = {"GET", "HEAD", "OPTIONS"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Doorkeeper:
         self._anonymous = (
             Token(token_id="", name="anybody", role=anonymous, namespaces=(home,), created_at="") if anonymous else None
         )
+        self.sessions = Sessions(clock)
         self._known: dict[str, Token] = {}
         self._looked_s: float | None = None
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
@@ -90,26 +94,39 @@ class Doorkeeper:
         return Seen(token, meant)
 
     async def who(self, request: HTTPConnection) -> Token | None:
-        """Return the token that somebody shows, if it counts now."""
+        """
+        Return the token that somebody shows, or that their browser came in with, if it counts now.
+
+        Raises CrossSiteError for a browser that would change something and cannot prove that it was this page's doing.
+        """
         shown = request.headers.get("authorization", "")
-        kind, _, secret = shown.partition(" ")
-        if not shown:
+        if shown:
+            kind, _, secret = shown.partition(" ")
+            return await self.token_of(secret.strip()) if kind.lower() == "bearer" else None
+        session = self.sessions.find(request.cookies.get(COOKIE, ""))
+        if session is None:
             return self._anonymous
-        if kind.lower() != "bearer":
-            return None
-        token = await self._find(secret.strip())
-        return token if token and token.holds(timestamp(self._clock.now())) else None
+        if request.scope.get("method", "GET") not in _LOOKS and not compare_digest(
+            request.headers.get(CSRF_HEADER, "").encode(), session.csrf.encode()
+        ):
+            raise CrossSiteError
+        return await self._counting(session.digest)
+
+    async def token_of(self, secret: str) -> Token | None:
+        """Return what is known of a token, if it counts now."""
+        return await self._counting(digest_of_token(secret))
 
     def forget(self) -> None:
         """Look all tokens up again before the next one counts."""
         self._looked_s = None
 
-    async def _find(self, secret: str) -> Token | None:
+    async def _counting(self, digest: str) -> Token | None:
         now_s = self._clock.monotonic_s()
         if self._looked_s is None or now_s - self._looked_s >= LOOK_S:
             self._known = await run_in_threadpool(self._tokens.by_digest)
             self._looked_s = now_s
-        return self._known.get(digest_of_token(secret))
+        token = self._known.get(digest)
+        return token if token and token.holds(timestamp(self._clock.now())) else None
 
     def _home_of(self, token: Token) -> str:
         return next((name for name in token.namespaces if not {*name} & {*"*?["}), self._home)

@@ -25,6 +25,7 @@ RETRY_S = 5
 
 _STATUS: dict[type[Exception], int] = {
     refusals.UnauthenticatedError: 401,
+    refusals.CrossSiteError: 403,
     refusals.ForbiddenError: 403,
     refusals.NoSuchTokenError: 404,
     refusals.TooManyRequestsError: 429,

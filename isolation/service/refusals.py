@@ -30,6 +30,13 @@ class ForbiddenError(AccessError):
         )
 
 
+class CrossSiteError(AccessError):
+    """A browser was made to ask for something by another page than ours."""
+
+    def __init__(self) -> None:
+        super().__init__("this did not come from the page itself", hint="Load the page again, and try once more.")
+
+
 class NoSuchTokenError(AccessError):
     """There is no such token, or none that whoever asks may know of."""
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isolation.cli.escape import escape, escape_json
+from isolation.rules.escape import escape, escape_json
 
 HOSTILE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
