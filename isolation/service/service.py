@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Self
 
 from isolation.context.many import ManyContexts
 from isolation.service.doorkeeper import Doorkeeper
+from isolation.service.metrics import Metrics
 from isolation.storage.audit import Audit
+from isolation.storage.counts import Counts
 from isolation.storage.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class Service:
         self.tokens = Tokens(stores.database)
         self.audit = Audit(stores.folder / "audit", clock)
         self.door = Doorkeeper(self.tokens, self.audit, clock, home=settings.namespace, anonymous=anonymous)
+        self.metrics = Metrics(Counts(stores.database), clock)
         self.contexts = ManyContexts(stores.database, clock, lambda _: None)
         self.within: Callable[[str], Stores] = lru_cache(_MOST_NAMESPACES)(stores.within)
         """The stores of a namespace."""
