@@ -14,6 +14,8 @@ from isolation.storage.blobs import BlobStore
 from tests.hostile.rows import ROWS
 from tests.test_documents import DOCUMENTS, README, ROOT, blocks
 
+NAMES = ["README", *(path.stem for path in DOCUMENTS)]
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -74,7 +76,7 @@ def test_the_recipe_with_every_key_is_accepted(tmp_path: Path) -> None:
     assert [file.path for file in package.files] == ["builder.py", "data/some.csv", "recipe.yaml"]
 
 
-@pytest.mark.parametrize("document", [README, *(path.read_text("utf-8") for path in DOCUMENTS)])
+@pytest.mark.parametrize("document", [README, *(path.read_text("utf-8") for path in DOCUMENTS)], ids=NAMES)
 def test_every_file_that_a_document_names_is_there(document: str) -> None:
     """A promise names the test that keeps it, and a reader will look for it."""
     for named in re.findall(r"`((?:tests|isolation|benchmarks|recipes|policies|scripts)/[\w/.-]+)`", document):
