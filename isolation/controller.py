@@ -265,17 +265,12 @@ class Controller:
         made = [*record.attempts]
         taken = Taken(claim.run_id, epoch=claim.epoch, queued=True, attempts=made, cancel=cancel, released=released)
         secrets, image_id = ({}, "") if isinstance(able, Hindrance) else able
+        order = replace(order, image_id=order.image_id or image_id)
         watch = Stopwatch(self.clock)
         if claim.waited_s is not None:
             watch.waited("queue", claim.waited_s)
-        execution = Execution(
-            self._means(stores),
-            replace(order, image_id=order.image_id or image_id),
-            taken,
-            secrets=secrets,
-            watch=watch,
-            tell=teller(watcher),
-        )
+        means, tell = self._means(stores), teller(watcher)
+        execution = Execution(means, order, taken, secrets=secrets, watch=watch, tell=tell)
         if isinstance(able, Hindrance):
             return execution.end_without_a_cell(able)
         with self._keeper.watching(taken.run_id, cancel):

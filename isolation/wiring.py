@@ -71,18 +71,12 @@ def open_controller(
     leases, egresses = Leases(leases_folder()), Egresses(clock)
     connected = engine or _connect(settings)
     own = {"engine": connected, "leases": leases, "egresses": egresses}
+    borrower = Borrower(settings.cells, connected.address, own) if settings.cells and not idle else None
+    local = is_local(connected.address)
     return Controller(
         stores=open_stores(settings),
         engine=connected,
-        cells=Cells(
-            connected,
-            leases,
-            local=is_local(connected.address),
-            egresses=egresses,
-            most_idle=idle,
-            clock=clock,
-            borrower=Borrower(settings.cells, connected.address, own) if settings.cells and not idle else None,
-        ),
+        cells=Cells(connected, leases, local=local, egresses=egresses, most_idle=idle, clock=clock, borrower=borrower),
         clock=clock,
         image=settings.image,
         default_policy=settings.policy,

@@ -54,6 +54,21 @@ def call(command: str, state: Path, folder: Path = ROOT) -> subprocess.Completed
     )
 
 
+def call_line(line: str, state: Path, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Carry out a line of a document, whose exit code is the one that stands behind it."""
+    command, _, code = line.partition("  # exit code ")
+    done = call(command, state, folder)
+    assert done.returncode == int(code or 0), f"{command}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def said_by(program: str, state: Path) -> str:
+    """Run a program of a document, and return what it printed."""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, env=environment(state), capture_output=True, text=True, check=True)
+    return done.stdout
+
+
 @pytest.mark.engine
 def test_every_command_of_the_readme_does_what_it_says(tmp_path: Path) -> None:
     """In their order, in one state folder, as a newcomer would type them."""
@@ -77,9 +92,7 @@ def test_every_command_of_the_page_on_replays_does_what_it_says(tmp_path: Path) 
 
     said = ""
     for line in commands.splitlines():
-        command, _, code = line.partition("  # exit code ")
-        done = call(command, tmp_path / "state")
-        assert done.returncode == int(code or 0), f"{command}\n{done.stdout}\n{done.stderr}"
+        done = call_line(line, tmp_path / "state")
         said = done.stdout
 
     assert [line for line in shown.splitlines() if line not in said] == []
@@ -99,9 +112,7 @@ def test_every_command_of_a_page_does_what_it_says(page: str, tmp_path: Path, po
         text = text.replace(shown, postgresql.url())
 
     for line in "".join(blocks(text, "bash")).splitlines():
-        command, _, code = line.partition("  # exit code ")
-        done = call(command, tmp_path / "state")
-        assert done.returncode == int(code or 0), f"{command}\n{done.stdout}\n{done.stderr}"
+        call_line(line, tmp_path / "state")
 
 
 @pytest.mark.engine
@@ -113,23 +124,11 @@ def test_the_page_on_batches_does_what_it_says(tmp_path: Path) -> None:
 
     printed = ""
     for line in commands.splitlines():
-        command, _, code = line.partition("  # exit code ")
-        done = call(command, tmp_path / "state")
-        assert done.returncode == int(code or 0), f"{command}\n{done.stdout}\n{done.stderr}"
+        done = call_line(line, tmp_path / "state")
         printed = done.stdout
     assert printed == "14.0\n"
 
-    said = [
-        subprocess.run(
-            [sys.executable, "-c", program],
-            cwd=ROOT,
-            env=environment(tmp_path / "state"),
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for program in blocks(page, "python")
-    ]
+    said = [said_by(program, tmp_path / "state") for program in blocks(page, "python")]
     assert said == [
         "".join(f"{n} succeeded {{'celsius.{city}': 10.0}}\n" for n, city in enumerate(("Oslo", "Lisbon", "Graz"), 1)),
         "{'celsius.Graz': 10.0}\n",
@@ -147,9 +146,7 @@ def test_the_page_on_templates_does_what_it_says(tmp_path: Path) -> None:
 
     errors = ""
     for line in commands.splitlines():
-        command, _, code = line.partition("  # exit code ")
-        done = call(command, tmp_path / "state", folder=tmp_path)
-        assert done.returncode == int(code or 0), f"{command}\n{done.stdout}\n{done.stderr}"
+        done = call_line(line, tmp_path / "state", folder=tmp_path)
         errors += done.stderr
     assert told in errors
     made = (tmp_path / "recipes/templated/recipe.yaml").read_text(encoding="utf-8")
@@ -238,17 +235,7 @@ def test_the_programs_of_the_page_on_applications_run(tmp_path: Path) -> None:
     """Each in an interpreter of its own, and each prints what the page tells of."""
     page = (ROOT / "docs/applications.md").read_text(encoding="utf-8")
     page = page.replace("/tmp/application", str(tmp_path / "own"))  # noqa: S108 - what the page shows
-    said = [
-        subprocess.run(
-            [sys.executable, "-c", program],
-            cwd=ROOT,
-            env=environment(tmp_path / "state"),
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for program in blocks(page, "python")
-    ]
+    said = [said_by(program, tmp_path / "state") for program in blocks(page, "python")]
     assert said == [
         "10.0 ('celsius.Oslo',)\n",
         "[True, True, True] {'celsius.Oslo': 10.0, 'celsius.Lisbon': 20.0, 'celsius.Graz': 15.0}\n",

@@ -71,15 +71,9 @@ def select(recipe: Recipe, only: Sequence[str] = (), skip: Sequence[str] = ()) -
     for a text in the place of a list, for a name that no step has, for a step that takes outputs of one that is not
     kept, and if nothing is left to run.
     """
-    known = [step.name for step in recipe.steps]
-    for option, names in (("--only", only), ("--skip", skip)):
-        if isinstance(names, str):
-            raise InputError(f"{option} is a list of steps, not a text", hint=f"Write [{names!r}].")
-        for name in names:
-            if name not in known:
-                hint = did_you_mean(name, known) or f"The steps are: {', '.join(known[:20])}."
-                raise InputError(f"{option} names {name!r}, which is no step of {recipe.name!r}", hint=hint)
-    kept = set(only or known)
+    _check_names(recipe, "--only", only)
+    _check_names(recipe, "--skip", skip)
+    kept = set(only or (step.name for step in recipe.steps))
     steps = tuple(
         step.model_copy(
             update={
@@ -103,3 +97,13 @@ def select(recipe: Recipe, only: Sequence[str] = (), skip: Sequence[str] = ()) -
             hint="Choose others: each one is disabled, skipped, or depends on one that is.",
         )
     return recipe.model_copy(update={"steps": steps})
+
+
+def _check_names(recipe: Recipe, option: str, names: Sequence[str]) -> None:
+    if isinstance(names, str):
+        raise InputError(f"{option} is a list of steps, not a text", hint=f"Write [{names!r}].")
+    known = [step.name for step in recipe.steps]
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"The steps are: {', '.join(known[:20])}."
+            raise InputError(f"{option} names {name!r}, which is no step of {recipe.name!r}", hint=hint)

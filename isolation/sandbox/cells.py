@@ -156,8 +156,7 @@ class Cells:
         if stayed is not None:
             return stayed
         with contextlib.suppress(EngineError):  # one that cannot be fitted is gone, and another is made
-            idle = self._take_idle(policy, image_id, watch)
-            if idle is not None:
+            if (idle := self._take_idle(policy, image_id, watch)) is not None:
                 with self._undone(idle), watch.phase("claim"):
                     idle.fit(name, policy, package=package, layer=layer, base=base)
                 return idle
