@@ -21,6 +21,7 @@ from isolation.packaging.policy import load_policy
 from isolation.packaging.requirements import Layers
 from isolation.packaging.tree import read_manifest
 from isolation.rules.adjust import adjust
+from isolation.rules.entitlement import check_namespace
 from isolation.rules.environment import for_environment
 from isolation.rules.order import select
 from isolation.rules.scope import allows
@@ -114,8 +115,13 @@ class Wanted:
         return loaded, adjust(select(here, self.only, self.skip), self.adjustments), policy
 
     def order(self, stores: Stores, check: Callable[[Recipe, Policy], object]) -> Order:
-        """Load, check and pack it; ``check`` raises for what cannot be had, before anything is packed."""
+        """
+        Load, check and pack it; ``check`` raises for what cannot be had, before anything is packed.
+
+        PolicyError where the policy is not for the namespace of the stores.
+        """
         loaded, chosen, policy = self.read()
+        check_namespace(policy, stores.namespace)
         check_inputs(self.context, chosen, policy, apart=self.apart)
         check(chosen, policy)
         package = pack(loaded, recipe=chosen, paths=self.paths, blobs=stores.blobs, layers=Layers(stores.layers))

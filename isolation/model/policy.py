@@ -14,7 +14,7 @@ from isolation.model.determinism import Determinism
 from isolation.model.network import NO_NETWORK, Network
 from isolation.model.outcome import Outcome
 from isolation.model.package import canonical
-from isolation.model.recipe import Name, Seconds, SecretGlob, Strict
+from isolation.model.recipe import Name, NamespaceGlob, Seconds, SecretGlob, Strict
 from isolation.units import parse_bytes, parse_seconds
 
 Bytes = Annotated[int, BeforeValidator(parse_bytes), Field(ge=0, le=2**50)]
@@ -184,7 +184,11 @@ Runtime = Literal["runc", "crun", "runsc"]
 
 
 class Policy(Strict):
-    """A whole policy. ``secrets`` are globs over the names of those that a recipe may ask for."""
+    """
+    A whole policy.
+
+    ``secrets`` are globs over the names of those that a recipe may ask for, ``namespaces`` over those that may use it.
+    """
 
     name: Name
     description: str = ""
@@ -198,6 +202,7 @@ class Policy(Strict):
     context: ContextScope = ContextScope()
     determinism: Determinism = Determinism()
     secrets: tuple[SecretGlob, ...] = Field(default=(), strict=False)
+    namespaces: tuple[NamespaceGlob, ...] = Field(default=("*",), strict=False)
 
     @field_validator("retry")
     @classmethod

@@ -12,6 +12,7 @@ NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.\- ]{0,99}$"
 DOTTED = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
 SECRET_NAME = r"^[A-Z_][A-Z0-9_]{0,63}$"  # noqa: S105 - as below
 SECRET_GLOB = r"^[A-Z0-9_*?\[\]!\-]{1,100}$"  # noqa: S105 - what the name of one may look like
+NAMESPACE_GLOB = r"^[a-z0-9._*?\[\]!\-]{1,100}$"
 FEATURE_CHOICE = r"^!?[A-Za-z_][A-Za-z0-9_]{0,99}$"
 ENVIRONMENT = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 MOST_SECRETS = 64
@@ -35,6 +36,7 @@ Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_lengt
 Dotted = Annotated[str, Field(pattern=DOTTED, max_length=200)]
 SecretName = Annotated[str, Field(pattern=SECRET_NAME)]
 SecretGlob = Annotated[str, Field(pattern=SECRET_GLOB)]
+NamespaceGlob = Annotated[str, Field(pattern=NAMESPACE_GLOB)]
 
 
 class Strict(BaseModel):

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from isolation.errors import FileError, RecipeError, did_you_mean
 from isolation.model.determinism import ZONE
-from isolation.model.recipe import DOTTED, NAME, SECRET_GLOB, SECRET_NAME
+from isolation.model.recipe import DOTTED, NAME, NAMESPACE_GLOB, SECRET_GLOB, SECRET_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,6 +50,7 @@ _ALLOWED = {
     ZONE: "Write a name such as UTC or Europe/Paris.",
     SECRET_NAME: "Use at most 64 capital letters, digits and underscores, such as API_TOKEN; begin with no digit.",
     SECRET_GLOB: "Write a name such as API_TOKEN, or a glob such as MAIL_*.",
+    NAMESPACE_GLOB: "Write a name such as sales, or a glob such as team-*.",
 }
 _QUOTED = re.compile(r"'([^']*)'")
 _LONGEST_QUOTE = 60

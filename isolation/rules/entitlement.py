@@ -1,10 +1,10 @@
-"""Which secrets a run gets: those that its steps take, if its policy allows what its recipe declares."""
+"""What a policy lets have: who may use it, and which secrets a run gets that its steps take."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isolation.errors import SecretError
+from isolation.errors import PolicyError, SecretError
 from isolation.rules.scope import matches
 
 if TYPE_CHECKING:
@@ -26,3 +26,12 @@ def secrets_of(recipe: Recipe, policy: Policy) -> tuple[str, ...]:
                 hint=f"It allows {allowed or 'none'}: name more under `secrets` in a policy of your own.",
             )
     return tuple(sorted({name for step in recipe.steps if step.enabled for name in step.secrets}))
+
+
+def check_namespace(policy: Policy, namespace: str) -> None:
+    """Raise PolicyError where a policy is not for the runs of a namespace."""
+    if not matches(namespace, policy.namespaces):
+        raise PolicyError(
+            f"the policy {policy.name!r} is not for the namespace {namespace!r}",
+            hint="Choose another: its `namespaces` say whose runs it is for.",  # who these are, it tells nobody else
+        )

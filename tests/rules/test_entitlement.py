@@ -1,13 +1,13 @@
-"""Which secrets a run gets."""
+"""Who may use a policy, and which secrets a run gets."""
 
 from __future__ import annotations
 
 import pytest
 
-from isolation.errors import SecretError
+from isolation.errors import PolicyError, SecretError
 from isolation.model.policy import Policy
 from isolation.model.recipe import Recipe
-from isolation.rules.entitlement import secrets_of
+from isolation.rules.entitlement import check_namespace, secrets_of
 
 
 def recipe(declared: list[str], *taken: list[str], enabled: bool = True) -> Recipe:
@@ -51,3 +51,20 @@ def test_what_a_policy_does_not_allow_is_refused(globs: list[str], hint: str) ->
 
     sentence = "the policy 'mine' does not let the recipe 'etl' have the secret 'MAIL_TOKEN'"
     assert (caught.value.sentence, caught.value.hint, caught.value.exit_code) == (sentence, hint, 2)
+
+
+def test_a_policy_may_say_whose_runs_it_is_for() -> None:
+    """Globs over namespaces; where it says nothing, all of them."""
+    ours = Policy.model_validate({"name": "ours", "namespaces": ["team-*", "sales"]})
+    for namespace in ("team-a", "sales"):
+        check_namespace(ours, namespace)
+    check_namespace(Policy(name="all"), "anybody")
+    with pytest.raises(PolicyError, match="the policy 'ours' is not for the namespace 'sales2'") as raised:
+        check_namespace(ours, "sales2")
+    assert "team-*" not in raised.value.hint, "a namespace tells nothing of another"
+
+
+def test_a_policy_for_a_namespace_that_cannot_be_is_refused() -> None:
+    """It would be for nobody, and look as if it were for somebody."""
+    with pytest.raises(ValueError, match="pattern"):
+        Policy.model_validate({"name": "p", "namespaces": ["Team A"]})
