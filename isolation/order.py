@@ -128,6 +128,31 @@ class Wanted:
         return Order(package=package, policy=policy, inputs=self.context, apart=self.apart)
 
 
+@dataclass(frozen=True, kw_only=True)
+class WantedPackage:
+    """What somebody asks for who names a package that is there; the rest is as for ``Wanted``."""
+
+    digest: str
+    policy: Policy
+    context: Mapping[str, JsonValue]
+    only: Sequence[str] = ()
+    skip: Sequence[str] = ()
+    adjustments: Adjustments = NO_ADJUSTMENTS
+
+    def order(self, stores: Stores, check: Callable[[Recipe, Policy], object]) -> Order:
+        """
+        Read it and check it, as ``Wanted.order`` does.
+
+        StorageError where its manifest is not there. Whether the namespace may have it is for the caller to know.
+        """
+        package = read_manifest(stores.blobs.get(self.digest))
+        chosen = adjust(select(package.recipe, self.only, self.skip), self.adjustments)
+        check_namespace(self.policy, stores.namespace)
+        check_inputs(self.context, chosen, self.policy)
+        check(chosen, self.policy)
+        return Order(package=replace(package, recipe=chosen), policy=self.policy, inputs=self.context)
+
+
 def recorded(stores: Stores, record: Record) -> Order:
     """Read an order from the record: of a run that waits, or to be run again with the image and snapshot it had."""
     digests = record.digests
@@ -143,6 +168,7 @@ def recorded(stores: Stores, record: Record) -> Order:
         replay_of=record.replay_of,
         merges=snapshot is None or not snapshot.apart,
         apart=snapshot is not None and snapshot.apart,
+        runs_all=bool(record.rerun_of),
     )
 
 

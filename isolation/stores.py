@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from isolation.storage.presence import Presence
     from isolation.storage.queue import Queue
     from isolation.storage.results import Results
+    from isolation.storage.uploads import Uploads
 
 
 class Stores:
@@ -92,6 +93,13 @@ class Stores:
         from isolation.storage.results import Results  # noqa: PLC0415 - slow to import
 
         return Results(self.database, self.namespace)
+
+    @cached_property
+    def uploads(self) -> Uploads:
+        """What was brought over HTTP."""
+        from isolation.storage.uploads import Uploads  # noqa: PLC0415 - slow to import
+
+        return Uploads(self.database, self.namespace)
 
     @cached_property
     def contexts(self) -> ContextStore:

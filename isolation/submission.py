@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from isolation.clock import timestamp
 from isolation.errors import StorageError, WaitTimeoutError
-from isolation.rules.entitlement import secrets_of
+from isolation.order import afresh, check_inputs, recorded
+from isolation.rules.entitlement import check_namespace, secrets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from pydantic import JsonValue
 
     from isolation.clock import Clock
     from isolation.model.run import RunSummary
-    from isolation.order import Wanted
+    from isolation.order import Order, Wanted
+    from isolation.storage.queue import Submission
     from isolation.stores import Stores
 
 _LOOK_S = 0.2
@@ -35,11 +40,67 @@ def submit(stores: Stores, wanted: Wanted, clock: Clock, *, priority: int = 0, k
 
     Whether the image, the secrets and the limits can be had is seen by whoever takes it.
     """
+    return enqueue(stores, wanted.order(stores, secrets_of), clock, priority=priority, key=key)
+
+
+def enqueue(stores: Stores, order: Order, clock: Clock, *, priority: int = 0, key: str | None = None) -> str:
+    """Put what is packed already into the queue, as ``submit`` does."""
+    return stores.queue.submit(_submission(stores, order, clock, priority, key), timestamp(clock.now()))
+
+
+def enqueue_all(
+    stores: Stores, order: Order, keyed: Mapping[str, Mapping[str, JsonValue]], clock: Clock, *, priority: int = 0
+) -> tuple[str, ...]:
+    """
+    Put a run into the queue for each of several inputs, which are by their runs' keys, all of them or none.
+
+    They go over the order's own values. Raises ContextError for one that cannot be given, before anything is kept.
+    """
+    for inputs in keyed.values():
+        check_inputs(inputs, order.package.recipe, order.policy)
+    submissions = [
+        _submission(stores, replace(order, inputs={**order.inputs, **inputs}), clock, priority, key)
+        for key, inputs in keyed.items()
+    ]
+    return stores.queue.submit_all(submissions, timestamp(clock.now()))
+
+
+def rerun(stores: Stores, run: str, clock: Clock, *, fresh_context: bool = False, priority: int = 0) -> str:
+    """
+    Put a recorded run into the queue to be run again, as ``Controller.rerun`` does it; returns the new run's id.
+
+    RunNotFoundError, StorageError where what it was made of is kept no more, PolicyError where its policy is not for
+    this namespace.
+    """
+    record = stores.ledger.record(run)
+    order = recorded(stores, record)
+    order = afresh(order) if fresh_context else replace(order, replay_of="")
+    return _again(stores, order, clock, priority, rerun_of=record.run_id)
+
+
+def replay(stores: Stores, run: str, clock: Clock, *, priority: int = 0) -> str:
+    """
+    Put a finished run into the queue to be run again without a merge, as ``Controller.replay`` does it.
+
+    Returns the new run's id; raises what ``rerun`` does, and InputError where the run has no result to compare with.
+    """
+    result = stores.ledger.get(run)
+    order = replace(recorded(stores, stores.ledger.record(result.run_id)), replay_of=result.run_id)
+    return _again(stores, order, clock, priority)
+
+
+def _again(stores: Stores, order: Order, clock: Clock, priority: int, rerun_of: str = "") -> str:
+    check_namespace(order.policy, stores.namespace)
+    secrets_of(order.package.recipe, order.policy)
+    submission = replace(_submission(stores, order, clock, priority, None), rerun_of=rerun_of)
+    return stores.queue.submit(submission, timestamp(clock.now()))
+
+
+def _submission(stores: Stores, order: Order, clock: Clock, priority: int, key: str | None) -> Submission:
     from isolation.storage.queue import Submission  # noqa: PLC0415 - slow to import
 
-    order = wanted.order(stores, secrets_of)
     digests, inputs_digest = order.record(stores)
-    submission = Submission(
+    return Submission(
         run_id=new_run_id(clock),
         recipe=order.package.recipe.name,
         policy=order.policy.name,
@@ -47,8 +108,8 @@ def submit(stores: Stores, wanted: Wanted, clock: Clock, *, priority: int = 0, k
         inputs_digest=inputs_digest,
         priority=priority,
         key=key,
+        replay_of=order.replay_of,
     )
-    return stores.queue.submit(submission, timestamp(clock.now()))
 
 
 def wait(

@@ -8,6 +8,9 @@ The tables, and nothing else; only ``isolation.storage`` and ``isolation.context
     namespaces       one row a namespace whose runs were ever taken from the queue: when it last had its turn
     runs             one row a run: number (order of submission), state, digests, who runs it, at last the result
     attempts         one row an attempt, written as soon as it ended
+    reruns           one row a run that is made again from the record of another, in the queue
+    uploads          one row a namespace and a blob that was brought to it over HTTP: it may make packages of these
+    packages         one row a namespace and a package that was brought to it, whether or not it was run
     tokens           one row a token of the server's: who it is for, what it lets them do, never the token itself
     step_results     one row a result of a step that later runs may take; the newest of each key
     context_entries  one row a write, for ever; its version counts all writes of its namespace
@@ -36,7 +39,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest of ``migrations``; opening a database of an older one brings it here."""
 
 metadata = MetaData()
@@ -113,6 +116,31 @@ attempts = Table(
     Column("document", _text, nullable=False),
 )
 
+reruns = Table(
+    "reruns",
+    metadata,
+    Column("run_id", _text, ForeignKey("runs.run_id"), primary_key=True),
+    Column("rerun_of", _text, nullable=False),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("namespace", _text, primary_key=True),
+    Column("digest", _text, primary_key=True),
+    Column("size_bytes", _number, nullable=False),
+    Column("at", _text, nullable=False),
+)
+
+packages = Table(
+    "packages",
+    metadata,
+    Column("namespace", _text, primary_key=True),
+    Column("digest", _text, primary_key=True),
+    Column("recipe", _text, nullable=False),
+    Column("at", _text, nullable=False),
+)
+
 step_results = Table(
     "step_results",
     metadata,
@@ -183,3 +211,4 @@ Index(
     postgresql_where=runs.c.state == "queued",
 )
 Index("runs_by_namespace", runs.c.namespace, runs.c.number)
+Index("runs_by_package", runs.c.namespace, runs.c.package_digest)

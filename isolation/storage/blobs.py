@@ -40,6 +40,11 @@ class BlobWriter:
         self.size_bytes = 0
         self.digest: str | None = None
 
+    @property
+    def written(self) -> str:
+        """Tell the digest of what was written so far."""
+        return self._hash.hexdigest()
+
     def write(self, chunk: bytes) -> None:
         """Append a chunk."""
         with storage_faults(self._store.folder):

@@ -13,7 +13,7 @@ from isolation.model.document import from_json
 from isolation.model.outcome import Outcome
 from isolation.model.run import Attempt, Digests, Result, RunState, RunSummary, StepError
 from isolation.settings import DEFAULT_NAMESPACE
-from isolation.state.schema import runs
+from isolation.state.schema import reruns, runs
 from isolation.storage.endings import cancelled, digests_of, ended, past_attempts, requeue, summary_columns
 from isolation.storage.keys import hand_over, holder
 from isolation.storage.moves import Settling, check_running, finish, move
@@ -35,13 +35,18 @@ _MOST_NAMED = 5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """What a run is made of, as it was recorded, and what became of its attempts so far."""
+    """
+    What a run is made of, as it was recorded, and what became of its attempts so far.
+
+    ``rerun_of``: the run that it repeats, all steps of it; empty for one that was not put into the queue for that.
+    """
 
     run_id: str
     digests: Digests
     inputs_digest: str
     replay_of: str
     attempts: tuple[Attempt, ...]
+    rerun_of: str = ""
 
 
 class Ledger:
@@ -207,6 +212,7 @@ class Ledger:
                 inputs_digest=row.inputs_digest or "",
                 replay_of=row.replay_of,
                 attempts=past_attempts(connection, run_id),
+                rerun_of=connection.scalar(select(reruns.c.rerun_of).where(reruns.c.run_id == run_id)) or "",
             )
 
     def attempts(self, run: str) -> tuple[Attempt, ...]:
@@ -226,8 +232,9 @@ class Ledger:
         recipe: str | None = None,
         outcome: Outcome | None = None,
         state: RunState | None = None,
+        before: str | None = None,
     ) -> tuple[RunSummary, ...]:
-        """Return at most ``limit`` runs, the last submitted first."""
+        """Return at most ``limit`` runs, the last submitted first: of those that were submitted ``before`` a run."""
         query = select(*summary_columns).where(self._here()).order_by(runs.c.number.desc()).limit(limit)
         if recipe is not None:
             query = query.where(runs.c.recipe == recipe)
@@ -236,7 +243,19 @@ class Ledger:
         if state is not None:
             query = query.where(runs.c.state == state)
         with self._database.reading() as connection:
+            if before is not None:
+                run_id = _resolve(connection, before, self._here())
+                number = select(runs.c.number).where(runs.c.run_id == run_id).scalar_subquery()
+                query = query.where(runs.c.number < number)
             return tuple(_summary(row) for row in connection.execute(query))
+
+    def keyed(self, beginning: str) -> dict[str, RunSummary]:
+        """Return the runs whose keys begin so, by the rest of their keys."""
+        key = runs.c.idempotency_key
+        begins_so = (key >= beginning) & (key < beginning + _AFTER_ANY_CHARACTER)
+        with self._database.reading() as connection:
+            rows = connection.execute(select(*summary_columns).where(self._here(), begins_so)).all()
+        return {row.idempotency_key.removeprefix(beginning): _summary(row) for row in rows}
 
     def resolve(self, run: str) -> str:
         """

@@ -193,6 +193,28 @@ class Logs:
         if follow is not None and attempt is None and number + 1 in self.attempts(run_id):
             yield from self.read(run_id, follow=follow)
 
+    def page(self, run_id: str, attempt: int, start: int, limit: int) -> list[tuple[LogLine, int]]:
+        """
+        Return at most ``limit`` whole lines of an attempt's log, each with where the next one begins.
+
+        ``start`` and that are bytes from the beginning of the log; ValueError where no line begins there.
+        """
+        path = self._folder / run_id / f"attempt-{attempt}.jsonl"
+        lines: list[tuple[LogLine, int]] = []
+        with storage_faults(self._folder):
+            if not path.exists():
+                return lines
+            with path.open("rb") as file:
+                if start > os.fstat(file.fileno()).st_size:
+                    raise ValueError(f"no line of this log begins at {start}")
+                file.seek(max(0, start - 1))
+                if start and file.read(1) != b"\n":
+                    raise ValueError(f"no line of this log begins at {start}")
+                while len(lines) < limit and (text := file.readline()).endswith(b"\n"):
+                    start += len(text)
+                    lines.append((_line(text), start))
+        return lines
+
     def _read_one(self, run_id: str, number: int, follow: Callable[[], bool] | None) -> Iterator[LogLine]:
         path = self._folder / run_id / f"attempt-{number}.jsonl"
         while follow is not None and not path.exists():
@@ -216,7 +238,7 @@ def _lines(readline: Callable[[], str], follow: Callable[[], bool] | None) -> It
     while True:
         text += readline()
         if text.endswith("\n"):
-            yield LogLine(**{"level": "", **json.loads(text)})
+            yield _line(text)
             text = ""
         elif not going or follow is None:
             return
@@ -224,6 +246,10 @@ def _lines(readline: Callable[[], str], follow: Callable[[], bool] | None) -> It
             # Look once more after the end: its last lines may have come between our reading and its end.
             going = follow()
             time.sleep(_LOOK_AGAIN_S if going else 0)
+
+
+def _line(text: str | bytes) -> LogLine:
+    return LogLine(**{"level": "", **json.loads(text)})
 
 
 def _private(path: str, flags: int) -> int:

@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, func, insert, or_, select, update
 
 from isolation.errors import QueueFullError
 from isolation.settings import DEFAULT_NAMESPACE
-from isolation.state.schema import namespaces, runs
+from isolation.state.schema import namespaces, reruns, runs
 from isolation.storage.keys import holder
 from isolation.storage.moves import move
 from isolation.storage.presence import Presence
@@ -39,7 +39,12 @@ _waiting = runs.c.state == "queued"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submission:
-    """What is put into the queue. ``key``: who submits twice with the same gets the run of the first."""
+    """
+    What is put into the queue. ``key``: who submits twice with the same gets the run of the first.
+
+    ``digests`` have a snapshot and an image where it is to have those of a run of the record: that which it replays, or
+    else reruns.
+    """
 
     run_id: str
     recipe: str
@@ -48,6 +53,8 @@ class Submission:
     inputs_digest: str
     priority: int = 0
     key: str | None = None
+    replay_of: str = ""
+    rerun_of: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,19 +89,20 @@ class Queue:
 
         IdempotencyError where the same key was given to something else, QueueFullError where too many wait.
         """
+        return self.submit_all([wanted], at)[0]
+
+    def submit_all(self, wanted: Sequence[Submission], at: str) -> tuple[str, ...]:
+        """Put several runs into the queue, in this order, all of them or none; the ids and errors are as for one."""
         with self._database.writing() as connection:
-            known = self._known(connection, wanted)
-            if known is not None:
-                return known
-            here = runs.c.namespace == self._namespace
-            count = connection.scalar(select(func.count()).select_from(runs).where(_waiting, here)) or 0
-            if count >= MOST_WAITING:
-                raise QueueFullError(
-                    f"{count} runs of the namespace {self._namespace!r} wait in the queue already",
-                    hint="Submit it again when some have run; `isolation runs --queued` lists them.",
-                )
-            connection.execute(insert(runs).values(self._row(wanted, at)))
-        return wanted.run_id
+            known = [self._known(connection, one) for one in wanted]
+            new = [one for one, run_id in zip(wanted, known, strict=True) if run_id is None]
+            if new:
+                self._check_room(connection, len(new))
+                connection.execute(insert(runs), [self._row(one, at) for one in new])
+            again = [{"run_id": one.run_id, "rerun_of": one.rerun_of} for one in new if one.rerun_of]
+            if again:
+                connection.execute(insert(reruns), again)
+        return tuple(run_id or one.run_id for one, run_id in zip(wanted, known, strict=True))
 
     def claim(self, now: str) -> Claim | None:
         """Take the run whose turn it is, for this process; None if none is due. ``now`` is the wall clock's."""
@@ -137,6 +145,15 @@ class Queue:
         known = holder(connection, self._namespace, wanted.key, wanted.digests, wanted.inputs_digest)
         return None if known is None else known.run_id
 
+    def _check_room(self, connection: Connection, count: int) -> None:
+        here = runs.c.namespace == self._namespace
+        waiting = connection.scalar(select(func.count()).select_from(runs).where(_waiting, here)) or 0
+        if waiting + count > MOST_WAITING:
+            raise QueueFullError(
+                f"{waiting} runs of the namespace {self._namespace!r} wait in the queue already",
+                hint="Submit it again when some have run; `isolation runs --queued` lists them.",
+            )
+
     def _row(self, wanted: Submission, at: str) -> dict[str, object]:
         return {
             "namespace": self._namespace,
@@ -153,8 +170,10 @@ class Queue:
             "attempts": 0,
             "package_digest": wanted.digests.package,
             "policy_digest": wanted.digests.policy,
+            "snapshot_digest": wanted.digests.snapshot or None,
+            "image_digest": wanted.digests.image or None,
             "inputs_digest": wanted.inputs_digest,
-            "replay_of": "",
+            "replay_of": wanted.replay_of,
         }
 
 

@@ -284,3 +284,21 @@ def test_lines_without_a_secret_come_at_once(logs: Logs) -> None:
     with opened(logs, told, redaction=HIDING) as writer:
         writer.write("a", "stdout", b"it may be hunter\n")
         assert [line.text for line in told] == ["it may be hunter"]
+
+
+def test_a_log_is_read_in_pages(logs: Logs) -> None:
+    """Each tells where the next begins; a line that is not whole yet is none."""
+    with opened(logs) as writer:
+        writer.write("a", "stdout", "one\ntwö\nthree\n".encode())
+    with (logs._folder / "run" / "attempt-1.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"at": "')
+    first = logs.page("run", 1, 0, 2)
+    here = first[-1][1]
+    rest = logs.page("run", 1, here, 9)
+    end = rest[-1][1]
+    assert [line.text for line, _ in (*first, *rest)] == ["one", "twö", "three"]
+    assert logs.page("run", 1, end, 9) == []
+    assert logs.page("run", 2, 0, 9) == []
+    for start in (1, here - 1, end + 99):
+        with pytest.raises(ValueError, match="no line of this log begins"):
+            logs.page("run", 1, start, 9)

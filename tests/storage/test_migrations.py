@@ -19,7 +19,7 @@ from isolation.model.step_result import StepResult
 from isolation.owner import this_process
 from isolation.state.database import Database
 from isolation.state.migrations.upgrade import config
-from isolation.state.schema import REVISION, alembic_version, metadata, step_results, tokens
+from isolation.state.schema import REVISION, alembic_version, metadata, packages, reruns, step_results, tokens, uploads
 from isolation.state.sqlite import connect
 from isolation.storage.ledger import Ledger
 from isolation.storage.presence import Presence
@@ -102,8 +102,9 @@ def test_one_of_the_schema_before_grows_to_the_same_and_can_be_used(
     with Database.open(tmp_path / "state", url) as made:
         wanted = shape(made)
         with made.writing() as connection:
-            tokens.drop(connection)
-            step_results.drop(connection)
+            for table in (packages, uploads, reruns, tokens, step_results):
+                table.drop(connection)
+            connection.execute(text("DROP INDEX runs_by_package"))
             connection.execute(update(alembic_version).values(version_num="0002"))
 
     with Database.open(tmp_path / "state", url) as grown:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from isolation.errors import IdempotencyError, InputError, QueueFullError, TooLateError
+from isolation.errors import IdempotencyError, InputError, QueueFullError, RunNotFoundError, TooLateError
 from isolation.model.outcome import Outcome
 from isolation.storage import queue as queue_module
 from isolation.storage.ledger import Ledger
@@ -31,7 +31,8 @@ def queue(database: Database) -> Queue:
 
 @pytest.fixture
 def wanted(digests: Digests) -> Submission:
-    return Submission(run_id="r1", recipe="etl", policy="default", digests=digests, inputs_digest="n")
+    new = replace(digests, snapshot="", image="")  # both are known when it begins
+    return Submission(run_id="r1", recipe="etl", policy="default", digests=new, inputs_digest="n")
 
 
 def take(queue: Queue, now: str = NOW) -> Claim:
@@ -222,3 +223,41 @@ def test_a_run_in_another_namespace_cannot_be_seen_or_cancelled(database: Databa
     for ask in (other.get, other.summary, other.record, lambda run: other.cancel(run, NOW)):
         with pytest.raises(InputError, match="there is no run 'r1'"):
             ask("r1")
+
+
+def test_several_are_put_into_the_queue_all_or_none(
+    queue: Queue, wanted: Submission, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is no room for all of them, none is taken."""
+    monkeypatch.setattr("isolation.storage.queue.MOST_WAITING", 3)
+    queue.submit(replace(wanted, run_id="r0", key="k0"), NOW)
+    several = [replace(wanted, run_id=f"r{number}", key=f"k{number}") for number in range(4, 7)]
+    with pytest.raises(QueueFullError):
+        queue.submit_all(several, NOW)
+    assert queue.waiting() == {"default": 1}
+
+    again = replace(wanted, run_id="r9", key="k0")
+    assert queue.submit_all([several[0], again, several[1]], NOW) == ("r4", "r0", "r5")
+    assert [run.run_id for run in ledger.list(9)] == ["r5", "r4", "r0"]
+    assert {rest: run.run_id for rest, run in ledger.keyed("k").items()} == {"0": "r0", "4": "r4", "5": "r5"}
+
+
+def test_what_is_made_again_waits_with_all_that_it_had(
+    queue: Queue, wanted: Submission, ledger: Ledger, digests: Digests
+) -> None:
+    """Snapshot and image of the record, and of which run it is."""
+    queue.submit(replace(wanted, digests=digests, rerun_of="r0"), NOW)
+    queue.submit(replace(wanted, run_id="r2", digests=digests, replay_of="r0"), NOW)
+    queue.submit(replace(wanted, run_id="r3"), NOW)
+    records = [ledger.record(run_id) for run_id in ("r1", "r2", "r3")]
+    assert [(record.rerun_of, record.replay_of) for record in records] == [("r0", ""), ("", "r0"), ("", "")]
+    assert [record.digests.snapshot for record in records] == [digests.snapshot, digests.snapshot, ""]
+
+
+def test_a_list_goes_on_before_a_run(queue: Queue, wanted: Submission, ledger: Ledger) -> None:
+    """So a long one comes in pages, that do not shift as runs are added."""
+    for number in range(5):
+        queue.submit(replace(wanted, run_id=f"r{number}"), NOW)
+    assert [run.run_id for run in ledger.list(2, before="r3")] == ["r2", "r1"]
+    with pytest.raises(RunNotFoundError):
+        ledger.list(2, before="r9")

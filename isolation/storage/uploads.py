@@ -1,0 +1,92 @@
+"""
+What was brought to a namespace over HTTP: blobs, and packages made of them.
+
+Blobs lie together whoever brought them, and a digest says nothing of who may have its content. So a package may be made
+only of what its own namespace has brought: whoever names a digest alone gets nothing, and learns nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, insert, select, union_all, update
+
+from isolation.state.schema import packages, runs, uploads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sqlalchemy import Connection, Table
+
+    from isolation.state.database import Database
+
+_MOST_ASKED = 500
+"""Of so many a query asks at once."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnownPackage:
+    """A package that a namespace has brought or run; ``at`` is when it did so last."""
+
+    digest: str
+    recipe: str
+    at: str
+
+
+class Uploads:
+    """What one namespace has brought; any number of threads and processes may use it at once."""
+
+    def __init__(self, database: Database, namespace: str) -> None:
+        self._database = database
+        self._namespace = namespace
+
+    def keep_blob(self, digest: str, size_bytes: int, at: str) -> None:
+        """Record that the namespace has brought a blob, which is there by now."""
+        with self._database.writing() as connection:
+            self._keep(connection, uploads, digest, {"size_bytes": size_bytes, "at": at})
+
+    def keep_package(self, digest: str, recipe: str, at: str) -> None:
+        """Record that the namespace has brought a package, whose manifest and files are there by now."""
+        with self._database.writing() as connection:
+            self._keep(connection, packages, digest, {"recipe": recipe, "at": at})
+
+    def sizes(self, digests: Iterable[str]) -> Mapping[str, int]:
+        """Return the sizes, in bytes, of those blobs that the namespace has brought."""
+        wanted = sorted({*digests})
+        found: dict[str, int] = {}
+        with self._database.reading() as connection:
+            for start in range(0, len(wanted), _MOST_ASKED):
+                some = uploads.c.digest.in_(wanted[start : start + _MOST_ASKED])
+                query = select(uploads.c.digest, uploads.c.size_bytes).where(uploads.c.namespace == self._namespace)
+                found.update((row.digest, row.size_bytes) for row in connection.execute(query.where(some)))
+        return found
+
+    def has_package(self, digest: str) -> bool:
+        """Tell whether the namespace has brought a package, or has run it."""
+        ours = (packages.c.namespace == self._namespace) & (packages.c.digest == digest)
+        ran = (runs.c.namespace == self._namespace) & (runs.c.package_digest == digest)
+        with self._database.reading() as connection:
+            return (
+                connection.scalar(select(packages.c.digest).where(ours)) is not None
+                or connection.scalar(select(runs.c.package_digest).where(ran).limit(1)) is not None
+            )
+
+    def packages(self, limit: int, after: str = "") -> tuple[KnownPackage, ...]:
+        """Return at most ``limit`` packages that the namespace has brought or run, sorted by digest, after one."""
+        brought = select(packages.c.digest, packages.c.recipe, packages.c.at).where(
+            packages.c.namespace == self._namespace, packages.c.digest > after
+        )
+        ran = select(runs.c.package_digest, runs.c.recipe, runs.c.submitted_at).where(
+            runs.c.namespace == self._namespace, runs.c.package_digest > after
+        )
+        both = union_all(brought, ran).subquery()
+        query = select(both.c.digest, func.max(both.c.recipe).label("recipe"), func.max(both.c.at).label("at"))
+        with self._database.reading() as connection:
+            rows = connection.execute(query.group_by(both.c.digest).order_by(both.c.digest).limit(limit))
+            return tuple(KnownPackage(digest=row.digest, recipe=row.recipe, at=row.at) for row in rows)
+
+    def _keep(self, connection: Connection, table: Table, digest: str, values: dict[str, object]) -> None:
+        here = (table.c.namespace == self._namespace) & (table.c.digest == digest)
+        if connection.execute(update(table).where(here).values(**values)).rowcount == 0:
+            connection.execute(insert(table).values(namespace=self._namespace, digest=digest, **values))

@@ -1,0 +1,53 @@
+"""What a namespace has brought: only it may make something of that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from isolation.storage.queue import Queue, Submission
+from isolation.storage.uploads import KnownPackage, Uploads
+
+if TYPE_CHECKING:
+    from isolation.model.run import Digests
+    from isolation.state.database import Database
+
+NOW, LATER = "2025-01-01T00:00:00.000Z", "2025-01-01T00:00:01.000Z"
+
+
+@pytest.fixture
+def ours(database: Database) -> Uploads:
+    return Uploads(database, "ours")
+
+
+def test_a_blob_is_of_who_brought_it(database: Database, ours: Uploads) -> None:
+    """Its digest alone makes it nobody else's."""
+    ours.keep_blob("a", 1, NOW)
+    ours.keep_blob("a", 1, LATER)  # twice is as good as once
+    assert ours.sizes(["a", "b"]) == {"a": 1}
+    assert Uploads(database, "theirs").sizes(["a", "b"]) == {}
+
+
+def test_more_blobs_can_be_asked_for_than_a_query_takes(ours: Uploads) -> None:
+    """A package may have ten thousand files."""
+    ours.keep_blob("7", 1, NOW)
+    assert ours.sizes(map(str, range(10_000))) == {"7": 1}
+
+
+def test_a_package_is_of_who_brought_or_ran_it(database: Database, ours: Uploads, digests: Digests) -> None:
+    """Both are listed once, page by page, with when that was last."""
+    ours.keep_package("x", "etl", NOW)
+    submission = Submission(run_id="r1", recipe="load", policy="p", digests=digests, inputs_digest="n")
+    Queue(database, "ours").submit(submission, LATER)
+    assert [ours.has_package(digest) for digest in ("x", digests.package, "y")] == [True, True, False]
+    assert ours.packages(9) == (
+        KnownPackage(digest=digests.package, recipe="load", at=LATER),
+        KnownPackage(digest="x", recipe="etl", at=NOW),
+    )
+    assert [one.digest for one in ours.packages(1)] == [digests.package]
+    assert [one.digest for one in ours.packages(9, digests.package)] == ["x"]
+
+    theirs = Uploads(database, "theirs")
+    assert not theirs.has_package("x")
+    assert theirs.packages(9) == ()
