@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from isolation.storage.ledger import Ledger
 
 LAST = "last"
-_PREFIX = "batch:"
+PREFIX = "batch:"
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,99}", re.ASCII)
 _ROOM_A_WORKER = 8
 _NOTHING_SAID = {Outcome.CANCELLED, Outcome.LOST, Outcome.REFUSED}
@@ -96,10 +96,8 @@ class Batch:
         ordered: bool = True,
         retry_failed: bool = False,
     ) -> None:
-        if key is not None and (not _KEY.fullmatch(key) or key == LAST):
-            raise InputError(
-                f"{key!r} cannot be the key of a batch", hint="Letters, digits and -_. make one, such as nightly-31."
-            )
+        if key is not None:
+            check_key(key)
         self.key = key or new_run_id(prepared.clock)
         self.inputs = inputs
         self.recipe = prepared.recipe.name
@@ -200,7 +198,7 @@ class Batch:
         self._heard.put(_Ended(number, done, problem))
 
     def _done(self, number: int, context: Context, cancel: threading.Event) -> Done:
-        text = f"{_PREFIX}{self.key}:{number}"
+        text = run_key(self.key, number)
         holder = self._holder(number, text, context) if self._goes_on else None
         if holder is not None and self._stands(number, holder):
             return Done(number=number, result=self._prepared.recorded(holder.run_id), before=True)
@@ -237,11 +235,24 @@ class Batch:
                 cancel.set()
 
 
+def check_key(key: str) -> None:
+    """Raise InputError for what cannot name a batch."""
+    if not _KEY.fullmatch(key) or key == LAST:
+        raise InputError(
+            f"{key!r} cannot be the key of a batch", hint="Letters, digits and -_. make one, such as nightly-31."
+        )
+
+
+def run_key(batch: str, number: int | str) -> str:
+    """Name the key of the run of one input, counted from 1; that of an empty one begins the keys of all."""
+    return f"{PREFIX}{batch}:{number}"
+
+
 def find_batch(ledger: Ledger, key: str) -> str:
     """Return the key of a batch that was begun, ``last`` for the one that ran last; InputError if there is none."""
-    beginning = _PREFIX if key == LAST else f"{_PREFIX}{key}:"
+    beginning = PREFIX if key == LAST else f"{PREFIX}{key}:"
     found = ledger.newest_key(beginning)
     if found is None:
         which = "a batch" if key == LAST else f"a batch {key!r}"
         raise InputError(f"{which} was never begun here", hint="Begin one: without --resume.")
-    return found.removeprefix(_PREFIX).rpartition(":")[0]
+    return found.removeprefix(PREFIX).rpartition(":")[0]
