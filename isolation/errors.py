@@ -9,6 +9,7 @@ A recipe's failure is a result (see ``model.outcome``); these are the rest::
     │   │   ├── RecipeError                 the recipe
     │   │   ├── PackageError                what the recipe needs cannot be found
     │   │   ├── PolicyError                 the policy
+    │   │   │   └── NoSuchPolicyError               there is none of that name
     │   │   └── SecretError                 a secret: missing, not allowed, or of no use
     │   ├── ContextError                a context key or value
     │   ├── AccessError                 who asks a server is not known, or may not
@@ -91,6 +92,10 @@ class PackageError(FileError):
 
 class PolicyError(FileError):
     """The policy cannot be used."""
+
+
+class NoSuchPolicyError(PolicyError):
+    """There is no policy of that name."""
 
 
 class SecretError(FileError):

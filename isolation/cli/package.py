@@ -46,25 +46,12 @@ def package(given: Namespace) -> int:
         _write(given.output, packed.lock if given.lock else packed.manifest().decode())
         say(f"{escape(str(given.output))}: {'the locked requirements' if given.lock else 'the manifest'}")
     elif given.json:
-        print_json(package_document(packed))
+        print_json(packed.document())
     elif given.lock:
         say(escape(packed.lock, lines=True).rstrip("\n") if packed.lock else "the recipe has no requirements")
     else:
         say(package_text(packed))
     return 0
-
-
-def package_document(packed: Package) -> dict[str, object]:
-    """Write what is in a package as JSON values."""
-    return {
-        "recipe": packed.recipe.name,
-        "digest": packed.digest,
-        "files": [{"path": file.path, "digest": file.digest, "size_bytes": file.size_bytes} for file in packed.files],
-        "requirements": list(packed.recipe.requirements),
-        "secrets": list(packed.recipe.secrets),
-        "lock": packed.lock,
-        "optional_imports": list(packed.optional_imports),
-    }
 
 
 def package_text(packed: Package) -> str:

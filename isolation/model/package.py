@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from isolation.model.recipe import Recipe
+
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 def canonical(value: object) -> bytes:
@@ -25,6 +28,11 @@ def canonical(value: object) -> bytes:
 def digest_of(content: bytes) -> str:
     """Name content by its SHA-256, as 64 hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
+
+
+def is_digest(text: str) -> bool:
+    """Tell whether a text may name content, by its SHA-256."""
+    return _DIGEST.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,3 +78,15 @@ class Package:
     def digest(self) -> str:
         """Name the package by what it holds."""
         return digest_of(self._manifest)
+
+    def document(self) -> dict[str, object]:
+        """Tell people and programs what is in it, as JSON values."""
+        return {
+            "recipe": self.recipe.name,
+            "digest": self.digest,
+            "files": [asdict(file) for file in self.files],
+            "requirements": list(self.recipe.requirements),
+            "secrets": list(self.recipe.secrets),
+            "lock": self.lock,
+            "optional_imports": list(self.optional_imports),
+        }

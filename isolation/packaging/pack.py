@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from isolation.packaging.load import LoadedRecipe
     from isolation.packaging.requirements import Layers
 
-_LARGEST_FILE_BYTES = 64 * 2**20
-_LARGEST_PACKAGE_BYTES = 256 * 2**20
-_MOST_FILES = 10_000
+LARGEST_FILE_BYTES = 64 * 2**20
+LARGEST_PACKAGE_BYTES = 256 * 2**20
+MOST_FILES = 10_000
 
 
 class Blobs(Protocol):
@@ -48,15 +48,15 @@ class _Bundle:
         except UnicodeEncodeError as cause:
             raise PackageError(f"the file name {path!r} is not UTF-8", hint="Rename it.") from cause
         self._size_bytes += len(content)
-        if self._size_bytes > _LARGEST_PACKAGE_BYTES:
-            limit = format_bytes(_LARGEST_PACKAGE_BYTES)
+        if self._size_bytes > LARGEST_PACKAGE_BYTES:
+            limit = format_bytes(LARGEST_PACKAGE_BYTES)
             raise PackageError(
                 f"with {path}, the recipe's files are larger than {limit} together",
                 hint="Take in less under files, or make them smaller.",
             )
-        if len(self.files) == _MOST_FILES:
+        if len(self.files) == MOST_FILES:
             raise PackageError(
-                f"the recipe needs more than {_MOST_FILES} files", hint="Pack what belongs together into one file."
+                f"the recipe needs more than {MOST_FILES} files", hint="Pack what belongs together into one file."
             )
         self.files[path] = PackedFile(path=path, digest=self._blobs.put(content), size_bytes=len(content))
 
@@ -89,7 +89,7 @@ def pack(
     optional_imports = modules.collect(step for step in chosen.steps if step.enabled)
     for path in data_files(chosen, loaded):
         if path not in bundle.files:
-            bundle.add(path, read_regular(loaded.folder / path, _LARGEST_FILE_BYTES, PackageError))
+            bundle.add(path, read_regular(loaded.folder / path, LARGEST_FILE_BYTES, PackageError))
     return Package(
         recipe=chosen,
         files=tuple(bundle.files[path] for path in sorted(bundle.files)),

@@ -62,7 +62,7 @@ class Layers:
         """
         wanted = _checked(requirements)
         if lock_text is not None:
-            _check_lock(lock_text, path)
+            check_lock(lock_text, path)
             if recorded_requirements(lock_text) != wanted:
                 raise PackageError(
                     "this lock was made from other requirements than the recipe has now",
@@ -95,12 +95,12 @@ class Layers:
             names=wanted,
         )  # fmt: skip
         text = f"{_RECORD}{canonical(wanted).decode()}\n{resolved}"
-        _check_lock(text)
+        check_lock(text)
         return text
 
     def build(self, lock: str) -> Path:
         """Install a lock and return its folder; quick if it is there. Safe for several builders at once."""
-        _check_lock(lock)
+        check_lock(lock)
         layer = self._folder / digest_of(canonical([lock, *self._target]))
         if layer.is_dir():
             return layer
@@ -244,7 +244,7 @@ def _checked(requirements: Sequence[str]) -> list[str]:
     return list(requirements)
 
 
-def _check_lock(lock: str, path: Path | str = LOCK_NAME) -> None:
+def check_lock(lock: str, path: Path | str = LOCK_NAME) -> None:
     """Refuse whatever is not a pin with its hashes, before uv takes a line for an option or an address."""
     for number, line in enumerate(lock.splitlines(), 1):
         text = line.strip().removesuffix("\\").strip()

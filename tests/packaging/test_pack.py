@@ -292,17 +292,17 @@ def test_packages_have_an_upper_size(folder: Folder, blobs: Blobs, told: Told, m
     """The host's disk is not the recipe's."""
     folder.write(recipe_yaml='files: ["big"]\n' + RECIPE, load_py=RUN)
     folder.put("big", "x" * 5000)
-    monkeypatch.setattr(packing, "_LARGEST_FILE_BYTES", 4096)
+    monkeypatch.setattr(packing, "LARGEST_FILE_BYTES", 4096)
     assert told(lambda: packed(folder, blobs)) == (
         f"{folder.path}/big: the file is larger than 4 KiB\nMake it smaller, or check that it is the one that you mean."
     )
     monkeypatch.undo()
-    monkeypatch.setattr(packing, "_LARGEST_PACKAGE_BYTES", 4096)
+    monkeypatch.setattr(packing, "LARGEST_PACKAGE_BYTES", 4096)
     assert told(lambda: packed(folder, blobs)) == (
         "with big, the recipe's files are larger than 4 KiB together\nTake in less under files, or make them smaller."
     )
     monkeypatch.undo()
-    monkeypatch.setattr(packing, "_MOST_FILES", 2)
+    monkeypatch.setattr(packing, "MOST_FILES", 2)
     assert (
         told(lambda: packed(folder, blobs))
         == "the recipe needs more than 2 files\nPack what belongs together into one file."
