@@ -10,7 +10,18 @@ from fastapi.staticfiles import StaticFiles
 
 from isolation.service import problems
 from isolation.service.page import views
-from isolation.service.routes import access, context, health, metrics
+from isolation.service.routes import (
+    access,
+    artifacts,
+    batches,
+    context,
+    health,
+    logs,
+    metrics,
+    packages,
+    policies,
+    runs,
+)
 from isolation.service.walls import Walls
 
 if TYPE_CHECKING:
@@ -30,7 +41,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     problems.install(app)
     app.add_middleware(Walls)
-    for module in (health, metrics, access, context):
+    for module in (health, metrics, access, context, runs, logs, artifacts, packages, policies, batches):
         app.include_router(module.router)
     app.include_router(views.router)
     app.mount("/static", StaticFiles(packages=[("isolation.service.page", "static")]))

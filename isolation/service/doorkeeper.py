@@ -61,7 +61,7 @@ class Doorkeeper:
         self._known: dict[str, Token] = {}
         self._looked_s: float | None = None
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
-        self._wrong = RateLimitItemPerMinute(WRONG_A_MINUTE)
+        self._wrong: RateLimitItem = RateLimitItemPerMinute(WRONG_A_MINUTE)
         self._each: RateLimitItem = RateLimitItemPerSecond(REQUESTS_A_SECOND)
 
     async def admit(self, request: HTTPConnection, permission: Permission, namespace: str | None) -> Seen:

@@ -58,3 +58,15 @@ class TooLargeError(AccessError):
 
 class TooSlowError(AccessError):
     """A body did not come in time."""
+
+
+class NotThereError(AccessError):
+    """There is no such thing, or none that whoever asks may know of: the two are told in the same words."""
+
+
+class NotYetError(AccessError):
+    """It is not there yet, and may be later."""
+
+
+class BlobsMissingError(AccessError):
+    """A package is made of blobs that this namespace has not brought."""

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Self
 
 from isolation.context.many import ManyContexts
+from isolation.packaging.policy import Policies
 from isolation.service.doorkeeper import Doorkeeper
 from isolation.service.metrics import Metrics
 from isolation.storage.audit import Audit
@@ -38,6 +39,7 @@ class Service:
         self.audit = Audit(stores.folder / "audit", clock)
         self.door = Doorkeeper(self.tokens, self.audit, clock, home=settings.namespace, anonymous=anonymous)
         self.metrics = Metrics(Counts(stores.database), clock)
+        self.policies = Policies(stores.folder / "policies")
         self.contexts = ManyContexts(stores.database, clock, lambda _: None)
         self.within: Callable[[str], Stores] = lru_cache(_MOST_NAMESPACES)(stores.within)
         """The stores of a namespace."""
