@@ -12,6 +12,7 @@ import pytest
 from isolation.model.access import Role
 from isolation.service import doorkeeper, walls
 from isolation.service.problems import Problem
+from isolation.service.run_bodies import MOST_INPUTS
 from tests.service.server import Server
 from tests.test_documents import BLOCK, ROOT
 
@@ -51,6 +52,7 @@ def test_its_figures_are_the_codes() -> None:
     """What somebody relies on there is so."""
     assert f"show {doorkeeper.WRONG_A_MINUTE} tokens" in PAGE
     assert f"ask {doorkeeper.REQUESTS_A_SECOND:,} times" in PAGE
+    assert f"at most {MOST_INPUTS:,} `inputs`" in PAGE
     assert f"has {walls.LARGEST_BODY_BYTES >> 20} MiB at most, and {walls.BODY_S:g} seconds" in PAGE
 
 
