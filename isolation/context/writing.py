@@ -25,13 +25,15 @@ class Order:
     What somebody wants written: all of it, or none.
 
     ``expected`` says for some keys which version of theirs must be the newest, 0 for a key that holds nothing; they
-    need not be among those that change.
+    need not be among those that change. ``version`` is what the context's own must be, for who has read all of it.
+    What ``changes.writers`` does not name was written by ``who``.
     """
 
     changes: Changes
     who: str
     run_id: str | None = None
     expected: Mapping[str, int] = field(default_factory=dict)
+    version: int | None = None
 
     def check(self) -> None:
         """Raise ContextError for what cannot be kept; needs no database."""
@@ -51,7 +53,7 @@ def write(space: Space, orders: Sequence[Order], at: str) -> list[tuple[Entry, .
     written: list[Entry] = []
     answers: list[tuple[Entry, ...] | ContextError] = []
     for order in orders:
-        refused = _refused(order, held)
+        refused = _refused(order, held, version)
         if refused is not None:
             answers.append(refused)
             continue
@@ -68,10 +70,16 @@ def _entries(order: Order, version: int, at: str) -> Iterable[Entry]:
     for number, key in enumerate(order.changes.keys(), start=version + 1):
         deleted = key not in order.changes.set
         value = order.changes.set.get(key)
-        yield Entry(version=number, key=key, value=value, deleted=deleted, who=order.who, run_id=order.run_id, at=at)
+        who = order.changes.writers.get(key) or order.who
+        yield Entry(version=number, key=key, value=value, deleted=deleted, who=who, run_id=order.run_id, at=at)
 
 
-def _refused(order: Order, held: Mapping[str, Entry]) -> ContextError | None:
+def _refused(order: Order, held: Mapping[str, Entry], newest: int) -> ContextError | None:
+    if order.version is not None and order.version != newest:
+        return ContextChangedError(
+            f"the context is at version {newest}, and not at {order.version}; nothing was written",
+            hint="Look at it again: `isolation context history` shows what is new.",
+        )
     for key, version in order.expected.items():
         entry = held.get(key)
         found = None if entry is None or entry.deleted else entry

@@ -41,6 +41,20 @@ class EntriesBody(BaseModel):
     next: str | None = None
 
 
+class WriteBody(EntryBody):
+    """One write, and with ``replaced`` what it replaced: null, and ``existed`` false, for nothing."""
+
+    existed: bool | None = None
+    before: JsonValue = None
+
+
+class HistoryBody(BaseModel):
+    """A page of writes; ``next`` asks for the one after it, None: this is the last."""
+
+    entries: list[WriteBody]
+    next: str | None = None
+
+
 class ValueBody(Body):
     """A value to be written."""
 
@@ -50,12 +64,21 @@ class ValueBody(Body):
 
 
 class ChangesBody(Body):
-    """Several keys to be written and deleted: all of it, or none. ``expected`` has versions, by key."""
+    """
+    Several keys to be written and deleted: all of it, or none.
+
+    ``expected`` has versions, by key, and ``version`` is what the context's own must be. ``writers`` names, by key,
+    who writes it where that is not ``who``.
+    """
 
     set: dict[str, JsonValue] = Field(default_factory=dict)
     delete: list[str] = Field(default_factory=list)
     expected: dict[str, _Version] = Field(default_factory=dict)
+    version: Annotated[
+        StrictInt | None, Field(ge=0, le=2**53, description="Only if nothing was written since this version.")
+    ] = None
     who: _Who | None = None
+    writers: dict[str, _Who] = Field(default_factory=dict)
 
 
 class WrittenBody(BaseModel):

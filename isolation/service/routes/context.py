@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -12,7 +13,7 @@ from starlette.responses import Response
 from isolation.context.writing import Order
 from isolation.errors import ContextError, NoSuchKeyError
 from isolation.model.changes import Changes, Entry, HistoryFilter
-from isolation.service.bodies import ChangesBody, EntriesBody, EntryBody, ValueBody, WrittenBody, said
+from isolation.service.bodies import ChangesBody, EntriesBody, EntryBody, HistoryBody, ValueBody, WrittenBody, said
 from isolation.service.here import Here, MayReadContext, MayWriteContext
 from isolation.service.problems import answers
 
@@ -78,17 +79,17 @@ async def delete_entry(
 @router.post("/changes", response_model=WrittenBody, responses=answers(404, 409, 413, 422))
 async def change(here: MayWriteContext, body: ChangesBody) -> Response:
     """Write and delete several keys in one transaction: all of it, or none."""
-    changes = Changes(set=body.set, deleted=tuple(sorted({*body.delete})))
+    changes = Changes(set=body.set, deleted=tuple(sorted({*body.delete})), writers=body.writers)
     twice = sorted({*changes.set} & {*changes.deleted})
     if twice:
         raise ContextError(f"the key {twice[0]!r} is both set and deleted", hint="Say one of both.")
     if not changes:
         raise ContextError("there is nothing to change", hint="Say what, in `set` and `delete`.")
-    entries = await write(here, changes, body.who, body.expected)
+    entries = await write(here, changes, body.who, body.expected, body.version)
     return said({"version": entries[-1].version, "entries": entries})
 
 
-@router.get("/history", response_model=EntriesBody, responses=answers(422))
+@router.get("/history", response_model=HistoryBody, responses=answers(422))
 def history(
     here: MayReadContext,
     glob: Glob = "*",
@@ -98,16 +99,27 @@ def history(
     until: Moment = None,
     before: Annotated[int | None, Query(ge=0, le=2**53, description="Go on before this version.")] = None,
     limit: Limit = 100,
+    replaced: Annotated[bool, Query(description="Tell what each replaced, too.")] = False,  # noqa: FBT002 - by name
 ) -> Response:
     """Return the writes, the newest first, deletions included."""
     filters = HistoryFilter(who=who, run_id=run_id, since=since, until=until, before=before)
-    found = here.stores.contexts.history(glob, limit, filters)
-    return said({"entries": found, "next": str(found[-1].version) if len(found) == limit else None})
+    contexts = here.stores.contexts
+    found = contexts.history(glob, limit, filters)
+    told = [_with_before(*one) for one in zip(found, contexts.before(found), strict=True)] if replaced else found
+    return said({"entries": told, "next": str(found[-1].version) if len(found) == limit else None})
 
 
 async def write(
-    here: Here, changes: Changes, who: str | None, expected: dict[str, int] | None = None
+    here: Here,
+    changes: Changes,
+    who: str | None,
+    expected: dict[str, int] | None = None,
+    version: int | None = None,
 ) -> tuple[Entry, ...]:
     """Have changes written, and wait until they are durable."""
-    order = Order(changes=changes, who=who or here.token.name, expected=expected or {})
+    order = Order(changes=changes, who=who or here.token.name, expected=expected or {}, version=version)
     return await asyncio.wrap_future(here.service.contexts.change(here.namespace, order))
+
+
+def _with_before(entry: Entry, before: Entry | None) -> dict[str, object]:
+    return {**asdict(entry), "existed": before is not None, "before": before.value if before else None}
