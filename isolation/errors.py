@@ -21,6 +21,9 @@ A recipe's failure is a result (see ``model.outcome``); these are the rest::
     │   ├── EngineUnreachableError      nothing answers, or we may not ask
     │   ├── ImageError                  the runner image is missing or of another version
     │   └── UnenforceableError          a limit that this host cannot hold
+    ├── ServerError                3    a server that we ask does not answer as one of ours
+    │   ├── ServerUnreachableError      nothing answers there; nothing was done
+    │   └── AnswerLostError             its answer was lost: what was asked may be done, or not
     ├── StorageError               4    the state folder: full, read-only, damaged
     │   ├── DatabaseLostError           its answer was lost: what was asked may be done, or not
     │   └── RunEndedError               the run was ended already, by another hand
@@ -160,6 +163,20 @@ class ImageError(EngineError):
 
 class UnenforceableError(EngineError):
     """The policy asks for a limit or a control that this host cannot hold."""
+
+
+class ServerError(IsolationError):
+    """A server that we ask cannot answer, or is none of ours."""
+
+    exit_code = 3
+
+
+class ServerUnreachableError(ServerError):
+    """Nothing answers at the server's address: what was asked is not done."""
+
+
+class AnswerLostError(ServerError):
+    """The server was asked to change something, and its answer was lost: it may be done, or not."""
 
 
 class StorageError(IsolationError):
