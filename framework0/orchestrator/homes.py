@@ -1,29 +1,31 @@
 """
 Where the context of an application's run is, and how what the run changes comes into it.
 
-A kept one gets it with the run's end. Into one in memory it is merged here: three ways, all of it or none, by the same
-rules (``isolation.rules.merge``).
+A kept one gets it with the run's end. Into one in memory it is merged here, and into one at a server there
+(``served``): three ways, all of it or none, by the same rules (``isolation.rules.merge``).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from isolation.clock import timestamp
-from isolation.model.changes import Entry, Merge
+from isolation.model.changes import Entry, HistoryFilter, Merge
 from isolation.model.snapshot import Snapshot
 from isolation.rules.merge import Since, merge
 from orchestrator.context import Context
+from orchestrator.keeping import AtServer
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
     from pydantic import JsonValue
 
     from isolation.model.policy import MergeRule
     from isolation.model.run import Result
+    from orchestrator.keeping import InStores
     from orchestrator.kept import KeptContext
 
 
@@ -33,12 +35,14 @@ class Frozen:
     What a run is given: the values at one moment, and over them those for it alone.
 
     ``writes`` is how many the context had seen by then, ``keys`` what it held, and ``inputs`` are those values.
+    ``entries`` are the writes that a server held, by key.
     """
 
     values: dict[str, JsonValue]
     inputs: Mapping[str, JsonValue]
     keys: frozenset[str]
     writes: int
+    entries: Mapping[str, Entry] = field(default_factory=dict)
 
 
 class Home(Protocol):
@@ -63,7 +67,11 @@ def home_of(context: Context | KeptContext) -> Home:
     """Find out where a context is."""
     if isinstance(context, Context):
         return _Memory(context)
-    return _Store(context)
+    if isinstance(context.keeping, AtServer):
+        from orchestrator.served import Served  # what asks a server is slow to import
+
+        return Served(context.keeping)
+    return _Store(context.keeping)
 
 
 class _Store:
@@ -71,11 +79,11 @@ class _Store:
 
     apart = False
 
-    def __init__(self, context: KeptContext) -> None:
-        self._context = context
+    def __init__(self, kept: InStores) -> None:
+        self._kept = kept
 
     def opening(self) -> dict[str, Any]:
-        settings = self._context.settings
+        settings = self._kept.settings
         return {"state": settings.state, "database": settings.database, "namespace": settings.namespace}
 
     def freeze(self, inputs: Mapping[str, JsonValue]) -> Frozen:
@@ -87,7 +95,22 @@ class _Store:
     def created(self, frozen: Frozen, result: Result, merge: Merge) -> tuple[str, ...]:  # noqa: ARG002 - as above
         if merge.version is None:
             return ()
-        return self._context.new_at(merge.version, result)
+        return self._new_at(merge.version, result)
+
+    def _new_at(self, version: int, result: Result) -> tuple[str, ...]:
+        """Return the keys that a run's merge, which made ``version``, set and that held nothing before it."""
+        contexts = self._kept.contexts
+        written = contexts.history(
+            "*", len(result.changes.keys()), HistoryFilter(run_id=result.run_id, before=version + 1)
+        )
+        before = contexts.before(written)
+        return tuple(
+            sorted(
+                entry.key
+                for entry, earlier in zip(written, before, strict=True)
+                if not entry.deleted and (earlier is None or earlier.deleted)
+            )
+        )
 
 
 class _Memory:
@@ -107,12 +130,17 @@ class _Memory:
             return Frozen(values | dict(inputs), inputs, frozenset(values), len(self._context.get_history()))
 
     def created(self, frozen: Frozen, result: Result, merge: Merge) -> tuple[str, ...]:
-        if merge.status != "merged":
-            return ()
-        return tuple(key for key in result.changes.set if key not in frozen.keys and key not in merge.dropped)
+        return created_of(frozen, result, merge)
 
     def merge(self, frozen: Frozen, result: Result, rule: MergeRule, made: set[int]) -> Merge:
         return merge_into(self._context, frozen, result, rule, made)
+
+
+def created_of(frozen: Frozen, result: Result, merge: Merge) -> tuple[str, ...]:
+    """Return the keys that a run set, and that were not there when it was given the context."""
+    if merge.status != "merged":
+        return ()
+    return tuple(key for key in result.changes.set if key not in frozen.keys and key not in merge.dropped)
 
 
 def merge_into(context: Context, frozen: Frozen, result: Result, rule: MergeRule, made: set[int]) -> Merge:
@@ -127,7 +155,8 @@ def merge_into(context: Context, frozen: Frozen, result: Result, rule: MergeRule
     with context.held():
         snapshot = Snapshot(version=frozen.writes, values=frozen.values)
         before = len(context.get_history())
-        since = Since(current=_newest(context, made), read=_read(context, result) if rule.strict else {})
+        current = _newest(context, made)
+        since = Since(current=current, read=read_by(result, current) if rule.strict else {})
         plan = merge(snapshot, since, result.changes, rule)
         if plan.conflicts:
             return Merge(status="conflict", conflicts=plan.conflicts, rerun=plan.rerun)
@@ -160,10 +189,11 @@ def _newest(context: Context, made: Container[int] = ()) -> dict[str, Entry]:
     }
 
 
-def _read(context: Context, result: Result) -> dict[str, str]:
+def read_by(result: Result, keys: Iterable[str]) -> dict[str, str]:
+    """Return what the run read, each key with the step that did; of who read all, that is all of ``keys``."""
     steps = result.attempts[-1].steps
     found = {key: step.name for step in steps for key in step.keys_read}
     for step in steps:
         if step.read_all:
-            found |= {key: step.name for key in _newest(context) if key not in found}
+            found |= {key: step.name for key in keys if key not in found}
     return found

@@ -1,28 +1,22 @@
-"""A context that outlives its program: in a state folder, or in a database by URL; on the host alone."""
+"""A context that outlives its program: in a state folder, in a database by URL, or at a server; on the host alone."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
-from isolation.clock import SystemClock, timestamp
 from isolation.errors import InputError
-from isolation.model.changes import Changes, HistoryFilter
+from isolation.model.changes import Changes
 from isolation.settings import load_settings
-from isolation.wiring import open_stores
 from orchestrator.context import Context, taken_over
+from orchestrator.keeping import AtServer, InStores
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pydantic import JsonValue
 
-    from isolation.model.changes import Entry
-    from isolation.model.run import Result
-    from isolation.stores import Stores
-
 _DATABASES = ("postgresql://", "postgres://")
-_PAGE = 1000
+_SERVERS = ("http://", "https://")
 
 
 class KeptContext:
@@ -32,90 +26,64 @@ class KeptContext:
     Every write is there after a power cut. Any number of programs may use it at once; ``close`` it, or use ``with``.
     """
 
-    def __init__(self, where: Path | str, *, namespace: str | None = None, who: str = "unknown") -> None:
-        """``where`` is a state folder, or the URL of a PostgreSQL; then the rest is in the usual state folder."""
-        text = str(where)
-        if "://" in text and not text.startswith(_DATABASES):
-            raise InputError(
-                f"{text!r} is no place for a context", hint="Name a state folder, or the URL of a PostgreSQL."
-            )
-        in_database = text.startswith(_DATABASES)
-        self.settings = load_settings(
-            state=None if in_database else where, database=text if in_database else None, namespace=namespace
-        )
-        self._stores: Stores = open_stores(self.settings)
+    def __init__(
+        self,
+        where: Path | str,
+        *,
+        namespace: str | None = None,
+        who: str | None = None,
+        token: str | None = None,
+    ) -> None:
+        """
+        Open it: ``where`` is a state folder, or the URL of a PostgreSQL or of a server.
+
+        Beside a PostgreSQL, the rest is in the usual state folder. A server is asked with ``token``, else with that of
+        the variable ISOLATION_TOKEN; ``namespace`` is then by default the token's. ``who`` writes where nobody else is
+        named.
+        """
         self._who = who
+        self.keeping = _keeping(where, namespace, token)
 
     def get(self, key: str, default: JsonValue = None) -> JsonValue:
         """Return the value of a key, or ``default`` where there is none."""
-        entry = self._stores.contexts.get(key)
+        entry = self.keeping.get(key)
         return default if entry is None else entry.value
 
     def set(self, key: str, value: JsonValue, who: str | None = None) -> None:
         """Set a key to a JSON value. ContextError for what the context cannot keep."""
-        self._stores.contexts.set(key, value, who or self._who, _now())
+        self.keeping.change(Changes(set={key: value}), who or self._who)
 
     def delete(self, key: str, who: str | None = None) -> bool:
         """Delete a key; tells whether it was there."""
-        contexts = self._stores.contexts
-        entry = contexts.get(key)
-        if entry is None:
-            return False
-        contexts.change(Changes(deleted=(key,)), who or self._who, _now(), expected={key: entry.version})
-        return True
+        return self.keeping.delete(key, who or self._who)
 
     def keys(self) -> list[str]:
         """Return all keys, sorted."""
-        return [entry.key for entry in self._stores.contexts.list()]
+        return [entry.key for entry in self.keeping.all()]
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and self._stores.contexts.get(key) is not None
+        return isinstance(key, str) and self.keeping.get(key) is not None
 
     def to_dict(self) -> dict[str, JsonValue]:
         """Return everything, as it was at one moment."""
-        return {entry.key: entry.value for entry in self._stores.contexts.list()}
+        return {entry.key: entry.value for entry in self.keeping.all()}
 
     list_all = to_dict
 
     def get_history(self, key: str | None = None, who: str | None = None) -> list[dict[str, JsonValue]]:
         """Return all writes, or those of a key or a writer, oldest first: key, before, after, who, timestamp (s)."""
-        found: list[Entry] = []
-        filters = HistoryFilter(who=who)
-        while True:
-            page = self._stores.contexts.history(_exactly(key), _PAGE, filters)
-            found += page
-            if len(page) < _PAGE:
-                break
-            filters = HistoryFilter(who=who, before=page[-1].version)
-        found.reverse()
-        before = self._stores.contexts.before(found)
-        return [_told(entry, earlier) for entry, earlier in zip(found, before, strict=True)]
+        return self.keeping.history(key, who)
 
     def merge_from(self, other: Context | KeptContext, conflict_strategy: str = "last_wins", prefix: str = "") -> None:
         """Take over another context's values, in one transaction; the rest is as for ``Context.merge_from``."""
         wanted = {prefix + name: value for name, value in other.to_dict().items()}
         taken = taken_over(wanted, self.to_dict(), conflict_strategy)
         if taken:
-            self._stores.contexts.change(Changes(set=taken), self._who, _now())
-
-    def new_at(self, version: int, result: Result) -> tuple[str, ...]:
-        """Return the keys that a run's merge, which made ``version``, set and that held nothing before it."""
-        contexts = self._stores.contexts
-        written = contexts.history(
-            "*", len(result.changes.keys()), HistoryFilter(run_id=result.run_id, before=version + 1)
-        )
-        before = contexts.before(written)
-        return tuple(
-            sorted(
-                entry.key
-                for entry, earlier in zip(written, before, strict=True)
-                if not entry.deleted and (earlier is None or earlier.deleted)
-            )
-        )
+            self.keeping.change(Changes(set=taken), self._who)
 
     def close(self) -> None:
-        """Let go of the store."""
-        self._stores.close()
+        """Let go of where it is kept."""
+        self.keeping.close()
 
     def __enter__(self) -> Self:
         return self
@@ -124,22 +92,18 @@ class KeptContext:
         self.close()
 
 
-def _exactly(key: str | None) -> str:
-    """Return the glob that matches a key alone, or every key."""
-    return "*" if key is None else "".join(f"[{sign}]" if sign in "*?[" else sign for sign in key)
-
-
-def _told(entry: Entry, earlier: Entry | None) -> dict[str, JsonValue]:
-    before = None if earlier is None or earlier.deleted else earlier.value
-    told: dict[str, JsonValue] = {
-        "key": entry.key,
-        "before": before,
-        "after": entry.value,
-        "who": entry.who,
-        "timestamp": datetime.fromisoformat(entry.at).timestamp(),
-    }
-    return told | {"deleted": True} if entry.deleted else told
-
-
-def _now() -> str:
-    return timestamp(SystemClock().now())
+def _keeping(where: Path | str, namespace: str | None, token: str | None) -> InStores | AtServer:
+    text = str(where)
+    if text.startswith(_SERVERS):
+        return AtServer(text, namespace, token)
+    if token is not None:
+        raise InputError("only a server wants a token", hint="Leave it out, or name the server by http:// or https://.")
+    if "://" in text and not text.startswith(_DATABASES):
+        raise InputError(
+            f"{text!r} is no place for a context",
+            hint="Name a state folder, or the URL of a PostgreSQL or of a server (https://...).",
+        )
+    in_database = text.startswith(_DATABASES)
+    return InStores(
+        load_settings(state=None if in_database else where, database=text if in_database else None, namespace=namespace)
+    )

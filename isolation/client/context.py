@@ -15,6 +15,7 @@ from isolation.client import answer, questions
 from isolation.client.server import RETRIES, TIMEOUT_S, Server, url_of
 from isolation.errors import InputError
 from isolation.model.changes import Changes
+from isolation.rules.scope import exactly
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -115,9 +116,13 @@ class ContextClient(_Client):
         """
         return self.ask(questions.change(_changes(set, delete), who, expected or {}))
 
+    def entries(self, glob: str = "*") -> tuple[Entry, ...]:
+        """Return what all keys under a glob hold, as it was at one moment, sorted by key."""
+        return self.follow(questions.everything(glob))
+
     def get_all(self, glob: str = "*") -> dict[str, JsonValue]:
         """Return all values under a glob, as they were at one moment, by key."""
-        return {entry.key: entry.value for entry in self.follow(questions.everything(glob))}
+        return {entry.key: entry.value for entry in self.entries(glob)}
 
     def list_all(self, glob: str = "*") -> dict[str, JsonValue]:
         """Return the same as ``get_all``."""
@@ -145,7 +150,7 @@ class ContextClient(_Client):
         self, key: str | None = None, who: str | None = None, limit: int | None = None
     ) -> list[dict[str, JsonValue]]:
         """Return the writes, or those of a key or a writer, or the newest ``limit`` of them, oldest first."""
-        return [*self.history(questions.exactly(key), limit, who=who)][::-1]
+        return [*self.history(_glob(key), limit, who=who)][::-1]
 
     def dump_context(
         self,
@@ -232,9 +237,13 @@ class AsyncContextClient(_Client):
         """Write and delete several keys in one transaction, as ``ContextClient.change`` does."""
         return await self.ask(questions.change(_changes(set, delete), who, expected or {}))
 
+    async def entries(self, glob: str = "*") -> tuple[Entry, ...]:
+        """Return what all keys under a glob hold, as it was at one moment, sorted by key."""
+        return await self.follow(questions.everything(glob))
+
     async def get_all(self, glob: str = "*") -> dict[str, JsonValue]:
         """Return all values under a glob, as they were at one moment, by key."""
-        return {entry.key: entry.value for entry in await self.follow(questions.everything(glob))}
+        return {entry.key: entry.value for entry in await self.entries(glob)}
 
     async def list_all(self, glob: str = "*") -> dict[str, JsonValue]:
         """Return the same as ``get_all``."""
@@ -259,7 +268,7 @@ class AsyncContextClient(_Client):
         self, key: str | None = None, who: str | None = None, limit: int | None = None
     ) -> list[dict[str, JsonValue]]:
         """Return the writes, or those of a key or a writer, or the newest ``limit`` of them, oldest first."""
-        return [write async for write in self.history(questions.exactly(key), limit, who=who)][::-1]
+        return [write async for write in self.history(_glob(key), limit, who=who)][::-1]
 
     async def dump_context(
         self,
@@ -311,6 +320,10 @@ class AsyncContextClient(_Client):
         with answer.reaching(self._server, request):
             response = await self._http.request(**self._server.asking(request))
         return answer.read(self._server, request, response)
+
+
+def _glob(key: str | None) -> str:
+    return "*" if key is None else exactly(key)
 
 
 def _changes(set_: Mapping[str, JsonValue] | None, delete: Sequence[str]) -> Changes:

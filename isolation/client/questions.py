@@ -163,16 +163,6 @@ def download_dump(filename: str) -> Request[str]:
     return Request(method="GET", path=f"{_DUMPS}/{quote(filename, safe='')}", read=lambda one: one.content.decode())
 
 
-def exactly(key: str | None) -> str:
-    """
-    Return the glob that matches a key alone, or every key.
-
-    >>> exactly("a*"), exactly(None)
-    ('a[*]', '*')
-    """
-    return "*" if key is None else "".join(f"[{sign}]" if sign in "*?[" else sign for sign in key)
-
-
 def _page(glob: str, version: int | None = None, after: str | None = None) -> Request[tuple[tuple[Entry, ...], Any]]:
     params = params_of(glob=glob, version=version, after=after, limit=LARGEST_PAGE)
     return Request(method="GET", path=_CONTEXT, params=params, read=lambda one: (_entries(one), one.json()["next"]))

@@ -45,7 +45,7 @@ def apply(
     for key in changes.keys():  # noqa: SIM118 - sorted, and not a dict
         check_value(check_key(key), changes.set.get(key))
     read = _seen(space, snapshot, reads) if rule.strict else {}
-    plan = merge(snapshot, _since(space, snapshot, changes, read), changes, rule, check=_check_combined)
+    plan = merge(snapshot, _since(space, snapshot, changes, read), changes, rule, check=check_combined)
     if plan.conflicts:
         version = entries.newest_version(space)
         conflicts = tuple(replace(conflict, our_run_id=run_id) for conflict in plan.conflicts)
@@ -72,7 +72,8 @@ def _since(space: Space, snapshot: Snapshot, changes: Changes, read: dict[str, s
     return Since(current=current, read=read, unseen=entries.at_version(space, hidden, snapshot.version))
 
 
-def _check_combined(key: str, value: JsonValue) -> None:
+def check_combined(key: str, value: JsonValue) -> None:
+    """Raise ClashError for a combined value that cannot be kept."""
     try:
         check_value(key, value)
     except ContextError as error:

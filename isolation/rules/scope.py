@@ -69,6 +69,16 @@ def narrow(keys: Iterable[str], declared: Iterable[str] | None, allowed: Iterabl
     return tuple(key for key in keys if allows(key, declared, allowed))
 
 
+def exactly(key: str) -> str:
+    """
+    Return the glob that covers a key alone.
+
+    >>> exactly("a*")
+    'a[*]'
+    """
+    return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in key)
+
+
 def literal_prefix(glob: str) -> str:
     """
     Return what every key that the glob covers begins with.

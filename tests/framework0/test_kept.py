@@ -10,6 +10,7 @@ from isolation.errors import ContextError, InputError
 from orchestrator.context import Context
 from orchestrator.kept import KeptContext
 from orchestrator.runner import EnhancedRecipeRunner
+from tests.service.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,12 +19,16 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 
-@pytest.fixture(params=["memory", "store"])
+@pytest.fixture(params=["memory", "store", pytest.param("server", marks=pytest.mark.slow)])
 def context(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Context | KeptContext]:
     if request.param == "memory":
         yield Context()
         return
-    with KeptContext(tmp_path / "state") as kept:
+    if request.param == "store":
+        with KeptContext(tmp_path / "state") as kept:
+            yield kept
+        return
+    with Server(tmp_path / "server", "--slots", "0") as server, KeptContext(server.url, token=server.token) as kept:
         yield kept
 
 
@@ -90,6 +95,8 @@ def test_a_place_that_is_none_is_refused(tmp_path: Path) -> None:
     """As are values that the context cannot keep."""
     with pytest.raises(InputError, match="'ftp://x' is no place for a context"):
         KeptContext("ftp://x")
+    with pytest.raises(InputError, match="only a server wants a token"):
+        KeptContext(tmp_path, token="iso_secret")  # noqa: S106 - none that counts anywhere
     with KeptContext(tmp_path) as context, pytest.raises(ContextError):
         context.set("a", float("nan"))
 
