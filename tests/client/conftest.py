@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 
 from isolation.client.context import AsyncContextClient, ContextClient
+from tests.client.answers import Answers
 from tests.service.server import Server
 
 if TYPE_CHECKING:
@@ -104,3 +105,10 @@ def namespace(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def client(make: MakeClient, server: Server, namespace: str) -> AnyClient:
     return make(url=server.url, token=server.token, namespace=namespace)
+
+
+@pytest.fixture
+def answers() -> Iterator[Answers]:
+    answers = Answers()
+    yield answers
+    answers.close()
