@@ -102,6 +102,21 @@ def test_a_run_is_found_and_looked_at(page: Page, told: list[str]) -> None:
     assert told == []
 
 
+def test_a_run_is_replayed_and_compared(page: Page, told: list[str]) -> None:
+    """By two clicks; here nobody takes it from the queue, so that it waits, and can be cancelled."""
+    page.get_by_role("row", name="quickstart").last.get_by_role("link").click()
+    page.get_by_label("Compare with").fill(page.locator("code").first.inner_text())
+    page.get_by_role("button", name="Diff").click()
+    page.get_by_role("heading", name="Two runs: identical").wait_for()
+    page.go_back()
+    page.get_by_role("button", name="Replay").click()
+    page.get_by_text("queued").first.wait_for()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("cancelled").first.wait_for()
+    assert told == []
+
+
 def test_what_a_recipe_wrote_runs_nowhere(page: Page, told: list[str]) -> None:
     """Neither in a table, nor in a history."""
     page.get_by_role("link", name="Context").click()
@@ -136,7 +151,13 @@ def test_it_is_all_there_by_keyboard(page: Page) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_a_phone(chromium: Browser, page: Page, server: Server, scheme: str) -> None:
     """What is wide scrolls by itself, and the page does not."""
-    paths = [page.get_by_role("row", name="quickstart").get_by_role("link").get_attribute("href"), "/", "/context"]
+    paths = [
+        page.get_by_role("row", name="quickstart").last.get_by_role("link").get_attribute("href"),
+        "/",
+        "/context",
+        "/policies",
+        "/host",
+    ]
     options = {"viewport": PHONE, "color_scheme": scheme, "storage_state": page.context.storage_state()}
     phone = chromium.new_context(**options)  # type: ignore[arg-type]
     small = phone.new_page()
@@ -149,7 +170,7 @@ def test_it_fits_a_phone(chromium: Browser, page: Page, server: Server, scheme: 
 
 def test_what_is_shown_has_a_name_for_those_who_hear_it(page: Page) -> None:
     """Every field has a label, every table a head, and there is one main heading."""
-    page.get_by_role("row", name="quickstart").get_by_role("link").click()
+    page.get_by_role("row", name="quickstart").last.get_by_role("link").click()
     page.get_by_role("heading", level=1).wait_for()
     assert page.get_by_role("heading", level=1).count() == 1
     assert page.locator("html[lang]").count() == 1

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.service.conftest import ClientFor, TokenFor
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{7*7}}\u202egpj.exe"
-PAGES = ("/", "/context", "/runs/r1", "/context/history?key=a")
+PAGES = ("/", "/context", "/runs/r1", "/context/history?key=a", "/runs/r1/diff?other=r3")
 
 
 @pytest.fixture
@@ -47,9 +47,11 @@ def recorded(service: Service, result_of: ResultOf) -> Result:
     error = StepError(step=HOSTILE, type=HOSTILE, message=HOSTILE, traceback=HOSTILE)
     changes = Changes(set={f"k.{HOSTILE[:30]}": HOSTILE}, writers={})
     result = replace(result, recipe=HOSTILE, digests=digests, errors=(error,), changes=changes)
-    stores.ledger.start("r1", HOSTILE, "default", digests, AT)
-    with stores.ledger.settling("r1") as settling:
-        settling.finish(result, AT)
+    other = replace(result, run_id="r3", changes=Changes(set={f"k.{HOSTILE[:30]}": 1}))
+    for one in (result, other):
+        stores.ledger.start(one.run_id, HOSTILE, "default", digests, AT)
+        with stores.ledger.settling(one.run_id) as settling:
+            settling.finish(one, AT)
     stores.contexts.set("a", HOSTILE, HOSTILE, AT)
     return result
 
@@ -196,3 +198,17 @@ def test_a_run_is_cancelled_from_its_page(browser: TestClient, service: Service,
     answer = browser.post("/runs/r2/cancel", headers={"X-CSRF-Token": session.csrf})
     assert answer.status_code == 204
     assert service.stores.ledger.summary("r2").cancelled_at is not None
+
+
+def test_policies_are_shown_with_their_lines(browser: TestClient) -> None:
+    """Each that this namespace may use."""
+    text = browser.get("/policies").text
+    assert "strict" in text
+    assert "network:" in text
+
+
+def test_the_host_is_shown_to_who_may_see_all_of_it(client: TestClient, client_for: ClientFor) -> None:
+    """Its load is nobody's else business: it tells of other namespaces' work."""
+    assert "Memory available" in client.get("/host").text
+    assert client_for(Role.OPERATOR, "theirs").get("/host").status_code == 403
+    assert client_for(Role.RUNNER, "*").get("/host").status_code == 403

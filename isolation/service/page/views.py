@@ -5,19 +5,34 @@ from __future__ import annotations
 from typing import Annotated
 from urllib.parse import urlsplit
 
+import psutil
 from fastapi import APIRouter, Form, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
+from isolation import submission
 from isolation.clock import timestamp
+from isolation.comparison import compare
 from isolation.errors import InputError, NoSuchKeyError
 from isolation.model.outcome import Outcome
 from isolation.model.policy import Policy
+from isolation.model.recipe import Leeway
 from isolation.model.run import RunState
-from isolation.service.here import MayCancelRuns, MayReadContext, MayReadRuns, service_of
+from isolation.rules.scope import matches
+from isolation.sandbox.pool.pressure import read_pressure
+from isolation.service.here import (
+    Here,
+    MayCancelRuns,
+    MayReadContext,
+    MayReadHost,
+    MayReadRuns,
+    MaySubmitRuns,
+    service_of,
+)
 from isolation.service.page import shown
 from isolation.service.page.pages import PageRoute, page
-from isolation.service.refusals import CrossSiteError
+from isolation.service.refusals import CrossSiteError, ForbiddenError
+from isolation.service.routes.runs import result_of
 from isolation.service.sessions import COOKIE, LIFE_S
 from isolation.storage.tokens import digest_of_token
 
@@ -111,7 +126,55 @@ def show_run(request: Request, here: MayReadRuns, run: str) -> Response:
 async def cancel_run(here: MayCancelRuns, run: str) -> Response:
     """End a run, and show it again."""
     await run_in_threadpool(here.stores.ledger.cancel, run, timestamp(here.service.clock.now()))
-    return Response(status_code=204, headers={"HX-Redirect": f"/runs/{run}?namespace={here.namespace}"})
+    return _to_run(here, run)
+
+
+@router.post("/runs/{run}/rerun")
+def rerun(here: MaySubmitRuns, run: str) -> Response:
+    """Have a run made again from the record, and show that."""
+    return _to_run(here, submission.rerun(here.stores, run, here.service.clock))
+
+
+@router.post("/runs/{run}/replay")
+def replay(here: MaySubmitRuns, run: str) -> Response:
+    """Have a finished run made again without a merge, and show that."""
+    recorded = result_of(here, run).run_id
+    return _to_run(here, submission.replay(here.stores, recorded, here.service.clock))
+
+
+@router.get("/runs/{run}/diff")
+def show_diff(request: Request, here: MayReadRuns, run: str, other: Annotated[str, Query(max_length=100)]) -> Response:
+    """Show what differs between two finished runs."""
+    comparison = compare(here.stores, result_of(here, run), result_of(here, other), Leeway())
+    return page(request, here, "diff.html", comparison=comparison)
+
+
+@router.get("/policies")
+def show_policies(request: Request, here: MayReadRuns) -> Response:
+    """Show the policies that runs of this namespace may have, each with its explained file."""
+    known = here.service.policies
+    found = [(name, known.get(name), known.text(name)) for name in known.names()]
+    ours = [one for one in found if matches(here.namespace, one[1].namespaces)]
+    return page(request, here, "policies.html", policies=ours)
+
+
+@router.get("/host")
+def show_host(request: Request, here: MayReadHost) -> Response:
+    """Show how the server's host is, to whoever may see all namespaces of it."""
+    if not here.token.covers(""):
+        raise ForbiddenError(here.token, here.permission, "*")
+    memory, load = psutil.virtual_memory(), psutil.getloadavg()
+    return page(
+        request,
+        here,
+        "host_body.html" if _is_part(request) else "host.html",
+        pressure=read_pressure(),
+        memory=memory,
+        load=load,
+        cpus=psutil.cpu_count(),
+        waiting=here.service.stores.queue.waiting(),
+        disk=psutil.disk_usage(str(here.service.stores.folder)),
+    )
 
 
 @router.get("/context")
@@ -130,6 +193,10 @@ def show_history(request: Request, here: MayReadContext, key: Annotated[str, Que
     if not entries:
         raise NoSuchKeyError(key, "The context's page lists all.")
     return page(request, here, "history.html", key=key, entries=entries)
+
+
+def _to_run(here: Here, run_id: str) -> Response:
+    return Response(status_code=204, headers={"HX-Redirect": f"/runs/{run_id}?namespace={here.namespace}"})
 
 
 def _is_part(request: Request) -> bool:
