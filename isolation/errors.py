@@ -119,6 +119,15 @@ class NoSuchKeyError(ContextError):
         self.key = key
 
 
+class NoSuchDumpError(ContextError):
+    """A dump of the context that is not there."""
+
+    exit_code = 1
+
+    def __init__(self, filename: str) -> None:
+        super().__init__(f"there is no dump {filename[:120]!a}", hint="GET /v1/context/dumps lists all.")
+
+
 class ContextChangedError(ContextError):
     """A context key is not as whoever writes expects it: an answer rather than a mistake."""
 

@@ -8,6 +8,7 @@ Below it::
     <state>/packages/         packages laid out as containers see them; can be made again from blobs
     <state>/layers/           third-party requirements, one folder a lock
     <state>/runs/             logs
+    <state>/dumps/            the context written out for people, one folder a namespace
     <state>/bases/            what many snapshots share; can be made again from the context's history
 """
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from isolation.context.dumps import Dumps
     from isolation.context.store import ContextStore
     from isolation.state.database import Database
     from isolation.storage.ledger import Ledger
@@ -107,6 +109,13 @@ class Stores:
         from isolation.context.store import ContextStore  # noqa: PLC0415 - slow to import
 
         return ContextStore(self.database, self.namespace, bases=self.bases)
+
+    @cached_property
+    def dumps(self) -> Dumps:
+        """The dumps of the shared context."""
+        from isolation.context.dumps import Dumps  # noqa: PLC0415 - slow to import
+
+        return Dumps(self.folder / "dumps" / self.namespace, self.database, self.namespace)
 
     @property
     def database(self) -> Database:

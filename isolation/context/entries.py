@@ -41,6 +41,13 @@ _SINCE = select(_columns.key, func.length(_columns.value).label("size")).where(
     _columns.namespace == bindparam("here"), _columns.version > bindparam("version")
 )
 _AT = select(context_entries).where(_columns.namespace == bindparam("here"), _columns.version == bindparam("version"))
+_ALL = select(context_entries).where(_columns.namespace == bindparam("here")).order_by(_columns.version)
+_HELD = (
+    select(context_entries)
+    .join(context_current, _pointed_at)
+    .where(context_current.c.namespace == bindparam("here"), ~_columns.deleted)
+    .order_by(context_current.c.key)
+)
 _ADD = insert(context_entries)
 _POINT_TO = text(
     "INSERT INTO context_current (namespace, key, version) VALUES (:namespace, :key, :version)"
@@ -131,6 +138,18 @@ def current_matching(space: Space, globs: Iterable[str]) -> Iterator[Entry]:
         return
     rows = space.connection.execute(_newest_near(globs), {"here": space.namespace})
     yield from (_entry(row) for row in rows if matches(row.key, globs))
+
+
+def held(space: Space) -> Iterator[Entry]:
+    """Return all that the store holds now, sorted by key; read piece by piece, however much it is."""
+    rows = space.connection.execute(_HELD, {"here": space.namespace}, execution_options={"yield_per": _ROWS_A_FETCH})
+    yield from (_entry(row) for row in rows)
+
+
+def written(space: Space) -> Iterator[Entry]:
+    """Return the whole history, the oldest first; read piece by piece, as above."""
+    rows = space.connection.execute(_ALL, {"here": space.namespace}, execution_options={"yield_per": _ROWS_A_FETCH})
+    yield from (_entry(row) for row in rows)
 
 
 def matching_at_version(space: Space, glob: str, version: int) -> Iterator[Entry]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictInt
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool, StrictInt
 from starlette.responses import Response
+
+from isolation.context.dumping import Format
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,6 +88,39 @@ class WrittenBody(BaseModel):
 
     version: int
     entries: list[EntryBody]
+
+
+class NewDumpBody(Body):
+    """A dump to be written; without a name it gets one of the moment."""
+
+    format: Format = Format.JSON
+    filename: Annotated[str, Field(min_length=1, max_length=110)] | None = None
+    include_history: StrictBool = False
+    who: _Who | None = None
+
+
+class DumpFileBody(BaseModel):
+    """A dump that is there; ``file_size`` is in bytes, ``timestamp`` RFC 3339 in UTC."""
+
+    filename: str
+    file_size: int
+    format: Format
+    timestamp: str
+
+
+class DumpBody(DumpFileBody):
+    """A dump just written: so many keys, as the context was at a version."""
+
+    include_history: bool
+    who: str
+    version: int
+    keys: int
+
+
+class DumpsBody(BaseModel):
+    """The dumps that there are, the newest first."""
+
+    dump_files: list[DumpFileBody]
 
 
 class StatusBody(BaseModel):

@@ -36,6 +36,7 @@ _STATUS: dict[type[Exception], int] = {
     refusals.TooSlowError: 408,
     errors.RunNotFoundError: 404,
     errors.NoSuchKeyError: 404,
+    errors.NoSuchDumpError: 404,
     errors.ContextChangedError: 409,
     errors.IdempotencyError: 409,
     errors.TooLateError: 409,
