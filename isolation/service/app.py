@@ -15,6 +15,7 @@ from isolation.service.routes import (
     artifacts,
     batches,
     context,
+    ctx,
     dumps,
     health,
     logs,
@@ -42,7 +43,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     problems.install(app)
     app.add_middleware(Walls)
-    for module in (health, metrics, access, context, runs, logs, artifacts, packages, policies, batches, dumps):
+    for module in (health, metrics, access, context, runs, logs, artifacts, packages, policies, batches, dumps, ctx):
         app.include_router(module.router)
     app.include_router(views.router)
     app.mount("/static", StaticFiles(packages=[("isolation.service.page", "static")]))
