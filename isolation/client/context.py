@@ -6,6 +6,7 @@ The clients of a server's context: one that waits, and one to be awaited.
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import httpx
@@ -83,6 +84,7 @@ class ContextClient(_Client):
 
     def _open(self, settings: dict[str, Any]) -> None:
         self._http = httpx.Client(**settings)
+        self._close = weakref.finalize(self, self._http.close)  # programs let go of clients without a word
 
     def get(self, key: str, default: JsonValue = None) -> JsonValue:
         """Return the value of a key, or ``default`` where there is none."""
@@ -174,7 +176,7 @@ class ContextClient(_Client):
 
     def close(self) -> None:
         """Let go of the connections."""
-        self._http.close()
+        self._close()
 
     def __enter__(self) -> Self:
         return self
