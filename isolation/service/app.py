@@ -23,6 +23,7 @@ from isolation.service.routes import (
     packages,
     policies,
     runs,
+    text,
 )
 from isolation.service.walls import Walls
 
@@ -43,7 +44,21 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     problems.install(app)
     app.add_middleware(Walls)
-    for module in (health, metrics, access, context, runs, logs, artifacts, packages, policies, batches, dumps, ctx):
+    for module in (
+        health,
+        metrics,
+        access,
+        context,
+        runs,
+        logs,
+        artifacts,
+        packages,
+        policies,
+        batches,
+        dumps,
+        ctx,
+        text,
+    ):
         app.include_router(module.router)
     app.include_router(views.router)
     app.mount("/static", StaticFiles(packages=[("isolation.service.page", "static")]))
