@@ -182,6 +182,8 @@ def test_a_policy_is_for_whom_it_says(service: Service, client_for: ClientFor) -
     refused = send(theirs, policy="ours")
     assert (refused.status_code, refused.json()["code"]) == (422, "policy")
     assert "team" not in refused.text
+    ran = order(service, submitted(theirs), "sales").package.digest
+    assert theirs.post("/v1/runs", json={"package": ran, "policy": "ours"}).json()["code"] == "policy"
     names = [[one["name"] for one in who.get("/v1/policies").json()["policies"]] for who in (ours, theirs)]
     assert [("ours" in one, "default" in one) for one in names] == [(True, True), (False, True)]
     assert ours.get("/v1/policies/ours").json()["text"] == OURS
