@@ -46,6 +46,7 @@ _KINDS: dict[str, type[IsolationError]] = {
     "too_large": errors.AccessError,
     "too_slow": errors.AccessError,
     "no_such_key": errors.NoSuchKeyError,
+    "no_such_dump": errors.NoSuchDumpError,
     "context_changed": errors.ContextChangedError,
     "context": errors.ContextError,
     "storage": errors.StorageError,

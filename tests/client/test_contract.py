@@ -8,7 +8,16 @@ import pytest
 
 from isolation.client import questions
 from isolation.client.context import ContextClient
-from isolation.errors import AccessError, ContextChangedError, ContextError, InputError, NoSuchKeyError
+from isolation.context.dumping import Format
+from isolation.errors import (
+    AccessError,
+    ContextChangedError,
+    ContextError,
+    InputError,
+    NoSuchDumpError,
+    NoSuchKeyError,
+    ServerError,
+)
 
 if TYPE_CHECKING:
     from tests.client.conftest import AnyClient, MakeClient
@@ -156,3 +165,29 @@ def test_a_token_that_does_not_count_is_refused(
         assert "isolation token new" in refused.value.hint
     monkeypatch.setenv("ISOLATION_TOKEN", server.token)
     assert make("127.0.0.1", int(server.url.rpartition(":")[2])).get("a") is None
+
+
+@pytest.mark.parametrize("format_", Format)
+def test_a_dump_is_written_there_and_can_be_fetched(client: AnyClient, format_: Format) -> None:
+    """In each format, with the history; the newest is the first of the list."""
+    client.set("a", "gone before", who="me")
+    client.set("a", "\u00e9 here now", who="me")
+    told = client.dump_context(format=format_.value, filename="backup", include_history=True, who="backup_service")
+
+    assert client.list_dumps()["dump_files"][0]["filename"] == told["filename"]
+    text = client.download_dump(told["filename"])
+    assert "gone before" in text
+    assert "here now" in text
+
+
+def test_a_dump_that_is_not_there_is_refused(client: AnyClient) -> None:
+    """By its own error; a name that would lead elsewhere leads nowhere."""
+    with pytest.raises(NoSuchDumpError, match=r"no dump 'none\.json'"):
+        client.download_dump("none.json")
+    with pytest.raises((ContextError, ServerError)):
+        client.download_dump("../../etc/passwd")
+
+
+def test_the_formats_are_the_servers() -> None:
+    """Who has the client alone knows them, too."""
+    assert tuple(Format) == questions.FORMATS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
@@ -29,13 +30,15 @@ def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 
 def test_a_program_sets_and_gets_by_host_and_port(port: int) -> None:
-    """And lists all; what it lets go of without a word is closed with it."""
+    """And lists all, and has it dumped; what it lets go of without a word is closed with it."""
     client = ContextClient(host="127.0.0.1", port=port)
     client.set("config.database_url", "postgresql://localhost/mydb", who="setup")
 
     assert client.get("config.database_url") == "postgresql://localhost/mydb"
     assert client.get_all() == {"config.database_url": "postgresql://localhost/mydb"}
     assert [one["who"] for one in client.get_history("config.database_url", who="setup")] == ["setup"]
+    told = client.dump_context(format="json", filename="backup_config", include_history=True, who="backup_service")
+    assert told["filename"].startswith("backup_config")
     del client
 
 
@@ -46,10 +49,13 @@ def test_a_program_that_awaits_does_the_same(port: int) -> None:
         client = AsyncContextClient(host="127.0.0.1", port=port)
         await client.set("status.service_state", "running", who="monitor")
         state = await client.get("status.service_state")
+        await client.dump_context()
+        dumps = await client.list_dumps()
+        newest = await client.download_dump(dumps["dump_files"][0]["filename"])
         await client.close()
-        return state
+        return state, json.loads(newest)["context"]
 
-    assert asyncio.run(program()) == "running"
+    assert asyncio.run(program()) == ("running", {"status.service_state": "running"})
 
 
 def test_a_dashboard_draws_what_the_context_holds(port: int) -> None:
