@@ -48,6 +48,12 @@ _HELD = (
     .where(context_current.c.namespace == bindparam("here"), ~_columns.deleted)
     .order_by(context_current.c.key)
 )
+_AFTER = (
+    select(context_entries)
+    .where(_columns.namespace == bindparam("here"), _columns.version > bindparam("version"))
+    .order_by(_columns.version)
+    .limit(bindparam("limit"))
+)
 _ADD = insert(context_entries)
 _POINT_TO = text(
     "INSERT INTO context_current (namespace, key, version) VALUES (:namespace, :key, :version)"
@@ -150,6 +156,12 @@ def written(space: Space) -> Iterator[Entry]:
     """Return the whole history, the oldest first; read piece by piece, as above."""
     rows = space.connection.execute(_ALL, {"here": space.namespace}, execution_options={"yield_per": _ROWS_A_FETCH})
     yield from (_entry(row) for row in rows)
+
+
+def after(space: Space, version: int, limit: int) -> list[Entry]:
+    """Return at most ``limit`` of the entries after a version, the oldest first."""
+    rows = space.connection.execute(_AFTER, {"here": space.namespace, "version": version, "limit": limit})
+    return [_entry(row) for row in rows]
 
 
 def matching_at_version(space: Space, glob: str, version: int) -> Iterator[Entry]:

@@ -104,6 +104,18 @@ class ContextStore:
         with self._reading() as space:
             return tuple(entries.past(space, glob, limit, filters))
 
+    def changes_after(self, version: int, limit: int) -> tuple[tuple[Entry, Entry | None], ...]:
+        """Return at most ``limit`` of the writes after a version, the oldest first, each with what it replaced."""
+        with self._reading() as space:
+            found = entries.after(space, version, limit)
+            held: dict[str, Entry] = entries.at_version(space, sorted({entry.key for entry in found}), version)
+        changes: list[tuple[Entry, Entry | None]] = []
+        for entry in found:
+            earlier = held.get(entry.key)
+            changes.append((entry, None if earlier is None or earlier.deleted else earlier))
+            held[entry.key] = entry
+        return tuple(changes)
+
     def before(self, written: Sequence[Entry]) -> tuple[Entry | None, ...]:
         """Return for each write what its key held before it; None where it held nothing."""
         with self._reading() as space:

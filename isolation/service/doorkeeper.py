@@ -64,14 +64,17 @@ class Doorkeeper:
         self._wrong: RateLimitItem = RateLimitItemPerMinute(WRONG_A_MINUTE)
         self._each: RateLimitItem = RateLimitItemPerSecond(REQUESTS_A_SECOND)
 
-    async def admit(self, request: HTTPConnection, permission: Permission, namespace: str | None) -> Seen:
+    async def admit(
+        self, request: HTTPConnection, permission: Permission, namespace: str | None, *, secret: str | None = None
+    ) -> Seen:
         """
         Let somebody in, or raise AccessError: the token does not count, or not for this, or was used too much.
 
-        What is about no namespace takes the one of the token, too.
+        What is about no namespace takes the one of the token, too. ``secret`` is a token that came otherwise than in
+        the request's head.
         """
         address = request.client.host if request.client else ""
-        token = await self.who(request)
+        token = await self.who(request) if secret is None else await self.token_of(secret)
         meant = namespace or (self._home_of(token) if token else "")
         may = token is not None and token.may(permission, meant)
         self._audit.record(
@@ -116,17 +119,28 @@ class Doorkeeper:
         """Return what is known of a token, if it counts now."""
         return await self._counting(digest_of_token(secret))
 
+    async def counts(self, token: Token) -> bool:
+        """Tell whether a token that was let in counts still; who has none does."""
+        if token is self._anonymous:
+            return True
+        await self._look()
+        known = (one for one in self._known.values() if one.token_id == token.token_id)
+        return any(one.holds(timestamp(self._clock.now())) for one in known)
+
     def forget(self) -> None:
         """Look all tokens up again before the next one counts."""
         self._looked_s = None
 
     async def _counting(self, digest: str) -> Token | None:
+        await self._look()
+        token = self._known.get(digest)
+        return token if token and token.holds(timestamp(self._clock.now())) else None
+
+    async def _look(self) -> None:
         now_s = self._clock.monotonic_s()
         if self._looked_s is None or now_s - self._looked_s >= LOOK_S:
             self._known = await run_in_threadpool(self._tokens.by_digest)
             self._looked_s = now_s
-        token = self._known.get(digest)
-        return token if token and token.holds(timestamp(self._clock.now())) else None
 
     def _home_of(self, token: Token) -> str:
         return next((name for name in token.namespaces if not {*name} & {*"*?["}), self._home)

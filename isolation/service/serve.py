@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import socketio
 import uvicorn
 
 from isolation.clock import SystemClock, timestamp
@@ -104,7 +105,7 @@ class _Server(uvicorn.Server):
 
 def _configuration(service: Service, place: Place) -> uvicorn.Config:
     configuration = uvicorn.Config(
-        create_app(service),
+        socketio.ASGIApp(service.sockets.server, create_app(service)),
         log_level="warning",
         access_log=False,  # the audit log says more
         server_header=False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from isolation.context.many import ManyContexts
 from isolation.packaging.policy import Policies
 from isolation.service.doorkeeper import Doorkeeper
+from isolation.service.live.sockets import Sockets
 from isolation.service.metrics import Metrics
 from isolation.storage.audit import Audit
 from isolation.storage.counts import Counts
@@ -40,7 +41,8 @@ class Service:
         self.door = Doorkeeper(self.tokens, self.audit, clock, home=settings.namespace, anonymous=anonymous)
         self.metrics = Metrics(Counts(stores.database), clock)
         self.policies = Policies(stores.folder / "policies")
-        self.contexts = ManyContexts(stores.database, clock, lambda _: None)
+        self.sockets = Sockets(self.door, stores)
+        self.contexts = ManyContexts(stores.database, clock, self.sockets.changed)
         self.within: Callable[[str], Stores] = lru_cache(_MOST_NAMESPACES)(stores.within)
         """The stores of a namespace."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Path
@@ -67,7 +68,9 @@ def write(here: Here, body: NewDumpBody) -> Dump:
     """Write a dump for whoever asks."""
     at = timestamp(here.service.clock.now())
     who = body.who or here.token.name
-    return here.stores.dumps.write(body.format, body.filename, include_history=body.include_history, who=who, at=at)
+    dump = here.stores.dumps.write(body.format, body.filename, include_history=body.include_history, who=who, at=at)
+    here.service.sockets.dumped(here.namespace, asdict(dump))
+    return dump
 
 
 def sent(here: Here, filename: str) -> Response:
