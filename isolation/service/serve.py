@@ -157,6 +157,7 @@ def _listening(place: Place) -> Iterator[socket.socket]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((place.host, place.port))
+            listener.listen(_MOST_CONNECTIONS)
         except (OSError, OverflowError) as error:
             why = getattr(error, "strerror", None) or str(error)
             raise SettingsError(
