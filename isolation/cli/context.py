@@ -85,7 +85,7 @@ def _register_writing(group: Parser) -> None:
         delete,
         "Delete a key; its history stays.",
         examples=("isolation context delete old.key",),
-        notes=_CHANGED,
+        notes="Exit code 1: there is no such key, or not at the version that was asked for; nothing was written.",
     )
     _takes_key(added)
     _writes(added)

@@ -33,6 +33,11 @@ def free_port() -> int:
         return port
 
 
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_the_unit_is_one(tmp_path: Path) -> None:
     """Systemd understands every line of it."""
     tool = shutil.which("systemd-analyze")
@@ -79,7 +84,7 @@ def behind(tmp_path: Path, authority: trustme.CA) -> Iterator[tuple[Server, str]
         head = f"daemon off; pid {tmp_path}/pid; error_log stderr; events {{}}"
         around.write_text(f"{head} http {{ access_log off;\n{text}\n}}", encoding="utf-8")
         with subprocess.Popen([nginx, "-p", tmp_path, "-c", around], stderr=subprocess.DEVNULL) as proxy:
-            until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0)
+            until(lambda: listens(port))
             yield server, f"https://localhost:{port}"
             proxy.terminate()
 

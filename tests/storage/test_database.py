@@ -86,7 +86,9 @@ def test_processes_that_make_the_same_database_at_once_all_get_it(tmp_path: Path
 
     assert errors == [""] * 4
     if not url:
-        assert [path.name for path in (tmp_path / "state").iterdir()] == ["isolation.db"]
+        # Two that close at the same moment leave SQLite's own files, each for the other; the next one takes them over.
+        left = {path.name for path in (tmp_path / "state").iterdir()} - {"isolation.db-shm", "isolation.db-wal"}
+        assert left == {"isolation.db"}
 
 
 def test_the_schema_of_a_later_version_is_refused(database: Database, tmp_path: Path, url: str | None) -> None:

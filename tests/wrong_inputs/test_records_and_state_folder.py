@@ -53,6 +53,7 @@ RECORDS = {
         command=("context", "delete", "weather"),
         told="the context has no key 'weather'",
         hint="`isolation context list` shows all.",
+        code=1,
     ),
 }
 
