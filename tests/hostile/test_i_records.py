@@ -76,8 +76,11 @@ def test_row_143_a_runner_that_proves_nothing_is_not_believed(treason: Attack, a
 
 @on_runc
 @pytest.mark.slow
-def test_row_146_a_runner_that_stays_after_its_end_is_killed(treason: Attack, arena: Arena) -> None:
+def test_row_146_a_runner_that_stays_after_its_end_is_killed(
+    treason: Attack, arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Waiting for the engine's word on the end has a limit of its own; what did not end properly is not merged."""
+    monkeypatch.setattr("isolation.sandbox.listener._END_TIMEOUT_S", 2.0)
     result = treason(
         """
         import time
