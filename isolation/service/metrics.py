@@ -36,10 +36,9 @@ _PRESSURES = ("free", "busy", "full")
 class Metrics:
     """One server's metrics. Safe to use from several threads."""
 
-    def __init__(self, counts: Counts, clock: Clock, idle: Callable[[], int] = lambda: 0) -> None:
+    def __init__(self, counts: Counts, clock: Clock) -> None:
         self._counts = counts
         self._clock = clock
-        self._idle = idle
         self._lock = threading.Lock()
         self._since = clock.now()
         self._seen: set[int] = set()
@@ -70,12 +69,11 @@ class Metrics:
                 running.add_metric([namespace], count)
             else:
                 ended.add_metric([namespace, outcome or state], count)
-        idle = GaugeMetricFamily("isolation_pool_idle_cells", "Cells that stand ready.", value=self._idle())
         pressure = GaugeMetricFamily("isolation_host_pressure", "1 for how pressed the host is.", labels=["pressure"])
         now = read_pressure()
         for name in _PRESSURES:
             pressure.add_metric([name], float(name == now))
-        yield from (waiting, running, ended, idle, pressure)
+        yield from (waiting, running, ended, pressure)
         yield from self._measured.collect()
 
     def _observe(self) -> None:

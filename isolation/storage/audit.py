@@ -3,7 +3,7 @@ What the server decided, one JSON object a line, for ever: who asked for what, w
 
 ::
 
-    <state>/audit/<day>.jsonl    {"at", "who", "token_id", "permission", "namespace", "what", "from", "allowed"}
+    <state>/audit/<day>.jsonl    {"at", "who", "token_id", "permission", "namespace", "what", "address", "allowed"}
 
 A line is in the system's hands when the answer goes out; after a power cut the newest may be missing. What was written
 to the context, and what became of each run, is in the database in any case.
