@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from docker.transport.unixconn import UnixHTTPAdapter
+from docker.transport.unixconn import UnixHTTPAdapter, UnixHTTPConnection, UnixHTTPConnectionPool
 
 from isolation.errors import EngineError, EngineUnreachableError, ImageError
 from isolation.sandbox.engine import LABEL, OWNER_LABEL, Ended, EngineFacts, Leftover, engine_address
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _OLDEST_API = "1.41"
 _API_TIMEOUT_S = 60
+_EVERY_URL = "every URL"
 _REMOVED_WITHIN_S = 20.0
 _MADE_WITHIN_S = 20.0
 _HEARD_WITHIN_S = 5.0
@@ -230,7 +231,29 @@ class _OnePool(UnixHTTPAdapter):
     """Keeps its connections for whatever is asked next; the library's have each but one URL, and are used once."""
 
     def get_connection(self, url: str | bytes, proxies: object = None) -> Any:  # noqa: ANN401, ARG002 - as it is overridden
-        return super().get_connection(self.socket_path)
+        with self.pools.lock:
+            if self.pools.get(_EVERY_URL) is None:
+                self.pools[_EVERY_URL] = _Pool(_EVERY_URL, self.socket_path, self.timeout, maxsize=self.max_pool_size)
+            return self.pools[_EVERY_URL]
+
+
+class _Pool(UnixHTTPConnectionPool):
+    def _new_conn(self) -> Any:  # noqa: ANN401 - the published stubs of docker are wrong in places
+        return _Connection(self.base_url, self.socket_path, _API_TIMEOUT_S)
+
+
+class _Connection(UnixHTTPConnection):
+    """Closes a socket that leads nowhere, which the library leaves to whoever collects its error."""
+
+    def connect(self) -> None:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(self.timeout)
+        try:
+            sock.connect(self.unix_socket)
+        except BaseException:
+            sock.close()
+            raise
+        self.sock = sock
 
 
 def _ask(ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - the published stubs of docker are wrong in places

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from isolation.errors import EngineError, EngineUnreachableError
+from isolation.sandbox.docker_engine import DockerEngine
 from isolation.sandbox.engine_beside import EngineBeside
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -28,6 +29,16 @@ def test_an_engine_that_does_not_answer_is_told_at_the_first_call_with_its_hint(
             with pytest.raises(EngineUnreachableError, match="does not answer") as caught:
                 engine.facts()
             assert caught.value.hint.startswith("Start it, or name another with --engine;")
+
+
+def test_an_engine_that_does_not_answer_costs_no_descriptor() -> None:
+    """However often it is asked, and while whoever asked still has the error."""
+    engine = DockerEngine(NOWHERE)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - counted, with the folder's own
+    for _ in range(3):
+        with pytest.raises(EngineUnreachableError) as caught:
+            engine.facts()
+        assert len(os.listdir("/proc/self/fd")) == before, caught  # noqa: PTH208 - as above
 
 
 def test_closing_ends_the_process() -> None:
