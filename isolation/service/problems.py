@@ -148,6 +148,8 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - as above
+    if isinstance(error.__cause__, errors.IsolationError):  # ours, in the middle of a body that the framework reads
+        return await _ours(request, error.__cause__)
     if error.status_code == 405:  # noqa: PLR2004 - the framework names the methods of one of its routes alone
         allowed = ", ".join(sorted(_methods_at(request)))
         hint = f"It knows {allowed}."

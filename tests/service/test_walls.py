@@ -56,6 +56,25 @@ def test_a_body_that_does_not_come_is_not_waited_for() -> None:
         through(Walls(read_all, body_s=0.01), b"1", b"2", then=60)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "sent"),
+    [
+        ("PUT", "/v1/context/entry?key=a", {"json": {"value": "x" * 2000}}),
+        ("POST", "/v1/runs", {"json": {"recipe": "x" * 2000}}),
+        ("PUT", "/v1/context/text?key=a", {"content": "x" * 2000}),
+        ("POST", "/login", {"data": {"token": "x" * 2000}}),
+    ],
+)
+def test_whoever_reads_the_body_the_answer_is_the_same(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, method: str, path: str, sent: dict[str, Any]
+) -> None:
+    """The framework, or a route by itself."""
+    monkeypatch.setattr(Walls.__init__, "__kwdefaults__", {"largest_bytes": 1000, "body_s": 30.0})
+    answer = client.request(method, path, **sent)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    assert client.get("/v1/context/history").json()["entries"] == []
+
+
 def test_answers_say_how_they_may_be_used(client: TestClient) -> None:
     """Also those of errors."""
     for path in ("/version", "/nowhere"):
