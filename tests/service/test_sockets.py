@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -103,6 +104,48 @@ def test_who_subscribes_is_told_what_there_is(server: Server, listen: Callable[.
     until(lambda: listener.of("context_snapshot") != [])
     (snapshot,) = listener.of("context_snapshot")
     assert snapshot["values"] == {"snap.a": 1, "snap.b": [2]}
+
+
+def keep(heard: list[tuple[str, Any]], event: str, data: object) -> None:
+    """Take an event."""
+    heard.append((event, data))
+
+
+def has(heard: list[tuple[str, Any]], count: int) -> bool:
+    """Tell whether there are more than so many."""
+    return len(heard) > count
+
+
+def test_what_there_is_comes_before_what_changes(server: Server) -> None:
+    """However fast somebody writes meanwhile: the first change is the one after the snapshot, and none is left out."""
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            change(server, {"race.key": number})
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(5):
+            heard: list[tuple[str, Any]] = []
+            client = socketio.Client(reconnection=False)
+            client.on("*", partial(keep, heard))
+            client.connect(server.url, auth={"token": server.token}, wait_timeout=30)
+            client.call("subscribe", {"keys": ["race.*"]}, timeout=30)
+            until(partial(has, heard, 20))
+            client.disconnect()
+            (first, snapshot), *rest = [one for one in heard if one[0] != "context_updated"]
+            assert first == "context_snapshot"
+            values = [data["new_value"] for _, data in rest]
+            assert rest[0][1]["version"] > snapshot["version"]
+            assert values == [*range(values[0], values[0] + len(values))]
+            assert rest[0][1]["old_value"] == snapshot["values"].get("race.key")
+    finally:
+        stop.set()
+        writer.join()
 
 
 def test_who_comes_back_misses_nothing(server: Server, listen: Callable[..., Listener]) -> None:

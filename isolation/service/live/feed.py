@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Change = tuple[Entry, Entry | None]
     """A write, and what its key held before it."""
     Tell = Callable[[str, "Change"], Awaitable[None]]
+    Greet = Callable[[str, Sequence[str], int], Awaitable[None]]
 
 LOOK_S = 0.1
 _MOST_A_LOOK = 500
@@ -42,12 +43,14 @@ class Feed:
     """
     One namespace's feed; it runs while somebody subscribes. All of it happens in one event loop.
 
-    ``tell`` is called with a subscriber's name and a change, one after another.
+    ``tell`` is called with a subscriber's name and a change, one after another; ``greet`` before all that, with the
+    name, the globs and the version from which on changes are told, for who does not go on after one of their own.
     """
 
-    def __init__(self, contexts: ContextStore, tell: Tell) -> None:
+    def __init__(self, contexts: ContextStore, tell: Tell, greet: Greet) -> None:
         self._contexts = contexts
         self._tell = tell
+        self._greet = greet
         self._subscribers: dict[str, _Subscriber] = {}
         self._lock = asyncio.Lock()
         self._woken = asyncio.Event()
@@ -65,6 +68,8 @@ class Feed:
         """
         async with self._lock:
             newest = await run_in_threadpool(self._contexts.version)
+            if since is None:
+                await self._greet(name, globs, newest)
             subscriber = _Subscriber(tuple(globs), newest if since is None else min(since, newest))
             self._subscribers[name] = subscriber
             self._version = min(self._version, subscriber.version) if self._task else subscriber.version

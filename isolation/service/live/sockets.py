@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import socketio
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
 from isolation.errors import InputError, IsolationError
@@ -33,7 +34,7 @@ from isolation.service.problems import code_of
 from isolation.service.routes.ctx import told_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from isolation.context.store import ContextStore
     from isolation.service.doorkeeper import Doorkeeper, Seen
@@ -146,12 +147,13 @@ class Sockets:
     async def _follow(self, sid: str, wanted: _Wanted) -> int:
         namespace = self._connected[sid].seen.namespace
         contexts = self._stores.within(namespace).contexts
-        feed = self._feeds.setdefault(namespace, Feed(contexts, self._tell))
-        version = await feed.subscribe(sid, wanted.keys, wanted.since)
-        if wanted.since is None:
-            values = await asyncio.to_thread(_values, contexts, wanted.keys, version)
+
+        async def greet(sid: str, globs: Sequence[str], version: int) -> None:
+            values = await run_in_threadpool(_values, contexts, globs, version)
             await self.server.emit("context_snapshot", {"values": values, "version": version}, to=sid)
-        return version
+
+        feed = self._feeds.setdefault(namespace, Feed(contexts, self._tell, greet))
+        return await feed.subscribe(sid, wanted.keys, wanted.since)
 
     def _leave(self, sid: str, connected: _Connected) -> None:
         namespace = connected.seen.namespace
@@ -198,7 +200,7 @@ class Sockets:
                 await self.server.disconnect(sid)
 
 
-def _values(contexts: ContextStore, globs: list[str], version: int) -> dict[str, object]:
+def _values(contexts: ContextStore, globs: Sequence[str], version: int) -> dict[str, object]:
     found = contexts.list("*", version)
     return {entry.key: entry.value for entry in found if matches(entry.key, globs)}
 
