@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from isolation.errors import InputError
+from isolation.loopback import is_loopback
 
 if TYPE_CHECKING:
     from isolation.client.request import Request
@@ -45,7 +45,7 @@ class Server:
         if not shown.isascii() or not shown.isprintable() or " " in shown:
             raise InputError("this cannot be a token", hint="Give it as `isolation token new` printed it.")
         address = _address(url)
-        if shown and address.scheme == "http" and not allow_plain and not _is_loopback(address.host):
+        if shown and address.scheme == "http" and not allow_plain and not is_loopback(address.host):
             raise InputError(
                 f"the token would be readable on the way to {address.host}, which is not this machine",
                 hint="Name the server by https, or say allow_plain=True where nobody can listen.",
@@ -99,10 +99,3 @@ def _address(url: str) -> httpx.URL:
     if address.userinfo:
         raise InputError(f"the address of the server at {address.host} has a password in it", hint=hint)
     return address
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

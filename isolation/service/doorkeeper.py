@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from secrets import compare_digest
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from limits import RateLimitItem, RateLimitItemPerMinute, RateLimitItemPerSecond
 from limits.storage import MemoryStorage
@@ -12,6 +13,7 @@ from limits.strategies import MovingWindowRateLimiter
 from starlette.concurrency import run_in_threadpool
 
 from isolation.clock import timestamp
+from isolation.loopback import is_loopback
 from isolation.model.access import Token
 from isolation.service.refusals import CrossSiteError, ForbiddenError, TooManyRequestsError, UnauthenticatedError
 from isolation.service.sessions import COOKIE, CSRF_HEADER, Sessions
@@ -108,7 +110,7 @@ class Doorkeeper:
             return await self.token_of(secret.strip()) if kind.lower() == "bearer" else None
         session = self.sessions.find(request.cookies.get(COOKIE, ""))
         if session is None:
-            return self._anonymous
+            return self._anonymous if _is_from_here(request) else None
         if request.scope.get("method", "GET") not in _LOOKS and not compare_digest(
             request.headers.get(CSRF_HEADER, "").encode(), session.csrf.encode()
         ):
@@ -144,3 +146,17 @@ class Doorkeeper:
 
     def _home_of(self, token: Token) -> str:
         return next((name for name in token.namespaces if not {*name} & {*"*?["}), self._home)
+
+
+def _is_from_here(request: HTTPConnection) -> bool:
+    """
+    Tell whether no page of somebody else's asks, in a browser of this machine's.
+
+    Such a page is known by what its browser says of it; and where its name was made to lead to this machine, by that
+    name in the place of ours.
+    """
+    host = request.headers.get("host", "")
+    origin = request.headers.get("origin", "")
+    site = request.headers.get("sec-fetch-site", "none")
+    name = urlsplit(f"//{host}").hostname or ""
+    return is_loopback(name) and site in {"none", "same-origin"} and (not origin or urlsplit(origin).netloc == host)

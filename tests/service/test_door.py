@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 from limits import RateLimitItemPerHour
+from starlette.testclient import TestClient
 
+from isolation.clock import SystemClock
 from isolation.model.access import Permission, Role, permissions_of
 from isolation.service import routes
+from isolation.service.app import create_app
 from isolation.service.doorkeeper import WRONG_A_MINUTE
+from isolation.service.service import Service
+from isolation.settings import Settings
+from isolation.wiring import open_stores
 from tests.service.conftest import AT
 
 if TYPE_CHECKING:
-    from starlette.testclient import TestClient
+    from pathlib import Path
 
-    from isolation.service.service import Service
     from tests.service.conftest import ClientFor, TokenFor
 
 OPEN = {"/healthz", "/readyz", "/version"}
@@ -66,6 +71,27 @@ def test_what_is_no_token_is_refused(client_for: ClientFor, shown: str) -> None:
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Origin": "http://127.0.0.1:8080", "Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Host": "localhost:8080"}, 200),
+        ({"Host": "evil.example:8080"}, 401),
+        ({"Origin": "http://evil.example"}, 401),
+        ({"Origin": "null"}, 401),
+        ({"Sec-Fetch-Site": "cross-site"}, 401),
+        ({"Host": ""}, 401),
+    ],
+)
+def test_anybody_is_nobody_of_another_page(tmp_path: Path, headers: dict[str, str], status: int) -> None:
+    """A browser of this machine's could be made to ask: by a page from elsewhere, or by a name that leads here."""
+    settings = Settings(state=tmp_path / "state")
+    with Service(open_stores(settings), settings, SystemClock(), anonymous=Role.VIEWER) as service:
+        client = TestClient(create_app(service), base_url="http://127.0.0.1:8080")
+        assert client.get("/v1/context", headers=headers).status_code == status
 
 
 def test_a_token_ends_when_it_is_revoked(service: Service, client_for: ClientFor) -> None:
