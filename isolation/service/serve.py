@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import signal
 import socket
 import threading
@@ -15,6 +14,7 @@ import uvicorn
 
 from isolation.clock import SystemClock, timestamp
 from isolation.errors import SettingsError
+from isolation.loopback import is_loopback
 from isolation.model.access import Role
 from isolation.service.app import create_app
 from isolation.service.service import Service
@@ -52,7 +52,7 @@ class Place:
 
     def check(self) -> None:
         """Raise SettingsError for a place at which others could listen in, or come in unseen."""
-        if _is_loopback(self.host):
+        if is_loopback(self.host):
             return
         if self.anonymous:
             raise SettingsError(
@@ -79,14 +79,15 @@ def serve(settings: Settings, place: Place, tell: Callable[[str], object], *, sl
             Service(open_stores(settings), settings, SystemClock(), anonymous=place.anonymous)
         )
         configuration = _configuration(service, place)
+        server = _Server(configuration)
         if slots:
-            stack.enter_context(_working(settings, slots, tell))
+            stack.enter_context(_working(settings, slots, tell, server))
         host, port = listener.getsockname()[:2]
         tell(f"listening on {'https' if place.certificate else 'http'}://{_in_url(host)}:{port}")
         first = _first_token(service)
         if first:
             tell(f"the first token, an operator's, shown this once: {first}")
-        _Server(configuration).run([listener])
+        server.run([listener])
 
 
 class _Server(uvicorn.Server):
@@ -136,18 +137,31 @@ def _first_token(service: Service) -> str:
 
 
 @contextmanager
-def _working(settings: Settings, slots: int, tell: Callable[[str], object]) -> Iterator[None]:
+def _working(settings: Settings, slots: int, tell: Callable[[str], object], server: _Server) -> Iterator[None]:
+    """Run the queue beside the server, which ends where that does: it would take runs that nobody runs."""
+    broken: list[Exception] = []
+
+    def work() -> None:
+        try:
+            worker.run()
+        except Exception as error:  # noqa: BLE001 - raised again once the server has ended
+            broken.append(error)
+        finally:
+            server.should_exit = True
+
     with open_controller(settings, idle=slots) as controller:
         worker = open_worker(
             controller, slots=slots, tell=lambda told: tell(told.detail) if told.what == "trouble" else None
         )
-        thread = threading.Thread(target=worker.run, name="worker")
+        thread = threading.Thread(target=work, name="worker")
         thread.start()
         try:
             yield
         finally:
             worker.release()
             thread.join()
+        if broken:
+            raise broken[0]
 
 
 @contextmanager
@@ -165,13 +179,6 @@ def _listening(place: Place) -> Iterator[socket.socket]:
                 hint="Choose another with --host and --port; port 0 takes any that is free.",
             ) from error
         yield listener
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _in_url(host: str) -> str:
