@@ -16,7 +16,7 @@ import os
 import threading
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from isolation.clock import timestamp
 from isolation.state.faults import storage_faults
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from isolation.clock import Clock
+
+_BLOCK_BYTES = 65_536
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,5 +101,19 @@ class Audit:
     def _backwards(self) -> Iterator[Decision]:
         with storage_faults(self._folder):
             for path in sorted(self._folder.glob("*.jsonl"), reverse=True):
-                for line in reversed(path.read_text(encoding="utf-8").splitlines()):
-                    yield Decision(**json.loads(line))
+                with path.open("rb") as file:
+                    for line in _backwards(file):
+                        yield Decision(**json.loads(line))
+
+
+def _backwards(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the whole lines of a file, the last first, in memory that does not grow with it."""
+    at, rest = file.seek(0, os.SEEK_END), b""
+    while at > 0:
+        start = max(0, at - _BLOCK_BYTES)
+        file.seek(start)
+        first, *lines = (file.read(at - start) + rest).split(b"\n")
+        yield from (line for line in reversed(lines) if line)
+        at, rest = start, first
+    if rest:
+        yield rest
