@@ -137,12 +137,17 @@ def at_version(space: Space, keys: Sequence[str], version: int) -> dict[str, Ent
     return found
 
 
-def current_matching(space: Space, globs: Iterable[str]) -> Iterator[Entry]:
-    """Return what the store holds now under any of the globs, sorted by key, without what was deleted."""
+def current_matching(space: Space, globs: Iterable[str], after: str = "") -> Iterator[Entry]:
+    """
+    Return what the store holds now under any of the globs, sorted by key, without what was deleted.
+
+    Begins after a key; reads little further than it is iterated over.
+    """
     globs = tuple(globs)
     if not globs:
         return
-    rows = space.connection.execute(_newest_near(globs), {"here": space.namespace})
+    found = {"here": space.namespace, "after": after}
+    rows = space.connection.execute(_newest_near(globs), found, execution_options={"yield_per": _ROWS_A_FETCH})
     yield from (_entry(row) for row in rows if matches(row.key, globs))
 
 
@@ -257,7 +262,8 @@ def _newest(space: Space) -> Select[Any]:
 def _newest_near(globs: tuple[str, ...]) -> Select[Any]:
     pointed_at = select(context_entries).join(context_current, _pointed_at)
     here = context_current.c.namespace == bindparam("here")
-    return pointed_at.where(here, _near(context_current.c.key, globs), ~_columns.deleted).order_by(
+    later = context_current.c.key > bindparam("after")
+    return pointed_at.where(here, later, _near(context_current.c.key, globs), ~_columns.deleted).order_by(
         context_current.c.key
     )
 

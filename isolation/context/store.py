@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from isolation.context import entries, merging
@@ -62,6 +63,15 @@ class ContextStore:
             if version is not None:
                 return tuple(entries.matching_at_version(space, glob, version))
             return tuple(entries.current_matching(space, (glob,)))
+
+    def page(self, glob: str, after: str, limit: int, version: int | None = None) -> tuple[Entry, ...]:
+        """Return at most ``limit`` of what ``list`` does, after a key; what holds now costs as much as is returned."""
+        with self._reading() as space:
+            if version is None:
+                found = entries.current_matching(space, (glob,), after)
+            else:
+                found = (one for one in entries.matching_at_version(space, glob, version) if one.key > after)
+            return tuple(islice(found, limit))
 
     def set(self, key: str, value: JsonValue, who: str, at: str, run_id: str | None = None) -> Entry:
         """Write a value, whatever was there; also an equal value makes an entry. ContextError if it cannot be kept."""

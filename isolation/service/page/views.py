@@ -40,6 +40,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 _ENDED = {"finished", "abandoned"}
 _MOST_RUNS = 100
+_MOST_KEYS = 1_000
 _MOST_LINES = 2_000
 
 
@@ -180,9 +181,9 @@ def show_host(request: Request, here: MayReadHost) -> Response:
 @router.get("/context")
 def list_context(request: Request, here: MayReadContext, glob: Annotated[str, Query(max_length=256)] = "*") -> Response:
     """Show what the context holds."""
-    entries = here.stores.contexts.list(glob or "*")
+    found = here.stores.contexts.page(glob or "*", "", _MOST_KEYS + 1)
     template = "context_rows.html" if _is_part(request) else "context.html"
-    return page(request, here, template, entries=entries[:1000], count=len(entries), glob=glob)
+    return page(request, here, template, entries=found[:_MOST_KEYS], more=len(found) > _MOST_KEYS, glob=glob)
 
 
 @router.get("/context/history")

@@ -37,10 +37,9 @@ def list_entries(
     limit: Limit = MOST_A_PAGE,
 ) -> Response:
     """Return what the keys under a glob hold, sorted by key."""
-    found = here.stores.contexts.list(glob, version)
-    rest = [entry for entry in found if after is None or entry.key > after]
-    page = rest[:limit]
-    return said({"entries": page, "next": page[-1].key if len(rest) > limit else None})
+    found = here.stores.contexts.page(glob, after or "", limit + 1, version)
+    page = found[:limit]
+    return said({"entries": page, "next": page[-1].key if len(found) > limit else None})
 
 
 @router.get("/entry", response_model=EntryBody, responses=answers(404, 422))

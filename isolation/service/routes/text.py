@@ -43,7 +43,7 @@ async def get_text(
     "",
     response_class=PlainTextResponse,
     responses=answers(413, 422),
-    openapi_extra={"requestBody": {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    openapi_extra={"requestBody": {"content": {"text/plain": {"schema": {}}}}},  # whatever it is
 )
 async def set_text(
     here: MayWriteContext,
