@@ -17,6 +17,7 @@ from isolation.errors import SettingsError
 from isolation.loopback import is_loopback
 from isolation.model.access import Role
 from isolation.service.app import create_app
+from isolation.service.live.sockets import bounded
 from isolation.service.service import Service
 from isolation.wiring import open_controller, open_stores, open_worker
 
@@ -106,7 +107,7 @@ class _Server(uvicorn.Server):
 
 def _configuration(service: Service, place: Place) -> uvicorn.Config:
     configuration = uvicorn.Config(
-        socketio.ASGIApp(service.sockets.server, create_app(service)),
+        bounded(socketio.ASGIApp(service.sockets.server, create_app(service))),
         log_level="warning",
         access_log=False,  # the audit log says more
         server_header=False,

@@ -37,7 +37,7 @@ def test_nothing_is_told_before_somebody_was_greeted(tmp_path: Path) -> None:
             except TimeoutError:
                 happened.append((name, globs, version))
 
-        feed = Feed(stores.contexts, tell, greet)
+        feed = Feed(stores.contexts, tell, greet, lambda _: True)
         await feed.subscribe("other", ["b"], 0)  # so that it runs already
         assert await feed.subscribe("ann", ["a"], None) == 1
         await asyncio.wait_for(told.wait(), 30)
@@ -49,3 +49,44 @@ def test_nothing_is_told_before_somebody_was_greeted(tmp_path: Path) -> None:
         stores.contexts.set("a", "before", "bob", AT)
         asyncio.run(subscribe(stores))
     assert happened == [("ann", ["a"], 1), ("ann", "meanwhile")]
+
+
+def test_who_has_no_room_catches_up_in_order(tmp_path: Path) -> None:
+    """And nobody else waits for them."""
+    told: dict[str, list[int]] = {"slow": [], "fast": []}
+    room = {"slow": 3}
+
+    def has_room(name: str) -> bool:
+        return len(told[name]) < room.get(name, 10**6)
+
+    async def tell(name: str, change: Change) -> None:
+        told[name].append(change[0].version)
+
+    async def greet(*_: object) -> None:
+        return
+
+    async def reach(name: str, count: int) -> None:
+        async with asyncio.timeout(30):
+            while len(told[name]) < count:  # noqa: ASYNC110 - as long as that has room
+                await asyncio.sleep(LOOK_S / 10)
+
+    async def follow(stores: Stores) -> None:
+        feed = Feed(stores.contexts, tell, greet, has_room)
+        for name in told:
+            await feed.subscribe(name, ["k.*"], None)
+        for number in range(1200):
+            stores.contexts.set(f"k.{number}" if number % 3 else "other", number, "bob", AT)
+        feed.wake()
+        await reach("fast", 800)
+        assert len(told["slow"]) == 3
+        room["slow"] = 500
+        await reach("slow", 500)
+        room["slow"] = 10**6
+        stores.contexts.set("k.end", 1, "bob", AT)
+        await reach("slow", 801)
+        for name in told:
+            feed.unsubscribe(name)
+
+    with Stores(tmp_path / "state") as stores:
+        asyncio.run(follow(stores))
+    assert told["slow"] == told["fast"] == sorted({*told["fast"]})

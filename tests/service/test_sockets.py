@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 import socketio
+import websocket
 
 from isolation.wiring import open_stores
 from tests.service.server import Server
@@ -239,3 +241,31 @@ def test_a_page_from_elsewhere_does_not_connect(server: Server) -> None:
     path = f"{server.url}/socket.io/?EIO=4&transport=polling"
     assert httpx2.get(path, headers={"Origin": "http://evil.example"}).status_code == 400
     assert httpx2.get(path, headers={"Origin": server.url}).status_code == 200
+
+
+def test_nobody_waits_for_who_takes_nothing(server: Server, listen: Callable[..., Listener]) -> None:
+    """The others are told of all meanwhile; and who goes on then is told of all that they missed, in order."""
+    mute = websocket.create_connection(f"ws{server.url.removeprefix('http')}/socket.io/?EIO=4&transport=websocket")
+    mute.settimeout(30)
+    assert str(mute.recv()).startswith("0{")
+    mute.send("40" + json.dumps({"token": server.token}))
+    assert str(mute.recv()).startswith("40{")
+    mute.send('42["subscribe",{"keys":["flood.*"]}]')
+    assert "context_snapshot" in str(mute.recv())
+    listener = listen()
+    listener.subscribe("flood.*")
+
+    last = 0
+    for number in range(10):  # far more than the kernel and the server keep for one who does not read
+        last = change(server, {f"flood.{number}.{one}": "x" * 20_000 for one in range(100)})
+    until(lambda: len(listener.of("context_changed")) == 1000)
+
+    versions: list[int] = []
+    while versions[-1:] != [last]:
+        text = str(mute.recv())
+        if text == "2":
+            mute.send("3")
+        elif text.startswith('42["context_changed"'):
+            versions.append(json.loads(text[2:])[1]["version"])
+    mute.close()
+    assert versions == [one["version"] for one in listener.of("context_changed")]

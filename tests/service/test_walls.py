@@ -9,6 +9,7 @@ import pytest
 
 from isolation.errors import SettingsError
 from isolation.model.access import Role
+from isolation.service.live import sockets
 from isolation.service.refusals import TooLargeError, TooSlowError
 from isolation.service.serve import Place
 from isolation.service.walls import Walls
@@ -108,3 +109,20 @@ def test_elsewhere_tls_is_needed_unless_told_otherwise(host: str, tmp_path: Path
     Place(host=host, certificate=tmp_path, key=tmp_path).check()
     with pytest.raises(SettingsError, match="without a token nobody comes in"):
         Place(host=host, exposed=True, anonymous=Role.VIEWER).check()
+
+
+def test_a_websocket_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What sends to it is told so, and can end."""
+    monkeypatch.setattr(sockets, "SEND_S", 0.01)
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.send", "text": "a"})
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def stuck(_message: Message) -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(sockets.bounded(app)({"type": "websocket"}, receive, stuck))

@@ -2,7 +2,8 @@
 The changes of one namespace's context, in order, to all who asked for some of them.
 
 There is one source, the history: whatever any process wrote is read there, each version once and in its order. Who
-writes in this process wakes the feed; what others write is found by looking, ten times a second.
+writes in this process wakes the feed; what others write is found by looking, ten times a second. Nothing is kept for
+who is slow, or was away: they catch up from the history, as fast as they take it.
 """
 
 from __future__ import annotations
@@ -29,28 +30,34 @@ if TYPE_CHECKING:
     Greet = Callable[[str, Sequence[str], int], Awaitable[None]]
 
 LOOK_S = 0.1
+_CATCHING_UP_S = 0.005
 _MOST_A_LOOK = 500
+_MOST_CAUGHT_UP = 100
 
 
 @dataclass(slots=True)
 class _Subscriber:
+    """``version`` is that up to which it was told; ``lags``: there is more, which the others were told already."""
+
     globs: tuple[str, ...]
     version: int
-    """What it was told, up to this one."""
+    lags: bool
 
 
 class Feed:
     """
     One namespace's feed; it runs while somebody subscribes. All of it happens in one event loop.
 
-    ``tell`` is called with a subscriber's name and a change, one after another; ``greet`` before all that, with the
-    name, the globs and the version from which on changes are told, for who does not go on after one of their own.
+    ``tell`` is called with a subscriber's name and a change, one after another, as long as it ``has_room``; ``greet``
+    before all that, with the name, the globs and the version from which on changes are told, for who does not go on
+    after one of their own.
     """
 
-    def __init__(self, contexts: ContextStore, tell: Tell, greet: Greet) -> None:
+    def __init__(self, contexts: ContextStore, tell: Tell, greet: Greet, has_room: Callable[[str], bool]) -> None:
         self._contexts = contexts
         self._tell = tell
         self._greet = greet
+        self._has_room = has_room
         self._subscribers: dict[str, _Subscriber] = {}
         self._lock = asyncio.Lock()
         self._woken = asyncio.Event()
@@ -70,11 +77,11 @@ class Feed:
             newest = await run_in_threadpool(self._contexts.version)
             if since is None:
                 await self._greet(name, globs, newest)
-            subscriber = _Subscriber(tuple(globs), newest if since is None else min(since, newest))
-            self._subscribers[name] = subscriber
-            self._version = min(self._version, subscriber.version) if self._task else subscriber.version
             if self._task is None:
+                self._version = newest
                 self._task = asyncio.create_task(self._run(), name="context feed")
+            begin = newest if since is None else min(since, newest)
+            self._subscribers[name] = _Subscriber(tuple(globs), begin, lags=begin < self._version)
         self.wake()
         return newest
 
@@ -91,8 +98,9 @@ class Feed:
 
     async def _run(self) -> None:
         while True:
+            lags = any(one.lags for one in self._subscribers.values())
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_S):
+                async with asyncio.timeout(_CATCHING_UP_S if lags else LOOK_S):
                     await self._woken.wait()
             self._woken.clear()
             with suppress(StorageError):  # a database that is away is asked again, and nothing is lost
@@ -104,11 +112,31 @@ class Feed:
         async with self._lock:
             changes = await run_in_threadpool(self._contexts.changes_after, self._version, _MOST_A_LOOK)
             for change in changes:
-                version = change[0].version
                 for name, subscriber in [*self._subscribers.items()]:
-                    if version > subscriber.version and matches(change[0].key, subscriber.globs):
-                        await self._tell(name, change)
-                self._version = version
-            for subscriber in self._subscribers.values():
-                subscriber.version = max(subscriber.version, self._version)
+                    if not subscriber.lags:
+                        await self._pass_on(name, subscriber, change)
+                self._version = change[0].version
+            for name, subscriber in [*self._subscribers.items()]:
+                if subscriber.lags and self._has_room(name):
+                    await self._catch_up(name, subscriber)
         return len(changes) == _MOST_A_LOOK
+
+    async def _catch_up(self, name: str, subscriber: _Subscriber) -> None:
+        subscriber.lags = False
+        missed = await run_in_threadpool(self._contexts.changes_after, subscriber.version, _MOST_CAUGHT_UP)
+        for change in missed:
+            if change[0].version > self._version or subscriber.lags:
+                break
+            await self._pass_on(name, subscriber, change)
+        subscriber.lags = subscriber.lags or subscriber.version < self._version
+
+    async def _pass_on(self, name: str, subscriber: _Subscriber, change: Change) -> None:
+        version = change[0].version
+        if version <= subscriber.version:
+            return
+        if matches(change[0].key, subscriber.globs):
+            if not self._has_room(name):
+                subscriber.lags = True
+                return
+            await self._tell(name, change)
+        subscriber.version = version

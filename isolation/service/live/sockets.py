@@ -36,6 +36,8 @@ from isolation.service.routes.ctx import told_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
     from isolation.context.store import ContextStore
     from isolation.service.doorkeeper import Doorkeeper, Seen
     from isolation.service.live.feed import Change
@@ -43,8 +45,10 @@ if TYPE_CHECKING:
 
 _CHANGED = ("context_changed", "context_updated")
 _DUMPED = ("context_dump_complete", "context_dumped")
-MOST_BEHIND = 2_000
-"""Who has not taken so many events is cut off; they come back with ``since``."""
+MOST_BEHIND = 256
+"""So many events are sent ahead of who takes them; the others wait in the history."""
+SEND_S = 60.0
+"""Who takes nothing for so long has gone."""
 _LOOK_S = 1.0
 _Glob = Annotated[str, Field(min_length=1, max_length=256)]
 _NAMESPACE = r"^[a-z0-9][a-z0-9._-]{0,63}$"
@@ -152,7 +156,7 @@ class Sockets:
             values = await run_in_threadpool(_values, contexts, globs, version)
             await self.server.emit("context_snapshot", {"values": values, "version": version}, to=sid)
 
-        feed = self._feeds.setdefault(namespace, Feed(contexts, self._tell, greet))
+        feed = self._feeds.setdefault(namespace, Feed(contexts, self._tell, greet, self._has_room))
         return await feed.subscribe(sid, wanted.keys, wanted.since)
 
     def _leave(self, sid: str, connected: _Connected) -> None:
@@ -164,25 +168,21 @@ class Sockets:
                 del self._feeds[namespace]
 
     async def _tell(self, sid: str, change: Change) -> None:
-        connected = self._connected.get(sid)
-        if connected is None:
-            return
-        if self._behind(connected) > MOST_BEHIND:
-            await self._cut_off(sid)
-            return
         told = told_of(*change)
         for event in _CHANGED:
             await self.server.emit(event, told, to=sid)
+
+    def _has_room(self, sid: str) -> bool:
+        """Tell whether somebody has taken nearly all that was sent."""
+        connected = self._connected.get(sid)
+        socket = self.server.eio.sockets.get(connected.engine_id) if connected else None
+        return socket is not None and int(socket.queue.qsize()) < MOST_BEHIND
 
     async def _tell_of_dump(self, namespace: str, dump: Mapping[str, object]) -> None:
         for sid, connected in [*self._connected.items()]:
             if connected.seen.namespace == namespace:
                 for event in _DUMPED:
                     await self.server.emit(event, dict(dump), to=sid)
-
-    def _behind(self, connected: _Connected) -> int:
-        socket = self.server.eio.sockets.get(connected.engine_id)
-        return 0 if socket is None else int(socket.queue.qsize())
 
     async def _watch_over(self) -> None:
         """End the connections of tokens that count no more."""
@@ -212,3 +212,16 @@ def _wrong(error: ValidationError) -> InputError:
 
 def _said(error: IsolationError) -> dict[str, object]:
     return {"code": code_of(type(error)), "detail": error.sentence, "hint": error.hint}
+
+
+def bounded(app: ASGIApp) -> ASGIApp:
+    """Give up a websocket whose other side takes nothing: else it is held, and what was sent, until they go."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        async def within(message: Message) -> None:
+            async with asyncio.timeout(SEND_S):
+                await send(message)
+
+        await app(scope, receive, within if scope["type"] == "websocket" else send)
+
+    return serve
