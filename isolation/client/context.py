@@ -7,6 +7,7 @@ The clients of a server's context: one that waits, and one to be awaited.
 from __future__ import annotations
 
 import weakref
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import httpx
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class _Client:
+class _Client(ABC):
     """What both colours are made of."""
 
     def __init__(
@@ -62,8 +63,9 @@ class _Client:
         )
         self._open(self._server.settings())
 
+    @abstractmethod
     def _open(self, settings: dict[str, Any]) -> None:
-        raise NotImplementedError
+        """Make the client of HTTP underneath."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._server.url!r})"

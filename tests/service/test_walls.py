@@ -124,5 +124,8 @@ def test_a_websocket_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPa
     async def stuck(_message: Message) -> None:
         await asyncio.Event().wait()
 
+    async def serve() -> None:
+        await sockets.bounded(app)({"type": "websocket"}, receive, stuck)
+
     with pytest.raises(TimeoutError):
-        asyncio.run(sockets.bounded(app)({"type": "websocket"}, receive, stuck))
+        asyncio.run(serve())

@@ -16,6 +16,7 @@ from isolation.service.bodies import Body, said
 from isolation.service.here import MayManageTokens, MayReadAudit, MayReadContext
 from isolation.service.problems import answers
 from isolation.service.refusals import ForbiddenError, NoSuchTokenError
+from isolation.storage.audit import Decision
 
 router = APIRouter(prefix="/v1", tags=["access"])
 
@@ -65,23 +66,10 @@ class TokensBody(BaseModel):
     tokens: list[TokenBody]
 
 
-class DecisionBody(BaseModel):
-    """One decision of the server's; ``what`` is the request."""
-
-    at: str
-    who: str
-    token_id: str
-    permission: str
-    namespace: str
-    what: str
-    address: str
-    allowed: bool
-
-
 class DecisionsBody(BaseModel):
     """Decisions, the newest first."""
 
-    decisions: list[DecisionBody]
+    decisions: list[Decision]
 
 
 @router.get("/me", response_model=MeBody, responses=answers(422))
@@ -140,7 +128,7 @@ def audit(
     """Tell what was decided about the namespaces of one's token, the newest first."""
     mine = here.token
     found = here.service.audit.newest(limit, lambda one: mine.covers(one.namespace) and allowed in {None, one.allowed})
-    return said({"decisions": [asdict(decision) for decision in found]})
+    return said({"decisions": found})
 
 
 def _within(token: Token, mine: Token) -> bool:
