@@ -160,20 +160,23 @@ class Execution:
         self._tell(RunStarted(run_id=self._taken.run_id, recipe=self._laid.recipe.name, steps=names))
 
     def _attempt(self) -> Result | float:
-        attempting = self._attempting()
-        attempt, evidence = attempting.make(self._prepare)
-        ended = self._settled([attempt], evidence)
+        run_id, number = self._taken.run_id, len(self._taken.attempts) + 1
+        names, progress = [step.name for step in self._laid.steps], self._stores.progress
+        began_s = self._watch.began_s
+        with progress.telling(run_id, number, names, self._tell, clock=self._clock, began_s=began_s) as tell:
+            attempting = self._attempting(tell)
+            attempt, evidence = attempting.make(self._prepare)
+            ended = self._settled([attempt], evidence)
         if not isinstance(ended, Result):
             last = self._taken.attempts[-1]
             outcome, wait_s = last.outcome.value, round(ended, 3)
             self._tell(Retrying(attempt=last.number, outcome=outcome, cause=last.cause, wait_s=wait_s))
         elif attempting.interrupted and not ended.succeeded:  # an end that came first stands, and is merged
-            run_id = self._taken.run_id
             hint = f"Its container is gone, nothing was merged; `isolation show {run_id}` shows how far it came."
             raise InterruptedRunError(f"the run {run_id} was interrupted", hint=hint)
         return ended
 
-    def _attempting(self) -> Attempting:
+    def _attempting(self, tell: Callable[[Event], None]) -> Attempting:
         policy = escalated(self._laid.policy, (attempt.outcome for attempt in self._taken.attempts))
         return Attempting(
             replace(self._laid, policy=policy, kept=self._recall()),
@@ -183,7 +186,7 @@ class Execution:
             engine=self._means.engine,
             clock=self._clock,
             watch=self._watch,
-            tell=self._tell,
+            tell=tell,
             cancel=self._taken.cancel,
             base=self._choose_base(),
         )

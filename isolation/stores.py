@@ -7,7 +7,7 @@ Below it::
     <state>/blobs/            packages' files, manifests, snapshots, policies, artifacts, by digest
     <state>/packages/         packages laid out as containers see them; can be made again from blobs
     <state>/layers/           third-party requirements, one folder a lock
-    <state>/runs/             logs
+    <state>/runs/             logs, and the progress of attempts under way
     <state>/dumps/            the context written out for people, one folder a namespace
     <state>/bases/            what many snapshots share; can be made again from the context's history
 """
@@ -22,6 +22,7 @@ from isolation.context.bases import Bases
 from isolation.settings import DEFAULT_NAMESPACE
 from isolation.storage.blobs import BlobStore
 from isolation.storage.logs import Logs
+from isolation.storage.progress import Progresses
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +50,7 @@ class Stores:
         self.namespace = namespace
         self.blobs = BlobStore(folder / "blobs")
         self.logs = Logs(folder / "runs")
+        self.progress = Progresses(folder / "runs")
         self.bases = Bases(folder / "bases")
         self._url = url
         self._lock = threading.RLock()

@@ -183,8 +183,37 @@ class SeriesBody(BaseModel):
     samples: list[SampleBody]
 
 
+class StepProgressBody(BaseModel):
+    """How far a step has come; seconds from the beginning of the attempt. ``outcome`` is empty until it has ended."""
+
+    name: str
+    began_s: float | None
+    wall_s: float | None
+    outcome: str
+    reason: str
+
+
+class AttemptProgressBody(BaseModel):
+    """How far an attempt has come: the phase that it entered last, its steps in order, what it used so far."""
+
+    attempt: int
+    began_at: str
+    phase: str
+    phase_began_s: float
+    steps: list[StepProgressBody]
+    samples: list[SampleBody]
+
+
+class RunProgressBody(BaseModel):
+    """How far a run has come; ``progress`` is that of the attempt under way, if there is one and it is known here."""
+
+    run_id: str
+    state: RunState
+    progress: AttemptProgressBody | None
+
+
 class UsageBody(BaseModel):
-    """The readings of all attempts that ended."""
+    """The readings of all attempts, the last of which may still go on."""
 
     attempts: list[SeriesBody]
 

@@ -67,6 +67,31 @@ def ended(client: httpx2.Client, run_id: str) -> str:
     return str(last["data"]["outcome"])
 
 
+def test_how_far_it_has_come_is_seen_while_it_runs(client: httpx2.Client) -> None:
+    """The step under way, and what it uses, before anything of the attempt is recorded; and nothing after."""
+    run_id = submitted(client, files={"load.py": WAITS})
+    live = events(client, run_id)
+    assert next(live)["data"]["text"] == "under way"
+    while True:  # the first reading of what it uses comes with the first step, or soon after
+        answer = client.get(f"/v1/runs/{run_id}/progress").json()
+        if answer["progress"]["samples"]:
+            break
+    progress = answer["progress"]
+    assert (answer["state"], progress["attempt"], progress["phase"]) == ("running", 1, "run")
+    (step,) = progress["steps"]
+    assert (step["name"], step["outcome"], step["wall_s"]) == ("load", "", None)
+    assert step["began_s"] >= progress["phase_began_s"] > 0
+    (series,) = client.get(f"/v1/runs/{run_id}/usage").json()["attempts"]
+    assert series["samples"][0]["memory_bytes"] > 0
+    client.post(f"/v1/runs/{run_id}/cancel")
+    assert [*live][-1]["event"] == "end"
+    assert client.get(f"/v1/runs/{run_id}/progress").json() == {
+        "run_id": run_id,
+        "state": "finished",
+        "progress": None,
+    }
+
+
 def test_a_run_from_its_text_to_its_artifacts(client: httpx2.Client) -> None:
     """Submitted, run by the server's own worker, merged, and all that it left is there; again, and compared."""
     run_id = submitted(client, files={"load.py": WORK}, context={"region": "eu"})

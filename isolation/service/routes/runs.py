@@ -31,6 +31,7 @@ from isolation.service.run_bodies import (
     ReplayBody,
     ResultBody,
     RunBody,
+    RunProgressBody,
     RunsBody,
     SubmitBody,
     SubmittedBody,
@@ -39,7 +40,8 @@ from isolation.service.run_bodies import (
 from isolation.service.submitting import admit_who_brings, order_of
 
 if TYPE_CHECKING:
-    from isolation.model.run import Attempt, Result
+    from isolation.model.progress import Progress
+    from isolation.model.run import Attempt, Result, RunSummary
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
@@ -118,9 +120,19 @@ def get_attestation(here: MayReadRuns, run: Run, number: Number) -> Response:
 
 @router.get("/{run}/usage", response_model=UsageBody, responses=answers(404, 422))
 def get_usage(here: MayReadRuns, run: Run) -> Response:
-    """Return what the attempts used over time, for plots; an attempt's readings are there once it has ended."""
-    attempts = here.stores.ledger.attempts(run)
-    return said({"attempts": [{"attempt": one.number, "samples": one.usage.series} for one in attempts]})
+    """Return what the attempts used over time, for plots; that of one under way, as far as it has come."""
+    _, attempts, progress = standing_of(here, run)
+    series = [{"attempt": one.number, "samples": one.usage.series} for one in attempts]
+    if progress:
+        series.append({"attempt": progress.attempt, "samples": progress.samples})
+    return said({"attempts": series})
+
+
+@router.get("/{run}/progress", response_model=RunProgressBody, responses=answers(404, 422))
+def get_progress(here: MayReadRuns, run: Run) -> Response:
+    """Return how far the attempt under way has come: its phase, its steps, what it uses."""
+    summary, _, progress = standing_of(here, run)
+    return said({"run_id": summary.run_id, "state": summary.state, "progress": progress})
 
 
 @router.post("/{run}/cancel", status_code=202, response_model=CancelledBody, responses=answers(404, 409, 422))
@@ -167,6 +179,16 @@ def result_of(here: Here, run: str) -> Result:
     if summary.state != "finished":
         raise NotYetError(f"the run {summary.run_id} is {summary.state}, and has no result", hint="Ask again later.")
     return here.stores.ledger.get(summary.run_id)
+
+
+def standing_of(here: Here, run: str) -> tuple[RunSummary, tuple[Attempt, ...], Progress | None]:
+    """Return how a run is, its attempts that have ended, and how far that under way has come."""
+    ledger = here.stores.ledger
+    summary = ledger.summary(run)
+    attempts = ledger.attempts(summary.run_id)
+    goes_on = summary.state == "running"
+    progress = here.stores.progress.of(summary.run_id, recorded=len(attempts)) if goes_on else None
+    return summary, attempts, progress
 
 
 def _brief(attempt: Attempt) -> dict[str, object]:
