@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from isolation.model.outcome import StepOutcome
     from isolation.model.usage import Sample
 
 
@@ -20,7 +21,7 @@ class StepProgress:
     name: str
     began_s: float | None = None
     wall_s: float | None = None
-    outcome: str = ""
+    outcome: StepOutcome | None = None
     reason: str = ""
 
 

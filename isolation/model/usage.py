@@ -22,6 +22,8 @@ class Sample:
     cpu_s: float | None = None
     memory_bytes: int | None = None
     pids: int | None = None
+    io_read_bytes: int | None = None
+    io_write_bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -84,6 +84,8 @@ class Meter:
             cpu_s=reading.cpu_s,
             memory_bytes=reading.memory_bytes,
             pids=reading.pids,
+            io_read_bytes=reading.io_read_bytes,
+            io_write_bytes=reading.io_write_bytes,
         )
         self._series.append(sample)
         if len(self._series) >= _MOST_SAMPLES:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, JsonValue
 
 from isolation.model.adjustments import Adjustments
-from isolation.model.outcome import Outcome
+from isolation.model.outcome import Outcome, StepOutcome
 from isolation.model.run import RunState
 from isolation.service.bodies import Body
 
@@ -174,6 +174,8 @@ class SampleBody(BaseModel):
     cpu_s: float | None
     memory_bytes: int | None
     pids: int | None
+    io_read_bytes: int | None
+    io_write_bytes: int | None
 
 
 class SeriesBody(BaseModel):
@@ -184,12 +186,12 @@ class SeriesBody(BaseModel):
 
 
 class StepProgressBody(BaseModel):
-    """How far a step has come; seconds from the beginning of the attempt. ``outcome`` is empty until it has ended."""
+    """How far a step has come; seconds from the beginning of the attempt. ``outcome`` is null until it has ended."""
 
     name: str
     began_s: float | None
     wall_s: float | None
-    outcome: str
+    outcome: StepOutcome | None
     reason: str
 
 

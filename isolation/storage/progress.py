@@ -16,10 +16,12 @@ import os
 import re
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from isolation.clock import timestamp
 from isolation.model.event import PhaseStarted, Sampled, StepEnded, StepStarted
+from isolation.model.outcome import StepOutcome
 from isolation.model.progress import Progress, StepProgress
 from isolation.model.usage import Sample
 from isolation.state.faults import storage_faults
@@ -77,7 +79,8 @@ class Progresses:
             tell(event)
 
         try:
-            write({"began_at": timestamp(clock.now()), "steps": [*steps]})
+            began_at = clock.now() - timedelta(seconds=clock.monotonic_s() - began_s)
+            write({"began_at": timestamp(began_at), "steps": [*steps]})
             yield take
         finally:
             os.close(file)
@@ -129,8 +132,8 @@ def _fold(attempt: int, lines: Sequence[Mapping[str, Any]]) -> Progress:
         elif "began" in line:
             steps[line["began"]] = StepProgress(name=line["began"], began_s=line["at_s"])
         elif "ended" in line:
-            ended = {name: line[name] for name in ("outcome", "wall_s", "reason")}
-            steps[line["ended"]] = replace(steps[line["ended"]], **ended)
+            outcome, wall_s, reason = StepOutcome(line["outcome"]), line["wall_s"], line["reason"]
+            steps[line["ended"]] = replace(steps[line["ended"]], outcome=outcome, wall_s=wall_s, reason=reason)
         else:
             samples.append(Sample(**line["sample"]))
     return replace(progress, steps=tuple(steps.values()), samples=tuple(samples))

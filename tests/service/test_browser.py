@@ -94,7 +94,7 @@ def test_a_run_is_found_and_looked_at(page: Page, told: list[str]) -> None:
     shot(page, "runs")
     page.get_by_role("row", name="sleeps-for-ever").get_by_role("link").click()
     page.get_by_role("heading", name="Attempt 1: timed out").wait_for()
-    page.wait_for_function("document.querySelectorAll('.uplot canvas').length === 3")
+    page.locator(".uplot canvas").nth(3).wait_for()
     page.get_by_text("Attestation:").click()
     page.get_by_role("row", name="seccomp").first.wait_for()
     shot(page, "run")

@@ -79,7 +79,7 @@ def test_how_far_it_has_come_is_seen_while_it_runs(client: httpx2.Client) -> Non
     progress = answer["progress"]
     assert (answer["state"], progress["attempt"], progress["phase"]) == ("running", 1, "run")
     (step,) = progress["steps"]
-    assert (step["name"], step["outcome"], step["wall_s"]) == ("load", "", None)
+    assert (step["name"], step["outcome"], step["wall_s"]) == ("load", None, None)
     assert step["began_s"] >= progress["phase_began_s"] > 0
     (series,) = client.get(f"/v1/runs/{run_id}/usage").json()["attempts"]
     assert series["samples"][0]["memory_bytes"] > 0

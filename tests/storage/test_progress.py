@@ -54,14 +54,14 @@ def test_each_event_is_seen_at_once(progress: Progresses) -> None:
         tell(StepEnded(report=StepReport(name="load", outcome=StepOutcome.SKIPPED, reason="not wanted")))
         tell(Sampled(sample=SAMPLE))
         load, count, last = seen(progress).steps
-        assert load == StepProgress(name="load", outcome="skipped", reason="not wanted")
-        assert (count.outcome, count.wall_s) == ("", None)
+        assert load == StepProgress(name="load", outcome=StepOutcome.SKIPPED, reason="not wanted")
+        assert (count.outcome, count.wall_s) == (None, None)
         assert count.began_s is not None
         assert count.began_s >= seen(progress).phase_began_s > 0
         assert last == StepProgress(name="tell")
         tell(StepEnded(report=StepReport(name="count", outcome=StepOutcome.SUCCEEDED, wall_s=0.75)))
         assert seen(progress).steps[1] == StepProgress(
-            name="count", began_s=count.began_s, wall_s=0.75, outcome="succeeded"
+            name="count", began_s=count.began_s, wall_s=0.75, outcome=StepOutcome.SUCCEEDED
         )
         assert (seen(progress).phase, seen(progress).samples) == ("run", (SAMPLE,))
 
@@ -69,7 +69,7 @@ def test_each_event_is_seen_at_once(progress: Progresses) -> None:
 def test_all_is_told_on(progress: Progresses) -> None:
     """Also what is not kept: lines are in the log."""
     told: list[Event] = []
-    events = [
+    events: list[Event] = [
         RunStarted(run_id="run", recipe="r", steps=STEPS),
         LogLine(step="load", stream="stdout", text="x", at=""),
         PhaseStarted(phase="run", attempt=1),

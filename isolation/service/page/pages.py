@@ -66,10 +66,16 @@ class PageRoute(APIRoute):
         return guarded
 
 
+def fragment(template: str, **values: Any) -> str:  # noqa: ANN401 - a template's
+    """Fill in a template that is a part of a page."""
+    return _ENVIRONMENT.get_template(template).render(**values)
+
+
 def page(request: Request, here: Here | None, template: str, status: int = 200, **values: Any) -> Response:  # noqa: ANN401 - a template's
     """Fill in a template; ``here`` is None where nobody came in."""
     session = service_of(request).door.sessions.find(request.cookies.get(COOKIE, ""))
-    text = _ENVIRONMENT.get_template(template).render(
+    text = fragment(
+        template,
         path=request.url.path,
         here=here,
         csrf=session.csrf if session else "",

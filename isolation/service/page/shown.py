@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 
 from isolation.rules.bill import QUEUE
 from isolation.rules.escape import escape_json
+from isolation.rules.retry import escalated
 from isolation.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from isolation.model.policy import Limits
-    from isolation.model.run import Attempt
-    from isolation.model.usage import Usage
+    from isolation.model.policy import Limits, Policy
+    from isolation.model.progress import StepProgress
+    from isolation.model.run import Attempt, StepReport
+    from isolation.model.usage import Sample, Usage
 
 _WIDTH = 1000.0
 """Bars are drawn in a box of this width, whatever the screen makes of it."""
@@ -48,23 +50,30 @@ def json_text(value: object) -> str:
     return escape_json(json.dumps(value, ensure_ascii=False, indent=2))
 
 
-def steps_of(attempt: Attempt) -> list[Bar]:
-    """Lay the steps of an attempt out along its time."""
-    spans = [
-        (step, step.began_s, step.wall_s)
-        for step in attempt.steps
-        if step.began_s is not None and step.wall_s is not None
-    ]
-    whole_s = max((began_s + wall_s for _, began_s, wall_s in spans), default=0.0) or 1.0
-    drawn = {
-        step.name: (_WIDTH * began_s / whole_s, max(2.0, _WIDTH * wall_s / whole_s)) for step, began_s, wall_s in spans
-    }
-    bars: list[Bar] = []
-    for step in attempt.steps:
-        at, width = drawn.get(step.name, (None, 0.0))
-        text = format_seconds(step.wall_s) if step.wall_s is not None else step.reason or step.outcome.value
-        bars.append(Bar(step.name, text, at, width, step.outcome.value))
-    return bars
+def steps_of(steps: Iterable[StepReport | StepProgress], now_s: float = 0.0) -> list[Bar]:
+    """Lay the steps of an attempt out along its time; ``now_s`` is how long it goes on, for those under way."""
+    steps = [*steps]
+    spans = [_span(step, now_s) for step in steps]
+    whole_s = max((end_s for _, end_s in filter(None, spans)), default=0.0) or 1.0
+    return [_bar_of(step, span, whole_s) for step, span in zip(steps, spans, strict=True)]
+
+
+def _bar_of(step: StepReport | StepProgress, span: tuple[float, float] | None, whole_s: float) -> Bar:
+    kind = step.outcome.value if step.outcome else ""
+    if span is None:
+        return Bar(step.name, step.reason or kind or "not begun", None, 0.0, kind)
+    began_s, end_s = span
+    text = format_seconds(end_s - began_s) + ("" if kind else ", under way")
+    return Bar(step.name, text, _WIDTH * began_s / whole_s, max(2.0, _WIDTH * (end_s - began_s) / whole_s), kind)
+
+
+def _span(step: StepReport | StepProgress, now_s: float) -> tuple[float, float] | None:
+    """Return when a step began and ended, or now; None where that is not known, or it has not begun."""
+    if step.began_s is None:
+        return None
+    if step.wall_s is not None:
+        return step.began_s, step.began_s + step.wall_s
+    return None if step.outcome else (step.began_s, max(now_s, step.began_s))
 
 
 def bill_of(attempt: Attempt) -> list[Bar]:
@@ -83,53 +92,94 @@ def bill_of(attempt: Attempt) -> list[Bar]:
     ]
 
 
-def figures_of(usage: Usage, limits: Limits | None) -> Iterator[tuple[str, str, str]]:
+def figures_of(usage: Usage, limits: Limits) -> Iterator[tuple[str, str, str]]:
     """Name what was measured, what it came to, and what it was bounded by; empty where there is no bound."""
-    yield "wall", format_seconds(usage.wall_s), format_seconds(limits.wall_s) if limits else ""
-    yield "CPU", format_seconds(usage.cpu_s), f"{limits.cpus:g} CPUs" if limits else ""
+    yield "wall", format_seconds(usage.wall_s), format_seconds(limits.wall_s)
+    yield "CPU", format_seconds(usage.cpu_s), f"{limits.cpus:g} CPUs"
     yield "throttled", format_seconds(usage.throttled_s), ""
-    yield "memory, at most", format_bytes(usage.memory_peak_bytes), format_bytes(limits.memory_bytes) if limits else ""
+    yield "memory, at most", format_bytes(usage.memory_peak_bytes), format_bytes(limits.memory_bytes)
     yield "anonymous", format_bytes(usage.memory_anon_bytes), ""
     yield "files", format_bytes(usage.memory_file_bytes), ""
     yield "kernel", format_bytes(usage.memory_kernel_bytes), ""
     yield (
         "processes, at most",
         "-" if usage.pids_peak is None else str(usage.pids_peak),
-        str(limits.pids) if limits else "",
+        str(limits.pids),
     )
     yield "read", format_bytes(usage.io_read_bytes), ""
     yield "written", format_bytes(usage.io_write_bytes), ""
 
 
-def plots_of(usage: Usage, limits: Limits | None) -> list[dict[str, object]]:
-    """Return what is to be drawn: for each plot a title, a unit, the points, and the limit if there is one."""
-    series = usage.series
-    at = [sample.at_s for sample in series]
-    if len(at) < 2:  # noqa: PLR2004 - one point is no line
+def side_by_side(attempts: Sequence[Attempt], policy: Policy) -> Iterator[tuple[str, list[str]]]:
+    """Name what is worth comparing between attempts, and show it for each; limits where they were raised."""
+    limits = [limits_of(attempt, attempts, policy) for attempt in attempts]
+    usages = [attempt.usage for attempt in attempts]
+    yield "ended", [attempt.outcome.value.replace("_", " ") for attempt in attempts]
+    yield "cause", [attempt.cause for attempt in attempts]
+    yield "began", [moment(attempt.started_at) for attempt in attempts]
+    yield "wall", [format_seconds(usage.wall_s) for usage in usages]
+    yield "CPU", [format_seconds(usage.cpu_s) for usage in usages]
+    yield "memory, at most", [format_bytes(usage.memory_peak_bytes) for usage in usages]
+    for name, texts in (
+        ("memory's limit", [format_bytes(one.memory_bytes) for one in limits]),
+        ("wall's limit", [format_seconds(one.wall_s) for one in limits]),
+        ("processes' limit", [str(one.pids) for one in limits]),
+        ("limit of /tmp", [format_bytes(one.tmp_bytes) for one in limits]),
+    ):
+        if len({*texts}) > 1:
+            yield name, texts
+    for index, step in enumerate(attempts[-1].steps):
+        found = [attempt.steps[index] if index < len(attempt.steps) else None for attempt in attempts]
+        yield f"step {step.name}", [_ended(one) if one else "" for one in found]
+
+
+def _ended(step: StepReport) -> str:
+    return f"{step.outcome.value}, {format_seconds(step.wall_s)}"
+
+
+def limits_of(attempt: Attempt, attempts: Sequence[Attempt], policy: Policy) -> Limits:
+    """Return the limits that an attempt had: a retry may raise the one that was met."""
+    return escalated(policy, [one.outcome for one in attempts if one.number < attempt.number]).limits
+
+
+def plots_of(series: Sequence[Sample], limits: Limits) -> list[dict[str, object]]:
+    """Return what is to be drawn: for each plot a title, a unit, the lines by name, and the limit if there is one."""
+    if len(series) < 2:  # noqa: PLR2004 - one point is no line
         return []
-    cpus: list[float | None] = [None]
-    for before, after in pairwise(series):
-        spent_s = after.at_s - before.at_s
-        known = before.cpu_s is not None and after.cpu_s is not None and spent_s > 0
-        cpus.append(
-            (after.cpu_s - before.cpu_s) / spent_s if known and after.cpu_s and before.cpu_s is not None else None
-        )
+    reads = _rates(series, lambda sample: sample.io_read_bytes)
+    writes = _rates(series, lambda sample: sample.io_write_bytes)
     found: list[dict[str, object]] = [
-        {"title": "CPU", "unit": "CPUs", "limit": limits.cpus if limits else None, "values": cpus},
+        {
+            "title": "CPU",
+            "unit": "CPUs",
+            "limit": limits.cpus,
+            "lines": {"CPU": _rates(series, lambda sample: sample.cpu_s)},
+        },
         {
             "title": "memory",
             "unit": "bytes",
-            "limit": limits.memory_bytes if limits else None,
-            "values": [sample.memory_bytes for sample in series],
+            "limit": limits.memory_bytes,
+            "lines": {"memory": [sample.memory_bytes for sample in series]},
         },
         {
             "title": "processes",
             "unit": "",
-            "limit": limits.pids if limits else None,
-            "values": [sample.pids for sample in series],
+            "limit": limits.pids,
+            "lines": {"processes": [sample.pids for sample in series]},
         },
+        {"title": "I/O a second", "unit": "bytes", "limit": None, "lines": {"read": reads, "written": writes}},
     ]
+    at = [sample.at_s for sample in series]
     return [{**plot, "at": at} for plot in found]
+
+
+def _rates(series: Sequence[Sample], counter: Callable[[Sample], float | None]) -> list[float | None]:
+    """Return how fast a counter went up before each sample, a second; None where that is not known."""
+    rates: list[float | None] = [None]
+    for before, after in pairwise(series):
+        then, now, spent_s = counter(before), counter(after), after.at_s - before.at_s
+        rates.append((now - then) / spent_s if now is not None and then is not None and spent_s > 0 else None)
+    return rates
 
 
 def document(value: object) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
+from datetime import datetime
 from typing import Annotated
 from urllib.parse import urlsplit
 
 import psutil
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Form, Header, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
@@ -14,12 +16,15 @@ from isolation import submission
 from isolation.clock import timestamp
 from isolation.comparison import compare
 from isolation.errors import InputError, NoSuchKeyError
+from isolation.model.event import LogLine
 from isolation.model.outcome import Outcome
 from isolation.model.policy import Policy
 from isolation.model.recipe import Leeway
 from isolation.model.run import RunState
+from isolation.rules.retry import escalated
 from isolation.rules.scope import matches
 from isolation.sandbox.pool.pressure import read_pressure
+from isolation.service.following import Cursor, page_of
 from isolation.service.here import (
     Here,
     MayCancelRuns,
@@ -30,15 +35,18 @@ from isolation.service.here import (
     service_of,
 )
 from isolation.service.page import shown
-from isolation.service.page.pages import PageRoute, page
+from isolation.service.page.pages import PageRoute, fragment, page
 from isolation.service.refusals import CrossSiteError, ForbiddenError
-from isolation.service.routes.runs import result_of
+from isolation.service.routes.logs import live
+from isolation.service.routes.runs import result_of, standing_of
 from isolation.service.sessions import COOKIE, LIFE_S
 from isolation.storage.tokens import digest_of_token
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 _ENDED = {"finished", "abandoned"}
+_ENOUGH = 286
+"""The status by which htmx asks no more."""
 _MOST_RUNS = 100
 _MOST_KEYS = 1_000
 _MOST_LINES = 2_000
@@ -100,27 +108,55 @@ def list_runs(
 def show_run(request: Request, here: MayReadRuns, run: str) -> Response:
     """Show one run: what became of it, attempt by attempt."""
     stores = here.stores
-    summary = stores.ledger.summary(run)
-    attempts = stores.ledger.attempts(summary.run_id)
+    summary, attempts, progress = standing_of(here, run)
+    ended = summary.state in _ENDED
     result = stores.ledger.get(summary.run_id) if summary.state == "finished" else None
     policy = Policy.read(stores.blobs.get(summary.digests.policy))
-    lines = list(stores.logs.read(summary.run_id))[-_MOST_LINES:]
+    values = {} if _is_part(request) else _log_of(here, summary.run_id)
     return page(
         request,
         here,
         "run_body.html" if _is_part(request) else "run.html",
+        _ENOUGH if ended and _is_part(request) else 200,
         run=summary,
         result=result,
         attempts=result.attempts if result else attempts,
         policy=policy,
-        lines=lines,
-        ended=summary.state in _ENDED,
-        steps_of=shown.steps_of,
-        bill_of=shown.bill_of,
-        figures_of=shown.figures_of,
-        plots_of=shown.plots_of,
-        document=shown.document,
+        progress=progress,
+        now_s=_seconds_since(here, progress.began_at) if progress else 0.0,
+        limits_now=escalated(policy, [attempt.outcome for attempt in attempts]).limits,
+        ended=ended,
+        shown=shown,
+        **values,
     )
+
+
+@router.get("/runs/{run}/log")
+async def follow_log(
+    request: Request,
+    here: MayReadRuns,
+    run: str,
+    cursor: Annotated[str, Query(max_length=40)],
+    last_event_id: Annotated[str, Header(max_length=40)] = "",
+) -> Response:
+    """Send the lines of a log as the page has them, from a place on: server-sent events."""
+    return await live(request, here, run, last_event_id or cursor, lambda line, _: fragment("line.html", line=line))
+
+
+def _seconds_since(here: Here, at: str) -> float:
+    return (here.service.clock.now() - datetime.fromisoformat(at)).total_seconds()
+
+
+def _log_of(here: Here, run_id: str) -> dict[str, object]:
+    """Return the end of what a run wrote so far, and where it goes on."""
+    cursor, lines, cut = Cursor(), deque[LogLine](maxlen=_MOST_LINES), False
+    while True:
+        found = page_of(here.stores.logs, run_id, cursor, _MOST_LINES)
+        cut = cut or len(lines) + len(found.lines) > _MOST_LINES
+        lines.extend(line for line, _ in found.lines)
+        cursor = found.after
+        if not found.more:
+            return {"lines": lines, "after": cursor, "cut": cut}
 
 
 @router.post("/runs/{run}/cancel")

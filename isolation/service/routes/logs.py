@@ -22,10 +22,12 @@ from isolation.service.routes.runs import Run
 from isolation.service.run_bodies import LogBody
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from isolation.model.event import LogLine
     from isolation.model.run import RunSummary
+
+    Write = Callable[[LogLine, Cursor], str]
 
 router = APIRouter(prefix="/v1/runs", tags=["logs"])
 
@@ -61,23 +63,29 @@ async def follow_log(
     request: Request,
     here: MayReadRuns,
     run: Run,
+    cursor: Annotated[str | None, Query(max_length=40, description="Begin here, as `next` of a page says.")] = None,
     last_event_id: Annotated[str | None, Header(max_length=40, description="Go on after this one.")] = None,
 ) -> Response:
     """Send what a run wrote and writes, over all its attempts, until it has ended: server-sent events."""
+    return await live(request, here, run, last_event_id or cursor, lambda *line: json.dumps(_document(*line)))
+
+
+async def live(request: Request, here: Here, run: str, after: str | None, write: Write) -> Response:
+    """Send a run's log from a place on, each line as ``write`` has it; errors that are known by now are raised."""
     run_id = await run_in_threadpool(here.stores.ledger.resolve, run)
-    start = Cursor.read(last_event_id) if last_event_id else Cursor()
-    _, page = await run_in_threadpool(_look, here, run_id, start)  # what is wrong with it is said at once
-    del page
-    events = _events(request, here, run_id, start)
-    return EventSourceResponse(events, send_timeout=_SLOWEST_S)
+    start = Cursor.read(after) if after else Cursor()
+    await run_in_threadpool(_look, here, run_id, start)
+    return EventSourceResponse(_events(request, here, run_id, start, write), send_timeout=_SLOWEST_S)
 
 
-async def _events(request: Request, here: Here, run_id: str, cursor: Cursor) -> AsyncIterator[ServerSentEvent]:
+async def _events(
+    request: Request, here: Here, run_id: str, cursor: Cursor, write: Write
+) -> AsyncIterator[ServerSentEvent]:
     while await _may_still(request, here):
         summary, page = await run_in_threadpool(_look, here, run_id, cursor)
         cursor = page.after
         for line, after in page.lines:
-            yield ServerSentEvent(json.dumps(_document(line, after)), event="line", id=str(after))
+            yield ServerSentEvent(write(line, after), event="line", id=str(after))
         if summary.state in {"finished", "abandoned"} and not page.lines:
             outcome = summary.outcome.value if summary.outcome else None
             end = {"run_id": run_id, "state": summary.state, "outcome": outcome}

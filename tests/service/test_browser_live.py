@@ -1,0 +1,116 @@
+"""The page in a real Chromium while a run goes on: what it does is seen as it happens, and nothing jumps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser import HOSTILE, heed, running_chromium, shot
+from tests.service.sending import submitted
+from tests.service.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import httpx2
+    from playwright.sync_api import Browser, Page
+
+pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.usefixtures("engine")]
+
+WORK = f"""
+import time
+
+def run(context, params):
+    print({HOSTILE!r}, flush=True)
+    for number in range(600):
+        print("line", number, flush=True)
+        time.sleep(0.1)
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("live"), "--slots", "1") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with running_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[httpx2.Client]:
+    with server.client() as client:
+        yield client
+
+
+@pytest.fixture
+def told() -> list[str]:
+    """What the browser complained of."""
+    return []
+
+
+@pytest.fixture
+def page(chromium: Browser, server: Server, told: list[str]) -> Iterator[Page]:
+    """A page of somebody who came in."""
+    page = chromium.new_page(viewport={"width": 1200, "height": 900})
+    heed(page, told)
+    page.goto(server.url)
+    page.get_by_label("Token").fill(server.token)
+    page.get_by_role("button", name="Come in").click()
+    page.get_by_role("heading", name="Runs").wait_for()
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def run_id(client: httpx2.Client) -> Iterator[str]:
+    """A run that goes on for a minute."""
+    run_id = submitted(client, files={"load.py": WORK})
+    yield run_id
+    client.post(f"/v1/runs/{run_id}/cancel")
+
+
+def test_a_run_is_watched_from_its_first_step_to_its_end(page: Page, run_id: str, told: list[str]) -> None:
+    """The list, the step under way, its plots, its log line by line, and the end: without a click."""
+    page.get_by_role("row", name=run_id).get_by_role("link").click()
+    page.get_by_role("heading", name="under way, run").wait_for()
+    page.get_by_role("row", name="load").get_by_text("under way").wait_for()
+    page.locator(".uplot canvas").nth(3).wait_for()
+    log = page.get_by_role("log")
+    log.get_by_text("load line 20", exact=True).wait_for()
+    shot(page, "run-under-way")
+    assert HOSTILE in log.inner_text()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("heading", name="Attempt 1: cancelled").wait_for()
+    assert page.get_by_text("under way").count() == 0
+    texts = log.inner_text().splitlines()
+    numbers = [int(text.rsplit(" ", 1)[1]) for text in texts if " line " in text]
+    assert numbers == [*range(len(numbers))]
+    assert told == []
+
+
+def test_what_somebody_does_is_not_undone_by_what_is_new(page: Page, client: httpx2.Client, run_id: str) -> None:
+    """The focus stays on a link while the table around it changes; what was unfolded stays so."""
+    link = page.get_by_role("row", name=run_id).get_by_role("link")
+    link.focus()
+    later = submitted(client, files={"load.py": WORK})
+    page.get_by_role("row", name=later).wait_for()
+    assert page.evaluate("document.activeElement.textContent") == run_id
+    client.post(f"/v1/runs/{later}/cancel")
+
+
+def test_a_log_goes_on_where_the_connection_broke(page: Page, run_id: str) -> None:
+    """No line is there twice, and none is missing."""
+    page.get_by_role("row", name=run_id).get_by_role("link").click()
+    log = page.get_by_role("log")
+    log.get_by_text("load line 5", exact=True).wait_for()
+    page.context.set_offline(True)
+    page.context.set_offline(False)
+    log.get_by_text("load line 60", exact=True).wait_for()
+    numbers = [int(text.rsplit(" ", 1)[1]) for text in log.inner_text().splitlines() if " line " in text]
+    assert numbers == [*range(len(numbers))]
