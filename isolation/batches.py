@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,11 +28,11 @@ from isolation.model.outcome import Outcome
 from isolation.submission import new_run_id
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
 
     from isolation.inputs import Context, Inputs
     from isolation.model.key import Holder
-    from isolation.model.run import Result
+    from isolation.model.run import Result, RunSummary
     from isolation.prepared import Prepared
     from isolation.storage.ledger import Ledger
 
@@ -256,3 +257,47 @@ def find_batch(ledger: Ledger, key: str) -> str:
         which = "a batch" if key == LAST else f"a batch {key!r}"
         raise InputError(f"{which} was never begun here", hint="Begin one: without --resume.")
     return found.removeprefix(PREFIX).rpartition(":")[0]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchProgress:
+    """
+    How far a batch is: its runs counted by state and by outcome, and some of them by the numbers of their inputs.
+
+    ``next``: there are more after this number.
+    """
+
+    key: str
+    count: int
+    states: Mapping[str, int]
+    outcomes: Mapping[str, int]
+    inputs: Sequence[tuple[int, RunSummary]]
+    next: int | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether none of its runs waits or runs."""
+        return not self.states.keys() & {"queued", "running"}
+
+
+def progress_of(ledger: Ledger, key: str, after: int, limit: int) -> BatchProgress | None:
+    """Tell how far a batch is, whoever began it, with at most ``limit`` inputs ``after`` one; None: there is none."""
+    check_key(key)
+    runs = {int(number): run for number, run in ledger.keyed(run_key(key, "")).items()}
+    if not runs:
+        return None
+    rest = sorted(number for number in runs if number > after)
+    page = rest[:limit]
+    return BatchProgress(
+        key=key,
+        count=len(runs),
+        states=Counter(run.state for run in runs.values()),
+        outcomes=Counter(run.outcome.value for run in runs.values() if run.outcome),
+        inputs=[(number, runs[number]) for number in page],
+        next=page[-1] if len(rest) > limit else None,
+    )
+
+
+def begun(ledger: Ledger, limit: int, before: str | None = None) -> Sequence[tuple[str, RunSummary]]:
+    """Return the keys of at most ``limit`` batches, the last begun first, each with the run of its first input."""
+    return ledger.keyed_so(PREFIX, run_key("", 1).removeprefix(PREFIX), limit, before)

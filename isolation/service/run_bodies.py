@@ -11,7 +11,6 @@ from isolation.model.outcome import Outcome, StepOutcome
 from isolation.model.run import RunState
 from isolation.service.bodies import Body
 
-MOST_INPUTS = 1_000
 MOST_NAMED = 10_000
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="A SHA-256, in hexadecimal.")]
 Key = Annotated[str, Field(min_length=1, max_length=200, description="Who submits the same with it gets the same run.")]
@@ -70,13 +69,6 @@ class SubmitBody(WantedBody):
     """A run that is wanted."""
 
     key: Key | None = None
-
-
-class BatchBody(WantedBody):
-    """A run for each of several ``inputs``, which go over ``context``; ``key`` names the batch."""
-
-    inputs: list[dict[str, JsonValue]] = Field(min_length=1, max_length=MOST_INPUTS)
-    key: str | None = Field(None, max_length=100)
 
 
 class AgainBody(Body):
@@ -359,30 +351,3 @@ class CheckedPolicyBody(BaseModel):
 
     name: str
     policy: _Document
-
-
-class BegunBody(BaseModel):
-    """A batch, all of whose runs wait in the queue, or did before."""
-
-    key: str
-    namespace: str
-    runs: list[str]
-
-
-class InputBody(BaseModel):
-    """What became of one input so far; ``number`` counts from 1."""
-
-    number: int
-    run: RunBody
-
-
-class ProgressBody(BaseModel):
-    """How far a batch is: its runs, counted by state and by outcome, and a page of them in the order of the inputs."""
-
-    key: str
-    count: int
-    ended: bool
-    states: dict[str, int]
-    outcomes: dict[str, int]
-    inputs: list[InputBody]
-    next: str | None

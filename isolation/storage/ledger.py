@@ -22,7 +22,7 @@ from isolation.storage.presence import Presence
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import ColumnElement, Row
+    from sqlalchemy import ColumnElement, Row, ScalarSelect
 
     from isolation.model.key import Holder, Key
     from isolation.state.database import Database
@@ -244,10 +244,21 @@ class Ledger:
             query = query.where(runs.c.state == state)
         with self._database.reading() as connection:
             if before is not None:
-                run_id = _resolve(connection, before, self._here())
-                number = select(runs.c.number).where(runs.c.run_id == run_id).scalar_subquery()
-                query = query.where(runs.c.number < number)
+                query = query.where(runs.c.number < self._number(connection, before))
             return tuple(_summary(row) for row in connection.execute(query))
+
+    def keyed_so(
+        self, beginning: str, ending: str, limit: int, before: str | None = None
+    ) -> tuple[tuple[str, RunSummary], ...]:
+        """Return at most ``limit`` runs whose keys begin and end so, and what is between, as ``list`` does."""
+        key = runs.c.idempotency_key
+        so = key.startswith(beginning, autoescape=True) & key.endswith(ending, autoescape=True)
+        query = select(*summary_columns).where(self._here(), so).order_by(runs.c.number.desc()).limit(limit)
+        with self._database.reading() as connection:
+            if before is not None:
+                query = query.where(runs.c.number < self._number(connection, before))
+            rows = connection.execute(query).all()
+        return tuple((row.idempotency_key.removeprefix(beginning).removesuffix(ending), _summary(row)) for row in rows)
 
     def keyed(self, beginning: str) -> dict[str, RunSummary]:
         """Return the runs whose keys begin so, by the rest of their keys."""
@@ -265,6 +276,10 @@ class Ledger:
         """
         with self._database.reading() as connection:
             return _resolve(connection, run, self._here())
+
+    def _number(self, connection: Connection, run: str) -> ScalarSelect[int]:
+        run_id = _resolve(connection, run, self._here())
+        return select(runs.c.number).where(runs.c.run_id == run_id).scalar_subquery()
 
     def _here(self) -> ColumnElement[bool]:
         return runs.c.namespace == self._namespace

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from typing import TYPE_CHECKING
 
 import pytest
 
 from isolation.model.access import Role
+from isolation.service.page import views
 from isolation.service.page.pages import POLICY
 from isolation.service.sessions import COOKIE, LIFE_S, Sessions
 from tests.service.conftest import AT
+from tests.service.sending import SENT
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
@@ -198,6 +202,38 @@ def test_a_run_is_cancelled_from_its_page(browser: TestClient, service: Service,
     answer = browser.post("/runs/r2/cancel", headers={"X-CSRF-Token": session.csrf})
     assert answer.status_code == 204
     assert service.stores.ledger.summary("r2").cancelled_at is not None
+
+
+def test_runs_are_paged(
+    browser: TestClient, service: Service, result_of: ResultOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the newest to those before, and back; the part that changes stays where it is."""
+    monkeypatch.setattr(views, "_MOST_RUNS", 2)
+    for number in range(3):
+        service.stores.ledger.start(f"r{number}", "etl", "default", result_of("r").digests, AT)
+    newest = browser.get("/", params={"recipe": "etl"}).text
+    assert ("r2<" in newest, "r1<" in newest, "r0<" in newest) == (True, True, False)
+    assert "The newest" not in newest
+    (before,) = re.findall(r'href="(/\?[^"]*before=r1[^"]*)">Those before', newest)
+    rest = browser.get(unescape(before)).text
+    assert ("r2<" in rest, "r0<" in rest, "The newest" in rest, "Those before" in rest) == (False, True, True, False)
+    assert 'before=r1" hx-trigger' in rest
+
+
+def test_a_batch_is_shown_as_it_goes(browser: TestClient, client: TestClient) -> None:
+    """Listed, with the states and outcomes of its runs; who asks for news of one that has ended is told to stop."""
+    assert "There are no batches here yet" in browser.get("/batches").text
+    runs = client.post("/v1/batches", json=SENT | {"inputs": [{}, {"region": "eu"}], "key": "nightly"}).json()["runs"]
+    assert 'href="/batches/nightly?namespace=default"' in browser.get("/batches").text
+    client.post(f"/v1/runs/{runs[0]}/cancel")
+    page = browser.get("/batches/nightly").text
+    assert ("1 of 2 ended" in page, "1 queued" in page, "1 cancelled" in page) == (True, True, True)
+    assert all(f"/runs/{run_id}?" in page for run_id in runs)
+    asks = {"HX-Request": "true"}
+    assert browser.get("/batches/nightly", headers=asks).status_code == 200
+    client.post(f"/v1/runs/{runs[1]}/cancel")
+    assert browser.get("/batches/nightly", headers=asks).status_code == 286
+    assert browser.get("/batches/none").status_code == 404
 
 
 def test_policies_are_shown_with_their_lines(browser: TestClient) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from isolation.model.access import Role
 from isolation.order import recorded
-from isolation.service.run_bodies import MOST_INPUTS
+from isolation.service.batch_bodies import MOST_INPUTS
 from tests.service.sending import SENT
 
 if TYPE_CHECKING:
@@ -45,6 +45,19 @@ def test_each_input_is_a_run(service: Service, client: TestClient) -> None:
     rest = client.get("/v1/batches/regions", params={"after": page["next"]}).json()
     assert [one["number"] for one in page["inputs"] + rest["inputs"]] == [1, 2, 3]
     assert rest["next"] is None
+
+
+def test_batches_are_listed(client: TestClient, client_for: ClientFor) -> None:
+    """The last begun first, page by page; those of another namespace are not there."""
+    assert client.get("/v1/batches").json() == {"batches": [], "next": None}
+    first = {key: begin(client, key=key).json()["runs"][0] for key in ("one", "two", "th-ree.1")}
+    page = client.get("/v1/batches", params={"limit": 2}).json()
+    assert page["next"] == first["two"]
+    rest = client.get("/v1/batches", params={"limit": 2, "before": page["next"]}).json()
+    assert rest["next"] is None
+    found = [(one["key"], one["first"]["run_id"]) for one in page["batches"] + rest["batches"]]
+    assert found == [*reversed(first.items())]
+    assert client_for(Role.VIEWER, "theirs").get("/v1/batches").json()["batches"] == []
 
 
 def test_a_batch_is_begun_once(client: TestClient) -> None:

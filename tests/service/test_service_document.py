@@ -11,8 +11,8 @@ import pytest
 
 from isolation.model.access import Role
 from isolation.service import doorkeeper, walls
+from isolation.service.batch_bodies import MOST_INPUTS
 from isolation.service.problems import Problem
-from isolation.service.run_bodies import MOST_INPUTS
 from tests.service.server import Server
 from tests.test_documents import BLOCK, ROOT
 

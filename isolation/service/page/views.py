@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from isolation import submission
+from isolation.batches import begun
 from isolation.clock import timestamp
 from isolation.comparison import compare
 from isolation.errors import InputError, NoSuchKeyError
@@ -37,6 +38,7 @@ from isolation.service.here import (
 from isolation.service.page import shown
 from isolation.service.page.pages import PageRoute, fragment, page
 from isolation.service.refusals import CrossSiteError, ForbiddenError
+from isolation.service.routes.batches import standing_of as batch_of
 from isolation.service.routes.logs import live
 from isolation.service.routes.runs import result_of, standing_of
 from isolation.service.sessions import COOKIE, LIFE_S
@@ -88,17 +90,19 @@ def list_runs(
     recipe: Annotated[str, Query(max_length=200)] = "",
     outcome: Annotated[str, Query(max_length=40)] = "",
     state: Annotated[str, Query(max_length=40)] = "",
+    before: Annotated[str, Query(max_length=100)] = "",
 ) -> Response:
-    """Show the runs, the newest first."""
+    """Show the runs, the newest first, or those before one."""
     found = here.stores.ledger.list(
-        _MOST_RUNS, recipe or None, Outcome(outcome) if outcome in [*Outcome] else None, _state(state)
+        _MOST_RUNS + 1, recipe or None, _outcome(outcome), _state(state), before=before or None
     )
     return page(
         request,
         here,
         "run_rows.html" if _is_part(request) else "runs.html",
-        runs=found,
-        given={"recipe": recipe, "outcome": outcome, "state": state},
+        runs=found[:_MOST_RUNS],
+        more=len(found) > _MOST_RUNS,
+        given={"recipe": recipe, "outcome": outcome, "state": state, "before": before},
         outcomes=[*Outcome],
         waiting=here.service.stores.queue.waiting().get(here.namespace, 0),
     )
@@ -186,6 +190,24 @@ def show_diff(request: Request, here: MayReadRuns, run: str, other: Annotated[st
     return page(request, here, "diff.html", comparison=comparison)
 
 
+@router.get("/batches")
+def list_batches(request: Request, here: MayReadRuns, before: Annotated[str, Query(max_length=100)] = "") -> Response:
+    """Show the batches, the last begun first."""
+    found = begun(here.stores.ledger, _MOST_RUNS + 1, before or None)
+    return page(request, here, "batches.html", batches=found[:_MOST_RUNS], more=len(found) > _MOST_RUNS, before=before)
+
+
+@router.get("/batches/{key}")
+def show_batch(
+    request: Request, here: MayReadRuns, key: str, after: Annotated[int, Query(ge=0, le=2**53)] = 0
+) -> Response:
+    """Show how far a batch is."""
+    batch = batch_of(here, key, after, _MOST_RUNS)
+    template = "batch_body.html" if _is_part(request) else "batch.html"
+    status = _ENOUGH if batch.ended and _is_part(request) else 200
+    return page(request, here, template, status, batch=batch, after=after)
+
+
 @router.get("/policies")
 def show_policies(request: Request, here: MayReadRuns) -> Response:
     """Show the policies that runs of this namespace may have, each with its explained file."""
@@ -239,6 +261,13 @@ def _to_run(here: Here, run_id: str) -> Response:
 def _is_part(request: Request) -> bool:
     """Tell whether the page's script asks, which has all but what changes."""
     return "HX-Request" in request.headers
+
+
+def _outcome(name: str) -> Outcome | None:
+    known = {outcome.value: outcome for outcome in Outcome}
+    if name and name not in known:
+        raise InputError(f"{name!r} is no outcome of a run", hint=f"Known: {', '.join(known)}.")
+    return known.get(name)
 
 
 def _state(name: str) -> RunState | None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from isolation.batches import check_key, run_key
+from isolation.batches import BatchProgress, begun, check_key, progress_of, run_key
+from isolation.service.batch_bodies import MOST_INPUTS, BatchBody, BatchesBody, BatchProgressBody, BegunBody
 from isolation.service.bodies import said
 from isolation.service.here import Here, MayReadRuns, MaySubmitRuns
 from isolation.service.problems import answers
 from isolation.service.refusals import NotThereError
-from isolation.service.run_bodies import MOST_INPUTS, BatchBody, BegunBody, ProgressBody
 from isolation.service.submitting import admit_who_brings, order_of
 from isolation.submission import enqueue_all, new_run_id
 
@@ -45,7 +44,19 @@ def _begin(here: Here, body: BatchBody) -> Response:
     return said({"key": key, "namespace": here.namespace, "runs": runs}, 202, place)
 
 
-@router.get("/{key}", response_model=ProgressBody, responses=answers(404, 422))
+@router.get("", response_model=BatchesBody, responses=answers(404, 422))
+def list_batches(
+    here: MayReadRuns,
+    before: Annotated[str | None, Query(max_length=100, description="Go on after this run, as `next` says.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_INPUTS, description="At most so many.")] = 50,
+) -> Response:
+    """Return the batches, the last begun first, each with the run of its first input."""
+    found = begun(here.stores.ledger, limit, before)
+    batches = [{"key": key, "first": run} for key, run in found]
+    return said({"batches": batches, "next": found[-1][1].run_id if len(found) == limit else None})
+
+
+@router.get("/{key}", response_model=BatchProgressBody, responses=answers(404, 422))
 def get_batch(
     here: MayReadRuns,
     key: BatchKey,
@@ -53,21 +64,15 @@ def get_batch(
     limit: Annotated[int, Query(ge=1, le=MOST_INPUTS, description="At most so many.")] = MOST_INPUTS,
 ) -> Response:
     """Tell how far a batch is, whether it was begun here or by `isolation batch`."""
-    check_key(key)
-    runs = {int(number): run for number, run in here.stores.ledger.keyed(run_key(key, "")).items()}
-    if not runs:
-        raise NotThereError(f"there is no batch {key!r}", hint="POST /v1/batches begins one.")
-    rest = sorted(number for number in runs if number > after)
-    page = rest[:limit]
-    states = Counter(run.state for run in runs.values())
-    return said(
-        {
-            "key": key,
-            "count": len(runs),
-            "ended": not states.keys() & {"queued", "running"},
-            "states": states,
-            "outcomes": Counter(run.outcome.value for run in runs.values() if run.outcome),
-            "inputs": [{"number": number, "run": runs[number]} for number in page],
-            "next": str(page[-1]) if len(rest) > limit else None,
-        }
-    )
+    batch = standing_of(here, key, after, limit)
+    inputs = [{"number": number, "run": run} for number, run in batch.inputs]
+    told = {"key": key, "count": batch.count, "ended": batch.ended, "states": batch.states, "outcomes": batch.outcomes}
+    return said({**told, "inputs": inputs, "next": None if batch.next is None else str(batch.next)})
+
+
+def standing_of(here: Here, key: str, after: int, limit: int) -> BatchProgress:
+    """Return how far a batch is; NotThereError where there is none."""
+    found = progress_of(here.stores.ledger, key, after, limit)
+    if found is None:
+        raise NotThereError(f"there is no batch {key!r}", hint="GET /v1/batches lists those that there are.")
+    return found
