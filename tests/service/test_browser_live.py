@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser import HOSTILE, heed, running_chromium, shot
-from tests.service.sending import submitted
+from tests.service.sending import RECIPE, submitted
 from tests.service.server import Server
 
 if TYPE_CHECKING:
@@ -102,6 +102,20 @@ def test_what_somebody_does_is_not_undone_by_what_is_new(page: Page, client: htt
     page.get_by_role("row", name=later).wait_for()
     assert page.evaluate("document.activeElement.textContent") == run_id
     client.post(f"/v1/runs/{later}/cancel")
+
+
+def test_a_batch_is_watched(page: Page, client: httpx2.Client, told: list[str]) -> None:
+    """From its first run to its last, without a click."""
+    inputs: list[dict[str, object]] = [{} for _ in range(3)]
+    sent = {"recipe": RECIPE, "files": {"load.py": "def run(context, params): ..."}, "inputs": inputs, "key": "three"}
+    assert client.post("/v1/batches", json=sent).status_code == 202
+    page.get_by_role("link", name="Batches").click()
+    page.get_by_role("link", name="three").click()
+    page.get_by_text("3 of 3 ended").wait_for()
+    assert page.get_by_role("row").count() == 1 + len(inputs)
+    page.get_by_text("3 succeeded").wait_for()
+    shot(page, "batch")
+    assert told == []
 
 
 def test_a_log_goes_on_where_the_connection_broke(page: Page, run_id: str) -> None:

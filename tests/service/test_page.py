@@ -51,6 +51,8 @@ def recorded(service: Service, result_of: ResultOf) -> Result:
     error = StepError(step=HOSTILE, type=HOSTILE, message=HOSTILE, traceback=HOSTILE)
     changes = Changes(set={f"k.{HOSTILE[:30]}": HOSTILE}, writers={})
     result = replace(result, recipe=HOSTILE, digests=digests, errors=(error,), changes=changes)
+    (last,) = result.attempts
+    result = replace(result, attempts=(replace(last, cause=HOSTILE), replace(last, number=2)))
     other = replace(result, run_id="r3", changes=Changes(set={f"k.{HOSTILE[:30]}": 1}))
     for one in (result, other):
         stores.ledger.start(one.run_id, HOSTILE, "default", digests, AT)
@@ -192,6 +194,15 @@ def test_the_script_asks_for_what_changes_alone(browser: TestClient, recorded: R
     """A part is no whole page."""
     for path in ("/", "/context", f"/runs/{recorded.run_id}"):
         assert "<html" not in browser.get(path, headers={"HX-Request": "true"}).text
+
+
+def test_attempts_stand_side_by_side(browser: TestClient, recorded: Result) -> None:
+    """Where there is more than one."""
+    text = browser.get(f"/runs/{recorded.run_id}").text
+    (table,) = re.findall(r"Attempts, side by side</h2>(.*?)</table>", text, re.DOTALL)
+    assert [re.findall(rf'href="#attempt-{number}"', table) != [] for number in (1, 2, 3)] == [True, True, False]
+    assert table.count("succeeded</td>") == 2
+    assert text.count('class="attempt"') == 2
 
 
 def test_a_run_is_cancelled_from_its_page(browser: TestClient, service: Service, result_of: ResultOf) -> None:
