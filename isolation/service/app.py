@@ -22,6 +22,7 @@ from isolation.service.routes import (
     metrics,
     packages,
     policies,
+    recipes,
     runs,
     text,
 )
@@ -53,6 +54,7 @@ def create_app(service: Service) -> FastAPI:
         logs,
         artifacts,
         packages,
+        recipes,
         policies,
         batches,
         dumps,

@@ -298,6 +298,21 @@ class PackagesBody(BaseModel):
     next: str | None
 
 
+class RecipesBody(BaseModel):
+    """A page of recipes, sorted by name, each with its newest package."""
+
+    recipes: list[KnownPackageBody]
+    next: str | None
+
+
+class RecipeBody(BaseModel):
+    """A recipe: its ``definition`` as its newest package has it, and its packages, the newest first."""
+
+    recipe: str
+    definition: _Document
+    packages: list[KnownPackageBody]
+
+
 class FileBody(BaseModel):
     """A file of a package."""
 

@@ -8,7 +8,7 @@ only of what its own namespace has brought: whoever names a digest alone gets no
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, union_all, update
 
@@ -17,7 +17,7 @@ from isolation.state.schema import packages, runs, uploads
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Connection, Select, Subquery, Table
 
     from isolation.state.database import Database
 
@@ -74,16 +74,38 @@ class Uploads:
 
     def packages(self, limit: int, after: str = "") -> tuple[KnownPackage, ...]:
         """Return at most ``limit`` packages that the namespace has brought or run, sorted by digest, after one."""
+        known = self._known()
+        return self._found(select(known).where(known.c.digest > after).order_by(known.c.digest).limit(limit))
+
+    def of_recipe(self, recipe: str, limit: int) -> tuple[KnownPackage, ...]:
+        """Return at most ``limit`` packages of a recipe that the namespace has brought or run, the newest first."""
+        known = self._known()
+        newest = (known.c.at.desc(), known.c.digest)
+        return self._found(select(known).where(known.c.recipe == recipe).order_by(*newest).limit(limit))
+
+    def recipes(self, limit: int, after: str = "") -> tuple[KnownPackage, ...]:
+        """Return the newest package of at most ``limit`` recipes, sorted by the recipe's name, after one."""
+        known = self._known()
+        newest = (known.c.at.desc(), known.c.digest)
+        place = func.row_number().over(partition_by=known.c.recipe, order_by=newest).label("place")
+        placed = select(known, place).where(known.c.recipe > after).subquery()
+        return self._found(select(placed).where(placed.c.place == 1).order_by(placed.c.recipe).limit(limit))
+
+    def _known(self) -> Subquery:
+        """Select the packages of this namespace: digest, recipe, and when it was last brought or run."""
         brought = select(packages.c.digest, packages.c.recipe, packages.c.at).where(
-            packages.c.namespace == self._namespace, packages.c.digest > after
+            packages.c.namespace == self._namespace
         )
         ran = select(runs.c.package_digest, runs.c.recipe, runs.c.submitted_at).where(
-            runs.c.namespace == self._namespace, runs.c.package_digest > after
+            runs.c.namespace == self._namespace
         )
         both = union_all(brought, ran).subquery()
-        query = select(both.c.digest, func.max(both.c.recipe).label("recipe"), func.max(both.c.at).label("at"))
+        newest, recipe = func.max(both.c.at).label("at"), func.max(both.c.recipe).label("recipe")
+        return select(both.c.digest, recipe, newest).group_by(both.c.digest).subquery()
+
+    def _found(self, query: Select[Any]) -> tuple[KnownPackage, ...]:
         with self._database.reading() as connection:
-            rows = connection.execute(query.group_by(both.c.digest).order_by(both.c.digest).limit(limit))
+            rows = connection.execute(query)
             return tuple(KnownPackage(digest=row.digest, recipe=row.recipe, at=row.at) for row in rows)
 
     def _keep(self, connection: Connection, table: Table, digest: str, values: dict[str, object]) -> None:

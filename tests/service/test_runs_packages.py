@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from isolation.clock import timestamp
 from isolation.model.access import Role
 from isolation.model.package import canonical
 from isolation.packaging.load import load_recipe
@@ -52,6 +53,27 @@ def test_a_package_is_brought_and_run(client_for: ClientFor, manifest: bytes) ->
     assert author.get(f"/v1/packages/{shown['digest']}").json() == shown
     run = client_for(Role.RUNNER).post("/v1/runs", json={"package": shown["digest"]})
     assert author.get(run.headers["Location"]).json()["digests"]["package"] == shown["digest"]
+
+
+def test_recipes_are_listed_and_shown(service: Service, client: TestClient, client_for: ClientFor) -> None:
+    """By name, each as its newest package has it; those of another namespace are not there."""
+    older, at = submitted(client), timestamp(service.clock.now())
+    while timestamp(service.clock.now()) == at:  # moments are kept to the millisecond
+        pass
+    newer = submitted(client, files={"load.py": LOAD + "# changed\n"})
+    submitted(client, recipe=RECIPE.replace("work", "also"))
+    digests = [client.get(f"/v1/runs/{run_id}").json()["digests"]["package"] for run_id in (newer, older)]
+    listed = client.get("/v1/recipes", params={"limit": 1}).json()
+    assert ([one["recipe"] for one in listed["recipes"]], listed["next"]) == (["also"], "also")
+    rest = client.get("/v1/recipes", params={"after": "also"}).json()
+    assert [(one["recipe"], one["digest"]) for one in rest["recipes"]] == [("work", digests[0])]
+    shown = client.get("/v1/recipes/work").json()
+    assert [one["digest"] for one in shown["packages"]] == digests
+    (step,) = shown["definition"]["steps"]
+    assert (step["name"], step["module"], step["function"]) == ("load", "load", "run")
+    theirs = client_for(Role.OPERATOR, "theirs")
+    assert theirs.get("/v1/recipes").json() == {"recipes": [], "next": None}
+    assert theirs.get("/v1/recipes/work").json()["code"] == client.get("/v1/recipes/none").json()["code"] == "not_there"
 
 
 def test_a_package_that_was_run_is_there_too(client: TestClient) -> None:
