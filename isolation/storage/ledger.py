@@ -135,9 +135,8 @@ class Ledger:
     def newest_key(self, beginning: str) -> str | None:
         """Return the key, of those that begin so, whose run began last; None if there is none."""
         key = runs.c.idempotency_key
-        begins_so = (key >= beginning) & (key < beginning + _AFTER_ANY_CHARACTER)
         with self._database.reading() as connection:
-            query = select(key).where(self._here(), begins_so)
+            query = select(key).where(self._here(), _begins(key, beginning))
             return connection.scalar(query.order_by(runs.c.number.desc()).limit(1))
 
     def abandon(self, run_id: str, at: str, cause: str = "controller:died", epoch: int | None = None) -> None:
@@ -251,8 +250,7 @@ class Ledger:
         self, beginning: str, ending: str, limit: int, before: str | None = None
     ) -> tuple[tuple[str, RunSummary], ...]:
         """Return at most ``limit`` runs whose keys begin and end so, and what is between, as ``list`` does."""
-        key = runs.c.idempotency_key
-        so = key.startswith(beginning, autoescape=True) & key.endswith(ending, autoescape=True)
+        so = _begins(runs.c.idempotency_key, beginning) & runs.c.idempotency_key.endswith(ending, autoescape=True)
         query = select(*summary_columns).where(self._here(), so).order_by(runs.c.number.desc()).limit(limit)
         with self._database.reading() as connection:
             if before is not None:
@@ -262,10 +260,10 @@ class Ledger:
 
     def keyed(self, beginning: str) -> dict[str, RunSummary]:
         """Return the runs whose keys begin so, by the rest of their keys."""
-        key = runs.c.idempotency_key
-        begins_so = (key >= beginning) & (key < beginning + _AFTER_ANY_CHARACTER)
         with self._database.reading() as connection:
-            rows = connection.execute(select(*summary_columns).where(self._here(), begins_so)).all()
+            rows = connection.execute(
+                select(*summary_columns).where(self._here(), _begins(runs.c.idempotency_key, beginning))
+            ).all()
         return {row.idempotency_key.removeprefix(beginning): _summary(row) for row in rows}
 
     def resolve(self, run: str) -> str:
@@ -308,6 +306,11 @@ _NO_RESULT = {
 }
 
 
+def _begins(column: ColumnElement[str], beginning: str) -> ColumnElement[bool]:
+    """Find what begins so, by its index; SQLite's LIKE would not tell small letters from large ones."""
+    return (column >= beginning) & (column < beginning + _AFTER_ANY_CHARACTER)
+
+
 def _resolve(connection: Connection, run: str, here: ColumnElement[bool]) -> str:
     ids = select(runs.c.run_id).where(here)
     if run in _NEWEST:
@@ -315,7 +318,7 @@ def _resolve(connection: Connection, run: str, here: ColumnElement[bool]) -> str
         if not found:
             raise RunNotFoundError("there are no runs yet", hint="Begin one: `isolation run RECIPE`.")
         return str(found[0])
-    begins_so = (runs.c.run_id >= run) & (runs.c.run_id < run + _AFTER_ANY_CHARACTER)
+    begins_so = _begins(runs.c.run_id, run)
     # The whole id, if there is such a run, is the first in this order; and the index has it.
     found = connection.scalars(ids.where(begins_so).order_by(runs.c.run_id).limit(_MOST_NAMED + 1)).all() if run else []
     if run in found[:1] or len(found) == 1:

@@ -242,6 +242,21 @@ def test_several_are_put_into_the_queue_all_or_none(
     assert {rest: run.run_id for rest, run in ledger.keyed("k").items()} == {"0": "r0", "4": "r4", "5": "r5"}
 
 
+def test_runs_are_found_by_both_ends_of_their_keys(queue: Queue, wanted: Submission, ledger: Ledger) -> None:
+    """No sign of a key stands for others; the last submitted comes first, page by page."""
+    for number, key in enumerate(("b:one:1", "b:one:11", "b:t_o:1", "b:tool:2", "c:one:1", "b%:1", "B:one:1", None)):
+        queue.submit(replace(wanted, run_id=f"r{number}", key=key), NOW)
+
+    def found(beginning: str, limit: int = 9, before: str | None = None) -> list[tuple[str, str]]:
+        return [(rest, run.run_id) for rest, run in ledger.keyed_so(beginning, ":1", limit, before)]
+
+    assert found("b:") == [("t_o", "r2"), ("one", "r0")]
+    assert found("b:t_o") == [("", "r2")]
+    assert found("b:to_") == found("b:%") == []
+    assert found("b:", limit=1) == [("t_o", "r2")]
+    assert found("b:", before="r2") == [("one", "r0")]
+
+
 def test_what_is_made_again_waits_with_all_that_it_had(
     queue: Queue, wanted: Submission, ledger: Ledger, digests: Digests
 ) -> None:

@@ -51,3 +51,20 @@ def test_a_package_is_of_who_brought_or_ran_it(database: Database, ours: Uploads
     theirs = Uploads(database, "theirs")
     assert not theirs.has_package("x")
     assert theirs.packages(9) == ()
+
+
+def test_recipes_are_known_by_their_newest_package(database: Database, ours: Uploads, digests: Digests) -> None:
+    """Whether that was brought or run; sorted by name, page by page."""
+    ours.keep_package("x", "load", NOW)
+    ours.keep_package("y", "etl", NOW)
+    ours.keep_package("z", "etl", LATER)
+    Uploads(database, "theirs").keep_package("w", "theirs", NOW)
+    submission = Submission(run_id="r1", recipe="load", policy="p", digests=digests, inputs_digest="n")
+    Queue(database, "ours").submit(submission, LATER)
+    etl = KnownPackage(digest="z", recipe="etl", at=LATER)
+    load = KnownPackage(digest=digests.package, recipe="load", at=LATER)
+    assert ours.recipes(9) == (etl, load)
+    assert (ours.recipes(1), ours.recipes(9, "etl")) == ((etl,), (load,))
+    assert ours.of_recipe("etl", 9) == (etl, KnownPackage(digest="y", recipe="etl", at=NOW))
+    assert ours.of_recipe("load", 1) == (load,)
+    assert ours.of_recipe("none", 9) == ()
