@@ -53,6 +53,9 @@ def _register_serve(parser: Parser) -> None:
     added.add_argument("--proxy", metavar="ADDRESS", default="", help="trust this proxy, which speaks TLS, on who asks")
     added.add_argument("--exposed", action="store_true", help="listen beyond this machine without TLS all the same")
     added.add_argument("--anonymous", choices=_ROLES, help="let in who has no token, as this; on loopback alone")
+    added.add_argument(
+        "--patience", metavar="TIME", default="30s", help="wait so long for a request's head, and for its body (30s)"
+    )
     added.add_argument("--secrets", metavar="FILE", help="take the secrets' values from here (TOML, chmod 600)")
 
 
@@ -101,6 +104,7 @@ def serve(given: Namespace) -> int:
         proxy=given.proxy,
         exposed=given.exposed,
         anonymous=Role(given.anonymous) if given.anonymous else None,
+        patience_s=seconds("--patience", given.patience) or 0,
     )
 
     def tell(text: str) -> None:

@@ -26,14 +26,18 @@ from isolation.service.routes import (
     runs,
     text,
 )
-from isolation.service.walls import Walls
+from isolation.service.walls import BODY_S, Walls
 
 if TYPE_CHECKING:
     from isolation.service.service import Service
 
 
-def create_app(service: Service) -> FastAPI:
-    """Put the application together; whoever has made the service closes it."""
+def create_app(service: Service, *, patience_s: float = BODY_S) -> FastAPI:
+    """
+    Put the application together; whoever has made the service closes it.
+
+    ``patience_s`` is the time in which a body has to be there.
+    """
     app = FastAPI(
         title="recipe isolation",
         version=version("recipe-isolation"),
@@ -44,7 +48,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     problems.install(app)
-    app.add_middleware(Walls)
+    app.add_middleware(Walls, body_s=patience_s)
     for module in (
         health,
         metrics,

@@ -17,8 +17,10 @@ from isolation.errors import SettingsError
 from isolation.loopback import is_loopback
 from isolation.model.access import Role
 from isolation.service.app import create_app
+from isolation.service.connections import Room, connections
 from isolation.service.live.sockets import bounded
 from isolation.service.service import Service
+from isolation.service.walls import BODY_S
 from isolation.wiring import open_controller, open_stores, open_worker
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from isolation.settings import Settings
 
 _MOST_CONNECTIONS = 1_000
-_IDLE_CONNECTION_S = 20
 _LEAVE_S = 10
 _FIRST = "first"
 
@@ -40,7 +41,8 @@ class Place:
 
     ``port`` 0: any that is free. ``certificate`` and ``key`` are files for TLS. ``proxy`` is the address of a proxy
     that speaks TLS for it, and says who asks. ``exposed``: it may listen beyond this machine without either.
-    ``anonymous`` is the role of whoever has no token.
+    ``anonymous`` is the role of whoever has no token. ``patience_s`` is the time in which the head of a request has to
+    be there, and then its body. One address may have half of all connections; behind a proxy, where all have one, all.
     """
 
     host: str = "127.0.0.1"
@@ -50,9 +52,12 @@ class Place:
     proxy: str = ""
     exposed: bool = False
     anonymous: Role | None = None
+    patience_s: float = BODY_S
 
     def check(self) -> None:
-        """Raise SettingsError for a place at which others could listen in, or come in unseen."""
+        """Raise SettingsError for a place at which others could listen in, or come in unseen, or nobody can."""
+        if self.patience_s <= 0:
+            raise SettingsError("nobody can ask anything in no time", hint="Give --patience as in 30s.")
         if is_loopback(self.host):
             return
         if self.anonymous:
@@ -106,8 +111,11 @@ class _Server(uvicorn.Server):
 
 
 def _configuration(service: Service, place: Place) -> uvicorn.Config:
+    of_one = _MOST_CONNECTIONS if place.proxy else _MOST_CONNECTIONS // 2
+    room = Room(most=_MOST_CONNECTIONS, most_of_one=of_one, patience_s=place.patience_s)
     configuration = uvicorn.Config(
-        bounded(socketio.ASGIApp(service.sockets.server, create_app(service))),
+        bounded(socketio.ASGIApp(service.sockets.server, create_app(service, patience_s=place.patience_s))),
+        http=connections(room),
         log_level="warning",
         access_log=False,  # the audit log says more
         server_header=False,
@@ -115,8 +123,7 @@ def _configuration(service: Service, place: Place) -> uvicorn.Config:
         forwarded_allow_ips=place.proxy or None,
         ssl_certfile=place.certificate,
         ssl_keyfile=place.key,
-        limit_concurrency=_MOST_CONNECTIONS,
-        timeout_keep_alive=_IDLE_CONNECTION_S,
+        timeout_keep_alive=place.patience_s,  # type: ignore[arg-type]  # a delay as asyncio has it
         timeout_graceful_shutdown=_LEAVE_S,
         lifespan="off",
     )
