@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool, StrictInt
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, SkipValidation, StrictBool, StrictInt
 from starlette.responses import Response
 
 from isolation.context.dumping import Format
@@ -16,6 +16,8 @@ _Who = Annotated[str, Field(max_length=200, description="Who writes, for the his
 _Version = Annotated[
     StrictInt, Field(ge=0, le=2**53, description="The key's newest version must be this; 0: it holds nothing.")
 ]
+Value = SkipValidation[JsonValue]
+"""A value that came as JSON: to look at all that is in it once more would take longer than to read it."""
 
 
 class Body(BaseModel):
@@ -60,7 +62,7 @@ class HistoryBody(BaseModel):
 class ValueBody(Body):
     """A value to be written."""
 
-    value: JsonValue
+    value: Value
     who: _Who | None = None
     if_version: _Version | None = None
 
@@ -73,7 +75,7 @@ class ChangesBody(Body):
     who writes it where that is not ``who``.
     """
 
-    set: dict[str, JsonValue] = Field(default_factory=dict)
+    set: dict[str, Value] = Field(default_factory=dict)
     delete: list[str] = Field(default_factory=list)
     expected: dict[str, _Version] = Field(default_factory=dict)
     version: Annotated[

@@ -22,12 +22,13 @@ Namespace = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """Somebody who may do what the route does."""
+    """Somebody who may do what the route does; ``large``: work on what they sent is for another thread."""
 
     service: Service
     token: Token
     namespace: str
     permission: Permission
+    large: bool = False
 
     @property
     def stores(self) -> Stores:
@@ -46,7 +47,7 @@ def require_permission(permission: Permission) -> Callable[..., object]:
     async def admit(request: Request, namespace: Namespace = None) -> Here:
         service = service_of(request)
         seen = await service.door.admit(request, permission, namespace)
-        return Here(service, seen.token, seen.namespace, permission)
+        return Here(service, seen.token, seen.namespace, permission, getattr(request.state, "large", False))
 
     return admit
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, JsonValue
 from isolation.model.adjustments import Adjustments
 from isolation.model.outcome import Outcome, StepOutcome
 from isolation.model.run import RunState
-from isolation.service.bodies import Body
+from isolation.service.bodies import Body, Value
 
 MOST_NAMED = 10_000
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="A SHA-256, in hexadecimal.")]
@@ -58,7 +58,7 @@ class WantedBody(Body):
     package: Digest | None = None
     policy: str | None = Field(None, max_length=100)
     environment: str | None = Field(None, max_length=64)
-    context: dict[str, JsonValue] = Field(default_factory=dict)
+    context: dict[str, Value] = Field(default_factory=dict)
     only: list[_Step] = Field(default_factory=list, max_length=MOST_NAMED)
     skip: list[_Step] = Field(default_factory=list, max_length=MOST_NAMED)
     adjustments: AdjustmentsBody = AdjustmentsBody()

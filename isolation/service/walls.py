@@ -11,7 +11,11 @@ from isolation.units import format_bytes
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LARGEST_BODY_BYTES = 64 * 2**20
+LARGEST_BODY_BYTES = 4 * 2**20
+LARGEST_BLOB_BYTES = 64 * 2**20
+"""A blob is written to the disk as it comes; every other body is read in memory, and may hold a great many values."""
+_BLOBS = "/v1/blobs/"
+_DOOR, _DOOR_BYTES = "/login", 4096
 BODY_S = 30.0
 """A body has to be there in this time, however slowly its sender sends."""
 _HEADERS = [
@@ -42,10 +46,15 @@ class Walls:
                 message["headers"] = [*message["headers"], *(one for one in _HEADERS if one[0] not in known)]
             await send(message)
 
-        await self._app(scope, self._bounded(receive), with_headers)
+        await self._app(scope, self._bounded(receive, self._most_bytes(scope["path"])), with_headers)
 
-    def _bounded(self, receive: Receive) -> Receive:
-        left = self._largest_bytes
+    def _most_bytes(self, path: str) -> int:
+        if path.startswith(_BLOBS):
+            return LARGEST_BLOB_BYTES
+        return min(self._largest_bytes, _DOOR_BYTES) if path == _DOOR else self._largest_bytes
+
+    def _bounded(self, receive: Receive, most_bytes: int) -> Receive:
+        left = most_bytes
         until_s: float | None = None
         whole = False
 
@@ -63,8 +72,10 @@ class Walls:
             left -= len(message.get("body", b""))
             whole = not message.get("more_body", False)
             if left < 0:
-                most = format_bytes(self._largest_bytes)
-                raise TooLargeError(f"the body is larger than {most}", hint="Send less at once.")
+                raise TooLargeError(
+                    f"the body is larger than {format_bytes(most_bytes)}",
+                    hint="Send less at once; large files of a package as blobs.",
+                )
             return message
 
         return bounded

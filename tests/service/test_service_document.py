@@ -53,7 +53,10 @@ def test_its_figures_are_the_codes() -> None:
     assert f"show {doorkeeper.WRONG_A_MINUTE} tokens" in PAGE
     assert f"ask {doorkeeper.REQUESTS_A_SECOND:,} times" in PAGE
     assert f"at most {MOST_INPUTS:,} `inputs`" in PAGE
-    assert f"has {walls.LARGEST_BODY_BYTES >> 20} MiB at most, and {walls.BODY_S:g} seconds" in PAGE
+    assert (
+        f"A body has {walls.LARGEST_BODY_BYTES >> 20} MiB at most, a blob {walls.LARGEST_BLOB_BYTES >> 20} MiB" in PAGE
+    )
+    assert f"and {walls.BODY_S:g} seconds to come" in PAGE
 
 
 def test_its_table_has_every_role() -> None:

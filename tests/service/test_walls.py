@@ -27,7 +27,7 @@ async def read_all(_scope: Scope, receive: Receive, _send: Send) -> None:
         pass
 
 
-def through(walls: Walls, *pieces: bytes, then: float = 0) -> None:
+def through(walls: Walls, *pieces: bytes, then: float = 0, path: str = "/") -> None:
     """Send a body in pieces, the last of which comes after some seconds."""
     messages: list[Message] = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
     messages[-1]["more_body"] = False
@@ -40,7 +40,7 @@ def through(walls: Walls, *pieces: bytes, then: float = 0) -> None:
     async def send(message: Message) -> None:
         raise AssertionError(message)
 
-    scope: dict[str, Any] = {"type": "http"}
+    scope: dict[str, Any] = {"type": "http", "path": path}
     asyncio.run(walls(scope, receive, send))
 
 
@@ -49,6 +49,15 @@ def test_a_body_that_is_too_large_is_not_read_on() -> None:
     through(Walls(read_all, largest_bytes=10), b"12345", b"67890")
     with pytest.raises(TooLargeError, match="larger than 10 B"):
         through(Walls(read_all, largest_bytes=10), b"12345", b"678901")
+
+
+def test_a_blob_may_be_larger_and_what_is_shown_at_the_door_has_to_be_short() -> None:
+    """The one is never in memory whole, the other may come from anybody."""
+    through(Walls(read_all, largest_bytes=10), b"x" * 11, path="/v1/blobs/0")
+    with pytest.raises(TooLargeError, match="larger than 64 MiB"):
+        through(Walls(read_all), *[b"x" * 2**24] * 4, b"x", path="/v1/blobs/0")
+    with pytest.raises(TooLargeError, match="larger than 4 KiB"):
+        through(Walls(read_all), b"x" * 4097, path="/login")
 
 
 def test_a_body_that_does_not_come_is_not_waited_for() -> None:

@@ -15,10 +15,11 @@ from isolation.model.access import Role, Token, permissions_of
 from isolation.service.bodies import Body, said
 from isolation.service.here import MayManageTokens, MayReadAudit, MayReadContext
 from isolation.service.problems import answers
+from isolation.service.reading import BodyRoute
 from isolation.service.refusals import ForbiddenError, NoSuchTokenError
 from isolation.storage.audit import Decision
 
-router = APIRouter(prefix="/v1", tags=["access"])
+router = APIRouter(prefix="/v1", route_class=BodyRoute, tags=["access"])
 
 _Glob = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9*?\[\]!._-]+$")]
 

@@ -13,11 +13,12 @@ from isolation.service.batch_bodies import MOST_INPUTS, BatchBody, BatchesBody, 
 from isolation.service.bodies import said
 from isolation.service.here import Here, MayReadRuns, MaySubmitRuns
 from isolation.service.problems import answers
+from isolation.service.reading import BodyRoute
 from isolation.service.refusals import NotThereError
 from isolation.service.submitting import admit_who_brings, order_of
 from isolation.submission import enqueue_all, new_run_id
 
-router = APIRouter(prefix="/v1/batches", tags=["batches"])
+router = APIRouter(prefix="/v1/batches", route_class=BodyRoute, tags=["batches"])
 
 BatchKey = Annotated[str, Path(max_length=100, description="What names the batch.")]
 

@@ -16,8 +16,9 @@ from isolation.model.changes import Changes, Entry, HistoryFilter
 from isolation.service.bodies import ChangesBody, EntriesBody, EntryBody, HistoryBody, ValueBody, WrittenBody, said
 from isolation.service.here import Here, MayReadContext, MayWriteContext
 from isolation.service.problems import answers
+from isolation.service.reading import BodyRoute
 
-router = APIRouter(prefix="/v1/context", tags=["context"])
+router = APIRouter(prefix="/v1/context", route_class=BodyRoute, tags=["context"])
 
 MOST_A_PAGE = 1_000
 Key = Annotated[str, Query(min_length=1, max_length=256, description="The key, as it is.")]
@@ -117,7 +118,9 @@ async def write(
 ) -> tuple[Entry, ...]:
     """Have changes written, and wait until they are durable."""
     order = Order(changes=changes, who=who or here.token.name, expected=expected or {}, version=version)
-    return await asyncio.wrap_future(here.service.contexts.change(here.namespace, order))
+    ask = here.service.contexts.change  # which checks them first
+    asked = await run_in_threadpool(ask, here.namespace, order) if here.large else ask(here.namespace, order)
+    return await asyncio.wrap_future(asked)
 
 
 def _with_before(entry: Entry, before: Entry | None) -> dict[str, object]:

@@ -13,13 +13,14 @@ from starlette.responses import Response, StreamingResponse
 from isolation.context.dumping import Format
 from isolation.errors import NoSuchKeyError
 from isolation.model.changes import Changes, Entry, HistoryFilter
-from isolation.service.bodies import Body, DumpBody, DumpsBody, NewDumpBody, said
+from isolation.service.bodies import Body, DumpBody, DumpsBody, NewDumpBody, Value, said
 from isolation.service.here import MayReadContext, MayWriteContext
 from isolation.service.problems import answers
+from isolation.service.reading import BodyRoute
 from isolation.service.routes import dumps
 from isolation.service.routes.context import MOST_A_PAGE, Key, Limit, write
 
-router = APIRouter(prefix="/ctx", tags=["ctx"])
+router = APIRouter(prefix="/ctx", route_class=BodyRoute, tags=["ctx"])
 
 
 class CtxValue(BaseModel):
@@ -33,7 +34,7 @@ class CtxSet(Body):
     """A value to be written."""
 
     key: Annotated[str, Field(min_length=1, max_length=256)]
-    value: JsonValue
+    value: Value
     who: Annotated[str, Field(max_length=200)] | None = None
 
 

@@ -13,6 +13,7 @@ from isolation.context.dumping import Format
 from isolation.service.bodies import DumpBody, DumpsBody, NewDumpBody, said
 from isolation.service.here import MayReadContext, MayWriteContext
 from isolation.service.problems import answers
+from isolation.service.reading import BodyRoute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from isolation.context.dumps import Dump
     from isolation.service.here import Here
 
-router = APIRouter(prefix="/v1/context/dumps", tags=["context"])
+router = APIRouter(prefix="/v1/context/dumps", route_class=BodyRoute, tags=["context"])
 
 Filename = Annotated[str, Path(max_length=200, description="The dump's name, as the list has it.")]
 _PIECE_BYTES = 2**18

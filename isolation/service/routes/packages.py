@@ -25,6 +25,7 @@ from isolation.packaging.tree import read_manifest
 from isolation.service.bodies import said
 from isolation.service.here import Here, MayReadRuns, MayWritePackages
 from isolation.service.problems import answers
+from isolation.service.reading import BodyRoute
 from isolation.service.refusals import BlobsMissingError
 from isolation.service.run_bodies import BlobBody, BroughtBody, PackageBody, PackagesBody
 from isolation.service.submitting import brought, check_package
@@ -32,7 +33,7 @@ from isolation.service.submitting import brought, check_package
 if TYPE_CHECKING:
     from isolation.storage.blobs import BlobWriter
 
-router = APIRouter(prefix="/v1", tags=["packages"])
+router = APIRouter(prefix="/v1", route_class=BodyRoute, tags=["packages"])
 
 MOST_A_PAGE = 500
 _MOST_TOLD = 1_000

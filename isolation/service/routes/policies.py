@@ -13,11 +13,12 @@ from isolation.rules.scope import matches
 from isolation.service.bodies import said
 from isolation.service.here import MayReadRuns, MaySubmitRuns
 from isolation.service.problems import answers
+from isolation.service.reading import BodyRoute
 from isolation.service.refusals import NotThereError
 from isolation.service.run_bodies import CheckedPolicyBody, CheckPolicyBody, PoliciesBody, PolicyBody
 from isolation.service.submitting import policy_named
 
-router = APIRouter(prefix="/v1", tags=["policies"])
+router = APIRouter(prefix="/v1", route_class=BodyRoute, tags=["policies"])
 
 Name = Annotated[str, Path(max_length=100, description="Its name, as it is listed.")]
 

@@ -21,6 +21,7 @@ from isolation.model.run import RunState
 from isolation.service.bodies import said
 from isolation.service.here import Here, MayCancelRuns, MayReadRuns, MaySubmitRuns
 from isolation.service.problems import answers
+from isolation.service.reading import BodyRoute
 from isolation.service.refusals import NotThereError, NotYetError
 from isolation.service.run_bodies import (
     AgainBody,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from isolation.model.progress import Progress
     from isolation.model.run import Attempt, Result, RunSummary
 
-router = APIRouter(prefix="/v1/runs", tags=["runs"])
+router = APIRouter(prefix="/v1/runs", route_class=BodyRoute, tags=["runs"])
 
 MOST_A_PAGE = 500
 Run = Annotated[str, Path(max_length=100, description="Its id, the beginning of it, or `last`.")]

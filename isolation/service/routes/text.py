@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from isolation.model.changes import Changes, HistoryFilter
 from isolation.rules.escape import escape, escape_json
 from isolation.service.here import MayReadContext, MayWriteContext
 from isolation.service.problems import answers
+from isolation.service.reading import SMALL_BYTES, parsed
 from isolation.service.routes.context import Glob, Key, Limit, write
 
 router = APIRouter(prefix="/v1/context/text", tags=["text"])
@@ -52,7 +54,9 @@ async def set_text(
     who: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
     """Write the body: as JSON if it is JSON, else as a text; durable when this answers with the key's version."""
-    (entry,) = await write(here, Changes(set={key: _read(await request.body())}), who)
+    body = await request.body()
+    here = replace(here, large=len(body) > SMALL_BYTES)
+    (entry,) = await write(here, Changes(set={key: await _read(body)}), who)
     return PlainTextResponse(f"{entry.version}\n")
 
 
@@ -78,13 +82,13 @@ def get_history(here: MayReadContext, glob: Glob = "*", limit: Limit = 100) -> R
     return PlainTextResponse("".join(lines))
 
 
-def _read(body: bytes) -> JsonValue:
+async def _read(body: bytes) -> JsonValue:
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise ContextError("this value is no text in UTF-8", hint="Keep what is no text as an artifact.") from error
     try:
-        value: JsonValue = json.loads(text, parse_constant=_refuse)  # which JSON does not have, and Python reads
+        value: JsonValue = await parsed(text, _refuse)  # which JSON does not have, and Python reads
     except ValueError:
         return text
     return value
