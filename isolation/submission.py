@@ -65,34 +65,42 @@ def enqueue_all(
     return stores.queue.submit_all(submissions, timestamp(clock.now()))
 
 
-def rerun(stores: Stores, run: str, clock: Clock, *, fresh_context: bool = False, priority: int = 0) -> str:
+def rerun(
+    stores: Stores,
+    run: str,
+    clock: Clock,
+    *,
+    fresh_context: bool = False,
+    priority: int = 0,
+    key: str | None = None,
+) -> str:
     """
     Put a recorded run into the queue to be run again, as ``Controller.rerun`` does it; returns the new run's id.
 
-    RunNotFoundError, StorageError where what it was made of is kept no more, PolicyError where its policy is not for
-    this namespace.
+    Who gives a ``key`` again gets that of the first. RunNotFoundError, StorageError where what it was made of is kept
+    no more, PolicyError where its policy is not for this namespace.
     """
     record = stores.ledger.record(run)
     order = recorded(stores, record)
     order = afresh(order) if fresh_context else replace(order, replay_of="")
-    return _again(stores, order, clock, priority, rerun_of=record.run_id)
+    submission = _submission(stores, order, clock, priority, key)
+    return _again(stores, order, replace(submission, rerun_of=record.run_id, fresh=fresh_context), clock)
 
 
-def replay(stores: Stores, run: str, clock: Clock, *, priority: int = 0) -> str:
+def replay(stores: Stores, run: str, clock: Clock, *, priority: int = 0, key: str | None = None) -> str:
     """
     Put a finished run into the queue to be run again without a merge, as ``Controller.replay`` does it.
 
-    Returns the new run's id; raises what ``rerun`` does, and InputError where the run has no result to compare with.
+    Returns an id and raises as ``rerun`` does, and InputError where the run has no result to compare with.
     """
     result = stores.ledger.get(run)
     order = replace(recorded(stores, stores.ledger.record(result.run_id)), replay_of=result.run_id)
-    return _again(stores, order, clock, priority)
+    return _again(stores, order, _submission(stores, order, clock, priority, key), clock)
 
 
-def _again(stores: Stores, order: Order, clock: Clock, priority: int, rerun_of: str = "") -> str:
+def _again(stores: Stores, order: Order, submission: Submission, clock: Clock) -> str:
     check_namespace(order.policy, stores.namespace)
     secrets_of(order.package.recipe, order.policy)
-    submission = replace(_submission(stores, order, clock, priority, None), rerun_of=rerun_of)
     return stores.queue.submit(submission, timestamp(clock.now()))
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import BaseModel, Field
 
+from isolation.service.bodies import Value
 from isolation.service.run_bodies import RunBody, WantedBody
 
 MOST_INPUTS = 1_000
@@ -12,7 +13,7 @@ MOST_INPUTS = 1_000
 class BatchBody(WantedBody):
     """A run for each of several ``inputs``, which go over ``context``; ``key`` names the batch."""
 
-    inputs: list[dict[str, JsonValue]] = Field(min_length=1, max_length=MOST_INPUTS)
+    inputs: list[dict[str, Value]] = Field(min_length=1, max_length=MOST_INPUTS)
     key: str | None = Field(None, max_length=100)
 
 

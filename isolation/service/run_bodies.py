@@ -75,12 +75,14 @@ class AgainBody(Body):
     """How a run is to be made again; ``fresh_context``: with the context as it is then."""
 
     fresh_context: bool = False
+    key: Key | None = None
     priority: int = Field(0, ge=-1_000_000, le=1_000_000)
 
 
 class ReplayBody(Body):
     """How a run is to be replayed."""
 
+    key: Key | None = None
     priority: int = Field(0, ge=-1_000_000, le=1_000_000)
 
 

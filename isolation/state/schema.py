@@ -37,9 +37,10 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
-REVISION = "0005"
+REVISION = "0006"
 """The newest of ``migrations``; opening a database of an older one brings it here."""
 
 metadata = MetaData()
@@ -121,6 +122,7 @@ reruns = Table(
     metadata,
     Column("run_id", _text, ForeignKey("runs.run_id"), primary_key=True),
     Column("rerun_of", _text, nullable=False),
+    Column("fresh", Boolean, nullable=False, server_default=false()),  # with the context as it is then
 )
 
 uploads = Table(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select, update
+from sqlalchemy import false, func, select, update
 
 from isolation.errors import IdempotencyError
 from isolation.model.key import Holder
 from isolation.model.outcome import Outcome
-from isolation.state.schema import runs
+from isolation.state.schema import reruns, runs
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -18,16 +18,32 @@ if TYPE_CHECKING:
     from isolation.model.run import Digests
 
 
-def holder(connection: Connection, namespace: str, key: str, digests: Digests, inputs_digest: str) -> Holder | None:
-    """Return the run that has a key, or None; IdempotencyError where it is made of something else."""
+def holder(
+    connection: Connection,
+    namespace: str,
+    key: str,
+    digests: Digests,
+    inputs_digest: str,
+    *,
+    again: tuple[str, str, bool] = ("", "", False),
+) -> Holder | None:
+    """
+    Return the run that has a key, or None; IdempotencyError where it is made of something else.
+
+    ``again`` says what it replays or reruns, and whether with a fresh context.
+    """
     same = (runs.c.namespace == namespace) & (runs.c.idempotency_key == key)
-    columns = (runs.c.run_id, runs.c.state, runs.c.outcome, runs.c.package_digest, runs.c.policy_digest)
-    row = connection.execute(select(*columns, runs.c.inputs_digest).where(same)).one_or_none()
+    made = (runs.c.package_digest, runs.c.policy_digest, runs.c.inputs_digest)
+    rerun = (func.coalesce(reruns.c.rerun_of, ""), func.coalesce(reruns.c.fresh, false()))
+    query = select(runs.c.run_id, runs.c.state, runs.c.outcome, *made, runs.c.replay_of, *rerun)
+    row = connection.execute(query.outerjoin_from(runs, reruns).where(same)).one_or_none()
     if row is None:
         return None
-    if (*row[3:],) != (digests.package, digests.policy, inputs_digest):
+    same_made = (*row[3:6],) == (digests.package, digests.policy, inputs_digest)
+    if not same_made or (*row[6:],) != again:
+        differs = "which repeats another, or otherwise" if same_made else "whose recipe, policy or values differ"
         raise IdempotencyError(
-            f"the key {key!r} was given to another run, {row.run_id}, whose recipe, policy or values differ",
+            f"the key {key!r} was given to another run, {row.run_id}, {differs}",
             hint="Choose a new key for what is new.",
         )
     outcome = None if row.outcome is None else Outcome(row.outcome)

@@ -43,7 +43,7 @@ class Submission:
     What is put into the queue. ``key``: who submits twice with the same gets the run of the first.
 
     ``digests`` have a snapshot and an image where it is to have those of a run of the record: that which it replays, or
-    else reruns.
+    else reruns; ``fresh``: with the context as it is then.
     """
 
     run_id: str
@@ -55,6 +55,7 @@ class Submission:
     key: str | None = None
     replay_of: str = ""
     rerun_of: str = ""
+    fresh: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +100,9 @@ class Queue:
             if new:
                 self._check_room(connection, len(new))
                 connection.execute(insert(runs), [self._row(one, at) for one in new])
-            again = [{"run_id": one.run_id, "rerun_of": one.rerun_of} for one in new if one.rerun_of]
+            again = [
+                {"run_id": one.run_id, "rerun_of": one.rerun_of, "fresh": one.fresh} for one in new if one.rerun_of
+            ]
             if again:
                 connection.execute(insert(reruns), again)
         return tuple(run_id or one.run_id for one, run_id in zip(wanted, known, strict=True))
@@ -142,7 +145,8 @@ class Queue:
     def _known(self, connection: Connection, wanted: Submission) -> str | None:
         if wanted.key is None:
             return None
-        known = holder(connection, self._namespace, wanted.key, wanted.digests, wanted.inputs_digest)
+        again = (wanted.replay_of, wanted.rerun_of, wanted.fresh)
+        known = holder(connection, self._namespace, wanted.key, wanted.digests, wanted.inputs_digest, again=again)
         return None if known is None else known.run_id
 
     def _check_room(self, connection: Connection, count: int) -> None:

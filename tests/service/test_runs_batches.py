@@ -71,6 +71,15 @@ def test_a_batch_is_begun_once(client: TestClient) -> None:
     assert client.get("/v1/batches/regions").json()["count"] == 4
 
 
+def test_a_batch_has_its_key_in_a_header_as_well(client: TestClient) -> None:
+    """As a run has."""
+    header = {"Idempotency-Key": "regions"}
+    begun = client.post("/v1/batches", json=SENT | {"inputs": REGIONS}, headers=header).json()
+    assert begun["key"] == "regions"
+    assert begin(client).json()["runs"] == begun["runs"]
+    assert client.post("/v1/batches", json=SENT | {"inputs": REGIONS, "key": "a"}, headers=header).status_code == 422
+
+
 def test_a_batch_without_a_key_is_given_one(client: TestClient) -> None:
     """By which it is found."""
     answer = begin(client, key=None).json()

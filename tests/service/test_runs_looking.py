@@ -9,7 +9,7 @@ import pytest
 from isolation.model.access import Role
 from isolation.model.document import to_document
 from isolation.order import recorded
-from tests.service.sending import end, submitted
+from tests.service.sending import end, send, submitted
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
@@ -98,6 +98,41 @@ def test_a_rerun_and_a_replay_wait_with_all_that_the_record_has(service: Service
     assert [order.replay_of for order in again] == ["", "", run_id]
     assert stores.ledger.summary(answers[0].json()["run_id"]).priority == 3
     assert runner.post("/v1/runs/none/rerun").status_code == 404
+
+
+def test_who_asks_again_with_the_same_key_gets_the_same_run(client: TestClient) -> None:
+    """By body or header, for a rerun as for a replay; who means something else with it is refused."""
+    run_id, other = submitted(client), submitted(client)
+    for one in (run_id, other):
+        client.post(f"/v1/runs/{one}/cancel")
+
+    def ask(header: str, path: str, **body: object) -> tuple[int, str]:
+        answer = client.post(f"/v1/runs/{path}", json=body, headers={"Idempotency-Key": header})
+        return answer.status_code, answer.json().get("run_id") or answer.json()["code"]
+
+    kept = {}
+    for key, path, body in (
+        ("a", f"{run_id}/rerun", {}),
+        ("b", f"{run_id}/rerun", {"fresh_context": True}),
+        ("c", f"{run_id}/replay", {}),
+    ):
+        code, kept[key] = ask(key, path, **body)
+        assert code == 202
+        assert ask(key, path, **body) == (202, kept[key])
+        without = client.post(f"/v1/runs/{path}", json={**body, "key": key})
+        assert without.json()["run_id"] == kept[key]
+    assert len({*kept.values()}) == 3
+    assert len(client.get("/v1/runs").json()["runs"]) == 5
+
+    refused = (409, "idempotency")
+    assert ask("a", f"{run_id}/rerun", fresh_context=True) == refused
+    assert ask("b", f"{run_id}/rerun") == refused
+    assert ask("a", f"{run_id}/replay") == refused
+    assert ask("c", f"{run_id}/rerun") == refused
+    assert ask("a", f"{other}/rerun") == refused
+    assert send(client, key="a").json()["code"] == send(client, key="c").json()["code"] == "idempotency"
+    assert ask("a", f"{run_id}/rerun", key="x") == (422, "input")
+    assert ask("batch:a:1", f"{run_id}/rerun") == (422, "input")
 
 
 def test_two_runs_are_compared(service: Service, client: TestClient, result_of: ResultOf) -> None:

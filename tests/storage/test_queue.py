@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -154,6 +154,24 @@ def test_the_same_key_is_the_same_run(queue: Queue, wanted: Submission, ledger: 
     assert Queue(database, "other").submit(replace(wanted, run_id="r4", key="nightly"), NOW) == "r4"
     with pytest.raises(IdempotencyError, match="'nightly' was given to another run, r1"):
         queue.submit(replace(wanted, run_id="r5", inputs_digest="other", key="nightly"), NOW)
+
+
+def test_a_key_says_what_a_run_repeats_too(queue: Queue, wanted: Submission) -> None:
+    """A rerun is no replay, and one of another run, or with another context, is another."""
+    ways: list[dict[str, Any]] = [
+        {},
+        {"replay_of": "r1"},
+        {"rerun_of": "r1"},
+        {"rerun_of": "r1", "fresh": True},
+        {"rerun_of": "r0"},
+    ]
+    for number, first in enumerate(ways):
+        one = replace(wanted, run_id=f"a{number}", key=f"k{number}", **first)
+        assert queue.submit(one, NOW) == queue.submit(replace(one, run_id="again"), LATER) == f"a{number}"
+        for other in [*ways[:number], *ways[number + 1 :]]:
+            unlike = replace(wanted, run_id="other", key=f"k{number}", **other)
+            with pytest.raises(IdempotencyError, match="which repeats another, or otherwise"):
+                queue.submit(unlike, NOW)
 
 
 def test_submissions_with_one_key_at_once_are_one_run(queue: Queue, wanted: Submission, ledger: Ledger) -> None:

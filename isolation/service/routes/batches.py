@@ -15,6 +15,7 @@ from isolation.service.here import Here, MayReadRuns, MaySubmitRuns
 from isolation.service.problems import answers
 from isolation.service.reading import BodyRoute
 from isolation.service.refusals import NotThereError
+from isolation.service.routes.runs import IdempotencyKey, key_said
 from isolation.service.submitting import admit_who_brings, order_of
 from isolation.submission import enqueue_all, new_run_id
 
@@ -24,19 +25,22 @@ BatchKey = Annotated[str, Path(max_length=100, description="What names the batch
 
 
 @router.post("", status_code=202, response_model=BegunBody, responses=answers(404, 409, 413, 422))
-async def begin(request: Request, here: MaySubmitRuns, body: BatchBody) -> Response:
+async def begin(
+    request: Request, here: MaySubmitRuns, body: BatchBody, idempotency_key: IdempotencyKey = None
+) -> Response:
     """
     Put a run for each input into the queue, all of them or none, durable when this answers.
 
     Who sends the same again with the same key gets the same runs; with more inputs, the new ones are added.
     """
     await admit_who_brings(request, here, body)
-    return await run_in_threadpool(_begin, here, body)
+    return await run_in_threadpool(_begin, here, body, idempotency_key)
 
 
-def _begin(here: Here, body: BatchBody) -> Response:
+def _begin(here: Here, body: BatchBody, idempotency_key: str | None) -> Response:
     clock = here.service.clock
-    key = new_run_id(clock) if body.key is None else body.key
+    said_key = key_said(body.key, idempotency_key)
+    key = new_run_id(clock) if said_key is None else said_key
     check_key(key)
     order = order_of(here, body)
     keyed = {run_key(key, number): inputs for number, inputs in enumerate(body.inputs, 1)}

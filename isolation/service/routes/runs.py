@@ -62,13 +62,23 @@ async def submit(
 
 
 def _submit(here: Here, body: SubmitBody, idempotency_key: str | None) -> Response:
-    key = body.key or idempotency_key
-    if idempotency_key not in {None, key}:
-        raise InputError("`key` and the header Idempotency-Key differ", hint="Send one of both.")
-    if key is not None and key.startswith(PREFIX):
-        raise InputError(f"a key that begins with {PREFIX!r} is a batch's", hint="Choose another.")
+    key = _key_of(body, idempotency_key)
     order, clock = order_of(here, body), here.service.clock
     return accepted(here, submission.enqueue(here.stores, order, clock, priority=body.priority, key=key))
+
+
+def key_said(body: str | None, header: str | None) -> str | None:
+    """Return the key that somebody gave, in the body or its header; InputError for two of them."""
+    if header is not None and body not in {None, header}:
+        raise InputError("`key` and the header Idempotency-Key differ", hint="Send one of both.")
+    return body if header is None else header
+
+
+def _key_of(body: SubmitBody | AgainBody | ReplayBody, header: str | None) -> str | None:
+    key = key_said(body.key, header)
+    if key is not None and key.startswith(PREFIX):
+        raise InputError(f"a key that begins with {PREFIX!r} is a batch's", hint="Choose another.")
+    return key
 
 
 def accepted(here: Here, run_id: str) -> Response:
@@ -144,21 +154,33 @@ def cancel(here: MayCancelRuns, run: Run) -> Response:
     return said({"run_id": run_id, "ended": ledger.cancel(run_id, timestamp(here.service.clock.now()))}, 202)
 
 
-@router.post("/{run}/rerun", status_code=202, response_model=SubmittedBody, responses=answers(404, 413, 422))
-def rerun(here: MaySubmitRuns, run: Run, body: AgainBody | None = None) -> Response:
+@router.post("/{run}/rerun", status_code=202, response_model=SubmittedBody, responses=answers(404, 409, 413, 422))
+def rerun(
+    here: MaySubmitRuns, run: Run, body: AgainBody | None = None, idempotency_key: IdempotencyKey = None
+) -> Response:
     """Run a recorded run again, from what was kept: the same package, policy, image and snapshot, and every step."""
     asked = body or AgainBody()
-    clock, fresh = here.service.clock, asked.fresh_context
-    run_id = submission.rerun(here.stores, run, clock, fresh_context=fresh, priority=asked.priority)
+    run_id = submission.rerun(
+        here.stores,
+        run,
+        here.service.clock,
+        fresh_context=asked.fresh_context,
+        priority=asked.priority,
+        key=_key_of(asked, idempotency_key),
+    )
     return accepted(here, run_id)
 
 
 @router.post("/{run}/replay", status_code=202, response_model=SubmittedBody, responses=answers(404, 409, 413, 422))
-def replay(here: MaySubmitRuns, run: Run, body: ReplayBody | None = None) -> Response:
+def replay(
+    here: MaySubmitRuns, run: Run, body: ReplayBody | None = None, idempotency_key: IdempotencyKey = None
+) -> Response:
     """Run a finished run again from what was kept, and merge nothing; `diff` compares the two once it has ended."""
     asked = body or ReplayBody()
     recorded = result_of(here, run).run_id
-    return accepted(here, submission.replay(here.stores, recorded, here.service.clock, priority=asked.priority))
+    key = _key_of(asked, idempotency_key)
+    run_id = submission.replay(here.stores, recorded, here.service.clock, priority=asked.priority, key=key)
+    return accepted(here, run_id)
 
 
 @router.get("/{run}/diff/{other}", response_model=ComparisonBody, responses=answers(404, 409, 422))
