@@ -58,6 +58,7 @@ def _clean(stores: Stores, engine: Engine, leases: Leases, clock: Clock, *, dry_
     )
     if not dry_run:
         _take_away(cleaned, engine, leases)
+        stores.sweep()
         for dead in gone:
             stores.presence.bury(dead, timestamp(clock.now()))
     return cleaned

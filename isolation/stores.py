@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Self
 
 from isolation.context.bases import Bases
 from isolation.settings import DEFAULT_NAMESPACE
+from isolation.state.aside import sweep
+from isolation.state.faults import storage_faults
 from isolation.storage.blobs import BlobStore
 from isolation.storage.logs import Logs
 from isolation.storage.progress import Progresses
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from isolation.storage.queue import Queue
     from isolation.storage.results import Results
     from isolation.storage.uploads import Uploads
+
+_ASIDE = ("blobs/tmp/*", "dumps/*/.new-*", "packages/.*", "layers/.*")
+"""Where something is written under a name of its own."""
 
 
 class Stores:
@@ -138,6 +143,11 @@ class Stores:
     def layers(self) -> Path:
         """Where requirements are installed."""
         return self.folder / "layers"
+
+    def sweep(self) -> int:
+        """Remove what killed processes were writing, of every namespace, and tell how many files and folders."""
+        with storage_faults(self.folder):
+            return sweep(path for pattern in _ASIDE for path in self.folder.glob(pattern))
 
     def close(self) -> None:
         """Close the database, if it was opened."""

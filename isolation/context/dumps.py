@@ -11,30 +11,29 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from isolation.clock import timestamp
 from isolation.context import dumping, entries
 from isolation.context.dumping import Content, Format
 from isolation.context.entries import Space
 from isolation.errors import ContextError, NoSuchDumpError
+from isolation.state.aside import new_file
 from isolation.state.faults import storage_faults
-from isolation.state.folders import make_private, sync
+from isolation.state.folders import sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from isolation.model.changes import Entry
     from isolation.state.database import Database
 
 MOST_DUMPS = 1_000
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", re.ASCII)
-_ASIDE = ".new-"
 _BUFFER_BYTES = 2**18
 
 
@@ -79,19 +78,17 @@ class Dumps:
         """
         filename = filename_of(name or f"context-{re.sub(r'[-:.]', '', at)}", form)
         with storage_faults(self.folder):
-            make_private(self.folder)
             self._check_room(filename)
-            with tempfile.NamedTemporaryFile(
-                "w", _BUFFER_BYTES, encoding="utf-8", newline="", dir=self.folder, prefix=_ASIDE, delete=False
-            ) as file:
+            descriptor, aside = new_file(self.folder, ".new-")
+            with os.fdopen(descriptor, "w", _BUFFER_BYTES, encoding="utf-8", newline="") as file:
                 try:
                     version, keys = self._write_all(file, form, include_history=include_history, who=who, at=at)
                     file.flush()
                     os.fsync(file.fileno())
                     size = file.tell()
-                    Path(file.name).replace(self.folder / filename)
+                    aside.replace(self.folder / filename)
                 except BaseException:
-                    Path(file.name).unlink(missing_ok=True)
+                    aside.unlink(missing_ok=True)
                     raise
             sync(self.folder)
         return Dump(
@@ -155,9 +152,7 @@ class Dumps:
                 hint="Delete some, or write over one by giving its name.",
             )
 
-    def _write_all(
-        self, file: tempfile._TemporaryFileWrapper[str], form: Format, *, include_history: bool, who: str, at: str
-    ) -> tuple[int, int]:
+    def _write_all(self, file: TextIO, form: Format, *, include_history: bool, who: str, at: str) -> tuple[int, int]:
         keys = 0
 
         def counted(found: Iterator[Entry]) -> Iterator[Entry]:

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 from isolation.errors import PackageError, StorageError
 from isolation.model.package import canonical, digest_of
 from isolation.packaging.files import read_regular
-from isolation.packaging.tree import discard, make_read_only, publish
+from isolation.packaging.tree import make_read_only, publish
+from isolation.state.aside import new_folder
 from isolation.state.folders import make_private
 
 if TYPE_CHECKING:
@@ -104,21 +105,17 @@ class Layers:
         layer = self._folder / digest_of(canonical([lock, *self._target]))
         if layer.is_dir():
             return layer
-        building = self._folder / f".{layer.name[:16]}-{secrets.token_hex(8)}"
         try:
-            make_private(self._folder)
-            building.mkdir()
-            self._install(lock, building)
-            make_read_only(building)
-            os.sync()  # after a power cut, a layer is whole or is not there
-            publish(building, layer)
+            with new_folder(self._folder, f".{layer.name[:16]}-") as building:
+                self._install(lock, building)
+                make_read_only(building)
+                os.sync()  # after a power cut, a layer is whole or is not there
+                publish(building, layer)
         except OSError as error:
             raise StorageError(
                 f"the requirements cannot be installed: {error.strerror or error}",
                 hint="Free some space, or check the permissions of the state folder.",
             ) from error
-        finally:
-            discard(building)
         return layer
 
     def modules(self, layer: Path) -> frozenset[str]:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import ValidationError
@@ -18,7 +16,7 @@ from pydantic import ValidationError
 from isolation.errors import StorageError
 from isolation.model.package import Package, PackedFile
 from isolation.model.recipe import Recipe
-from isolation.state.folders import make_private
+from isolation.state.aside import discard, new_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,21 +43,17 @@ def materialise(package: Package, folder: Path, blobs: Blobs) -> Path:
         if _is_whole(tree, package):
             return tree
         discard(tree)
-    building = folder / f".{package.digest[:16]}-{secrets.token_hex(8)}"
     try:
-        make_private(folder)
-        building.mkdir()
-        for file in package.files:
-            _write(building / file.path, blobs.get(file.digest))
-        make_read_only(building)
-        publish(building, tree)
+        with new_folder(folder, f".{package.digest[:16]}-") as building:
+            for file in package.files:
+                _write(building / file.path, blobs.get(file.digest))
+            make_read_only(building)
+            publish(building, tree)
     except OSError as error:
         raise StorageError(
             f"the package cannot be laid out at {folder}: {error.strerror or error}",
             hint="Free some space, or check the folder's permissions.",
         ) from error
-    finally:
-        discard(building)
     return tree
 
 
@@ -95,15 +89,6 @@ def publish(building: Path, tree: Path) -> None:
             raise
         return
     tree.chmod(_FOLDER_MODE)
-
-
-def discard(building: Path) -> None:
-    """Remove what is left of a tree that was not published."""
-    if not building.exists():
-        return
-    for parent, _, _ in os.walk(building):
-        os.chmod(parent, 0o700)  # noqa: PTH101 - a plain string
-    shutil.rmtree(building, ignore_errors=True)
 
 
 def read_manifest(content: bytes) -> Package:

@@ -84,6 +84,7 @@ def serve(settings: Settings, place: Place, tell: Callable[[str], object], *, sl
         service = stack.enter_context(
             Service(open_stores(settings), settings, SystemClock(), anonymous=place.anonymous)
         )
+        service.stores.sweep()
         configuration = _configuration(service, place)
         server = _Server(configuration)
         if slots:

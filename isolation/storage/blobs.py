@@ -12,13 +12,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from isolation.errors import StorageError
+from isolation.state.aside import new_file
 from isolation.state.faults import storage_faults
-from isolation.state.folders import make_private, sync
+from isolation.state.folders import sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,23 +118,11 @@ class BlobStore:
         with storage_faults(self.folder):
             self.path(digest).unlink(missing_ok=True)
 
-    def remove_leftovers(self) -> int:
-        """Remove what killed processes were writing, and tell how many files that were."""
-        removed = 0
-        with storage_faults(self.folder):
-            for file in (self.folder / "tmp").glob("*-*"):
-                if not _is_alive(int(file.name.partition("-")[0])):
-                    file.unlink(missing_ok=True)
-                    removed += 1
-        return removed
-
     @contextmanager
     def writer(self) -> Iterator[BlobWriter]:
         """Write a blob in chunks; what was not finished at the end of the block is discarded."""
         with storage_faults(self.folder):
-            temporary = self.folder / "tmp" / f"{os.getpid()}-{secrets.token_hex(8)}"
-            make_private(temporary.parent)
-            descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+            descriptor, temporary = new_file(self.folder / "tmp", "")
         writer = BlobWriter(self, descriptor, temporary)
         try:
             yield writer
@@ -158,13 +146,3 @@ class BlobStore:
             sync(self.folder)
         temporary.rename(path)
         sync(path.parent)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
+from isolation.state.aside import new_file, new_folder
 from tests.service.server import ISOLATION, Server
 from tests.site import until
 
@@ -36,6 +38,24 @@ def test_a_server_comes_with_a_token_and_goes_gently(tmp_path: Path) -> None:
         with server.client() as client:
             assert client.get("/v1/context/entry", params={"key": "a"}).json()["value"] == 1
     assert isolation(tmp_path, "context", "get", "a").stdout == "1\n"
+
+
+def test_what_a_killed_server_was_writing_goes_when_it_comes_again(tmp_path: Path) -> None:
+    """And what another process is writing stays."""
+    left = [tmp_path / name for name in ("blobs/tmp/x", "dumps/default/.new-x", "packages/.x/a", "layers/.x/a")]
+    for file in left:
+        file.parent.mkdir(parents=True)
+        file.write_text("half")
+    kept = [tmp_path / "packages" / "whole", tmp_path / "dumps" / "default" / "whole.json"]
+    for file in kept:
+        file.write_text("whole")
+    written, writing = new_file(tmp_path / "dumps" / "default", ".new-")
+    try:
+        with new_folder(tmp_path / "packages", ".") as filling, Server(tmp_path, "--slots", "0"):
+            assert not [file for file in left if file.exists() or (file.parent.name == ".x" and file.parent.exists())]
+            assert all(file.exists() for file in (*kept, writing, filling))
+    finally:
+        os.close(written)
 
 
 def test_tokens_are_made_and_revoked_beside_a_server(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from isolation.errors import StorageError
 from isolation.model.package import digest_of
+from isolation.state.aside import sweep
 from isolation.storage.blobs import BlobStore
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def test_what_a_killed_process_was_writing_can_be_removed(blobs: BlobStore) -> N
     assert len(files(blobs)) == 1
 
     with blobs.writer() as writer:
-        assert blobs.remove_leftovers() == 1
+        assert sweep((blobs.folder / "tmp").iterdir()) == 1
         writer.write(b"whole")
         digest = writer.finish()
 
