@@ -28,9 +28,11 @@ class Cleaned:
     uids: tuple[int, ...] = ()
     stages: tuple[int, ...] = ()
     """Folders laid out for a cell, by its uid."""
+    uploads: tuple[str, ...] = ()
+    """Blobs that were brought to a server a day ago, and are in no package."""
 
     def __bool__(self) -> bool:
-        return any((self.runs, self.containers, self.groups, self.uids, self.stages))
+        return any((self.runs, self.containers, self.groups, self.uids, self.stages, self.uploads))
 
 
 def clean(stores: Stores, engine: Engine, leases: Leases, clock: Clock, *, dry_run: bool = False) -> Cleaned:
@@ -55,6 +57,7 @@ def _clean(stores: Stores, engine: Engine, leases: Leases, clock: Clock, *, dry_
         groups=tuple(cell for cell in groups if cell not in living),
         uids=tuple(lease.uid for lease in stale),
         stages=tuple(uid for uid in stages if uid not in {lease.uid for lease in alive}),
+        uploads=stores.remove_expired(timestamp(clock.now()), dry_run=dry_run),
     )
     if not dry_run:
         _take_away(cleaned, engine, leases)

@@ -29,6 +29,7 @@ A recipe's failure is a result (see ``model.outcome``); these are the rest::
     │   └── RunEndedError               the run was ended already, by another hand
     ├── ContractError              5    our own runner broke the contract: a defect of ours
     ├── QueueFullError             6    too much waits already: to be tried again later
+    ├── UploadsFullError           6    too much was brought to a server already: as above
     ├── WaitTimeoutError           124  what was waited for did not come in time
     └── InterruptedRunError        130  a person pressed Ctrl-C; the container is gone
 """
@@ -210,6 +211,12 @@ class ContractError(IsolationError):
 
 class QueueFullError(IsolationError):
     """Too many runs wait already: the same can be tried again later."""
+
+    exit_code = 6
+
+
+class UploadsFullError(IsolationError):
+    """Too much was brought already: the same can be tried again later."""
 
     exit_code = 6
 

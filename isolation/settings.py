@@ -18,6 +18,7 @@ The file is ``ISOLATION_SETTINGS``, else ``settings.toml`` in the platform's con
     image  = "isolation-runner:latest"         # the runner image
     paths  = ["~/shared/modules"]              # further folders to find recipes' local modules in
     secrets = "~/isolation-secrets.toml"       # a file with NAME = "value" that only its owner can open
+    uploads = "4GiB"                           # so much may a namespace bring to a server within a day
     pool = "5m"                                # the command line's pool ends when idle for so long; "off": none
 """
 
@@ -30,15 +31,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isolation.errors import SettingsError, did_you_mean
-from isolation.units import parse_seconds
+from isolation.units import parse_bytes, parse_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DEFAULT_NAMESPACE = "default"
 
-_NAMES = ("state", "database", "namespace", "environment", "engine", "policy", "image", "paths", "secrets", "pool")
-_DEFAULTS = {"policy": "default", "image": "isolation-runner:latest", "namespace": DEFAULT_NAMESPACE, "pool": "5m"}
+_NAMES = (
+    "state",
+    "database",
+    "namespace",
+    "environment",
+    "engine",
+    "policy",
+    "image",
+    "paths",
+    "secrets",
+    "pool",
+    "uploads",
+)
+_DEFAULTS = {
+    "policy": "default",
+    "image": "isolation-runner:latest",
+    "namespace": DEFAULT_NAMESPACE,
+    "pool": "5m",
+    "uploads": "4GiB",
+}
 _NO_POOL = "off"
 CELLS = "ISOLATION_CELLS"
 _NAMESPACE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
@@ -51,7 +70,8 @@ class Settings:
 
     ``database`` is a URL; None: a file in the state folder. ``pool_s`` is the time after which the command line's
     pool ends if nobody calls for it; None: there is none. ``cells`` is where a command in such a pool may borrow cells
-    that stand ready; nobody sets that but the pool.
+    that stand ready; nobody sets that but the pool. ``uploads_bytes`` is what a namespace may bring to a server in a
+    day.
     """
 
     state: Path
@@ -65,6 +85,7 @@ class Settings:
     secrets: Path | None = None
     pool_s: float | None = 300.0
     cells: Path | None = None
+    uploads_bytes: int = 4 * 2**30
 
 
 def load_settings(
@@ -104,6 +125,7 @@ def load_settings(
         paths=tuple(Path(path).expanduser().absolute() for path in found.get("paths", ())),
         secrets=Path(found["secrets"]).expanduser().absolute() if found.get("secrets") else None,
         pool_s=_pool_s(found["pool"]),
+        uploads_bytes=_uploads_bytes(found["uploads"]),
         cells=Path(os.environ[CELLS]) if os.environ.get(CELLS) else None,
     )
 
@@ -117,6 +139,13 @@ def _pool_s(text: str) -> float | None:
         raise SettingsError(
             f"the pool cannot be {text!r}", hint='Write a time such as 5m, or "off" for none.'
         ) from error
+
+
+def _uploads_bytes(text: str) -> int:
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise SettingsError(f"uploads cannot be {text!r}", hint="Write a size such as 4GiB.") from error
 
 
 def _namespace(name: str) -> str:
@@ -172,7 +201,7 @@ def _checked(path: Path, found: dict[str, Any]) -> dict[str, Any]:
         wanted = "a list of texts" if name == "paths" else "a text"
         texts = value if name == "paths" and isinstance(value, list) else [None if name == "paths" else value]
         if not all(isinstance(text, str) and text for text in texts):
-            example = {"paths": '["modules"]', "pool": '"off"'}.get(name, '"..."')
+            example = {"paths": '["modules"]', "pool": '"off"', "uploads": '"4GiB"'}.get(name, '"..."')
             shown = (
                 "" if name in {"secrets", "database"} else f", not {value!r}"
             )  # somebody's secrets, in the wrong file

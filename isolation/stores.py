@@ -8,6 +8,7 @@ Below it::
     <state>/packages/         packages laid out as containers see them; can be made again from blobs
     <state>/layers/           third-party requirements, one folder a lock
     <state>/runs/             logs, and the progress of attempts under way
+    <state>/uploads/          blobs that were brought over HTTP and are in no package yet, one folder a namespace
     <state>/dumps/            the context written out for people, one folder a namespace
     <state>/bases/            what many snapshots share; can be made again from the context's history
 """
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from isolation.storage.results import Results
     from isolation.storage.uploads import Uploads
 
-_ASIDE = ("blobs/tmp/*", "dumps/*/.new-*", "packages/.*", "layers/.*")
+_ASIDE = ("blobs/tmp/*", "uploads/*/tmp/*", "dumps/*/.new-*", "packages/.*", "layers/.*")
 """Where something is written under a name of its own."""
 
 
@@ -54,6 +55,8 @@ class Stores:
         self.folder = folder
         self.namespace = namespace
         self.blobs = BlobStore(folder / "blobs")
+        self.brought = BlobStore(folder / "uploads" / namespace)
+        """What was brought over HTTP, and is in no package yet; ``uploads`` says what counts."""
         self.logs = Logs(folder / "runs")
         self.progress = Progresses(folder / "runs")
         self.bases = Bases(folder / "bases")
@@ -148,6 +151,18 @@ class Stores:
         """Remove what killed processes were writing, of every namespace, and tell how many files and folders."""
         with storage_faults(self.folder):
             return sweep(path for pattern in _ASIDE for path in self.folder.glob(pattern))
+
+    def remove_expired(self, at: str, *, dry_run: bool = False) -> tuple[str, ...]:
+        """Remove, unless ``dry_run``, what was brought long ago and used for nothing, and name those blobs."""
+        from isolation.storage.uploads import expired, forget_expired  # noqa: PLC0415 - slow to import
+
+        found = expired(self.database, at)
+        unused = tuple(one for one in found if self.within(one[0]).brought.has(one[1]))
+        if found and not dry_run:
+            for namespace, digest in unused:
+                self.within(namespace).brought.remove(digest)
+            forget_expired(self.database, at)
+        return tuple(digest for _, digest in unused)
 
     def close(self) -> None:
         """Close the database, if it was opened."""

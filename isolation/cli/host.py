@@ -90,6 +90,7 @@ def cleaned_text(cleaned: Cleaned, *, dry_run: bool) -> str:
         "cgroups": cleaned.groups,
         "uids": tuple(map(str, cleaned.uids)),
         "folders of cells": tuple(map(str, cleaned.stages)),
+        "blobs brought and not used": tuple(digest[:12] for digest in cleaned.uploads),
     }
     head = "would be taken away" if dry_run else "taken away"
     rows = [[title, str(len(names)), escape(_some(names))] for title, names in found.items() if names]

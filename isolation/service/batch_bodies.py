@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from isolation.service.bodies import Value
+from isolation.service.bodies import Value  # noqa: TC001 - pydantic reads it
 from isolation.service.run_bodies import RunBody, WantedBody
 
 MOST_INPUTS = 1_000

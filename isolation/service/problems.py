@@ -42,6 +42,7 @@ _STATUS: dict[type[Exception], int] = {
     errors.TooLateError: 409,
     errors.RunEndedError: 409,
     errors.QueueFullError: 429,
+    errors.UploadsFullError: 507,
     errors.EngineUnreachableError: 503,
     errors.InputError: 422,
     errors.UnenforceableError: 422,
@@ -62,6 +63,7 @@ _REFUSALS = {
     422: "this cannot be used",
     429: "too much at once",
     503: "not just now",
+    507: "there is no room for more",
 }
 
 

@@ -85,6 +85,7 @@ def serve(settings: Settings, place: Place, tell: Callable[[str], object], *, sl
             Service(open_stores(settings), settings, SystemClock(), anonymous=place.anonymous)
         )
         service.stores.sweep()
+        service.stores.remove_expired(timestamp(service.clock.now()))
         configuration = _configuration(service, place)
         server = _Server(configuration)
         if slots:

@@ -12,13 +12,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from isolation.errors import StorageError
 from isolation.state.aside import new_file
 from isolation.state.faults import storage_faults
-from isolation.state.folders import sync
+from isolation.state.folders import make_private, sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,6 +112,13 @@ class BlobStore:
             for folder in self.folder.glob("??"):
                 if _FOLDER.fullmatch(folder.name):
                     yield from (folder.name + file.name for file in folder.iterdir() if _REST.fullmatch(file.name))
+
+    def take_over(self, digest: str, other: BlobStore) -> None:
+        """Move the blob here from another store of the same disk, to stay there; nothing happens where it is not."""
+        with storage_faults(self.folder):
+            make_private(self.folder)
+            with suppress(FileNotFoundError):
+                self._adopt(other.path(digest), digest)
 
     def remove(self, digest: str) -> None:
         """Remove the blob if it is there."""

@@ -3,16 +3,25 @@ What was brought to a namespace over HTTP: blobs, and packages made of them.
 
 Blobs lie together whoever brought them, and a digest says nothing of who may have its content. So a package may be made
 only of what its own namespace has brought: whoever names a digest alone gets nothing, and learns nothing.
+
+What was brought lies apart until a package is made of it, and counts for a day::
+
+    brought ──package──▶ among all blobs, for good
+       └────a day──────▶ gone
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, select, union_all, update
+from sqlalchemy import delete, func, insert, select, union_all, update
 
+from isolation.clock import timestamp
+from isolation.errors import UploadsFullError
 from isolation.state.schema import packages, runs, uploads
+from isolation.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,6 +30,8 @@ if TYPE_CHECKING:
 
     from isolation.state.database import Database
 
+KEPT = timedelta(days=1)
+"""A blob that was brought is for packages that are made in this time; then it has to be brought anew."""
 _MOST_ASKED = 500
 """Of so many a query asks at once."""
 
@@ -41,9 +52,15 @@ class Uploads:
         self._database = database
         self._namespace = namespace
 
-    def keep_blob(self, digest: str, size_bytes: int, at: str) -> None:
-        """Record that the namespace has brought a blob, which is there by now."""
+    def keep_blob(self, digest: str, size_bytes: int, at: str, *, most_bytes: int | None = None) -> None:
+        """
+        Record that the namespace brings a blob. What is said here and never written is missed when it is wanted.
+
+        Raises UploadsFullError where it would have brought more than ``most_bytes`` within a day with it.
+        """
         with self._database.writing() as connection:
+            if most_bytes is not None:
+                self._check_room(connection, digest, size_bytes, at, most_bytes)
             self._keep(connection, uploads, digest, {"size_bytes": size_bytes, "at": at})
 
     def keep_package(self, digest: str, recipe: str, at: str) -> None:
@@ -108,7 +125,37 @@ class Uploads:
             rows = connection.execute(query)
             return tuple(KnownPackage(digest=row.digest, recipe=row.recipe, at=row.at) for row in rows)
 
+    def _check_room(self, connection: Connection, digest: str, size_bytes: int, at: str, most_bytes: int) -> None:
+        others = (
+            (uploads.c.namespace == self._namespace) & (uploads.c.digest != digest) & (uploads.c.at > _day_before(at))
+        )
+        brought_bytes = connection.scalar(select(func.coalesce(func.sum(uploads.c.size_bytes), 0)).where(others)) or 0
+        if brought_bytes + size_bytes > most_bytes:
+            raise UploadsFullError(
+                f"the namespace {self._namespace!r} has brought {format_bytes(brought_bytes)} within a day, "
+                f"and may bring {format_bytes(most_bytes)}",
+                hint="Bring the rest tomorrow, or have the operator raise `uploads` in the server's settings.",
+            )
+
     def _keep(self, connection: Connection, table: Table, digest: str, values: dict[str, object]) -> None:
         here = (table.c.namespace == self._namespace) & (table.c.digest == digest)
         if connection.execute(update(table).where(here).values(**values)).rowcount == 0:
             connection.execute(insert(table).values(namespace=self._namespace, digest=digest, **values))
+
+
+def expired(database: Database, at: str) -> tuple[tuple[str, str], ...]:
+    """Return what was brought and counts no more, of every namespace, as namespaces and digests."""
+    late = uploads.c.at <= _day_before(at)
+    with database.reading() as connection:
+        rows = connection.execute(select(uploads.c.namespace, uploads.c.digest).where(late))
+        return tuple((row.namespace, row.digest) for row in rows)
+
+
+def forget_expired(database: Database, at: str) -> None:
+    """Let what is ``expired`` by now count no more."""
+    with database.writing() as connection:
+        connection.execute(delete(uploads).where(uploads.c.at <= _day_before(at)))
+
+
+def _day_before(at: str) -> str:
+    return timestamp(datetime.fromisoformat(at) - KEPT)

@@ -115,6 +115,16 @@ def test_the_pool_has_a_time_or_is_off(file: Path, monkeypatch: pytest.MonkeyPat
     )
 
 
+def test_a_size_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be one is said at once."""
+    assert load_settings().uploads_bytes == 4 * 2**30
+    monkeypatch.setenv("ISOLATION_UPLOADS", "10MB")
+    assert load_settings().uploads_bytes == 10**7
+    monkeypatch.setenv("ISOLATION_UPLOADS", "much")
+    with pytest.raises(SettingsError, match="uploads cannot be 'much'"):
+        load_settings()
+
+
 def test_a_settings_file_that_is_named_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The usual one may be missing; one that somebody names may not."""
     monkeypatch.setenv("ISOLATION_SETTINGS", str(tmp_path / "none.toml"))

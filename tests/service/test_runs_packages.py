@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from isolation.model.access import Role
 from isolation.model.package import canonical
 from isolation.packaging.load import load_recipe
 from isolation.packaging.pack import pack
+from isolation.storage.uploads import KEPT
 from tests.service.sending import LOAD, RECIPE, SENT, put_package, submitted, upload
 
 if TYPE_CHECKING:
@@ -83,13 +85,58 @@ def test_a_package_that_was_run_is_there_too(client: TestClient) -> None:
     assert client.get(f"/v1/packages/{listed['digest']}").json()["recipe"] == "work"
 
 
+def test_what_is_brought_lies_apart_until_a_package_is_made_of_it(
+    service: Service, client: TestClient, manifest: bytes
+) -> None:
+    """Then it stays; what is in none goes after a day, and is missing."""
+    stores, unused = service.stores, upload(client, b"unused")
+    brought = {upload(client, content) for content in CONTENTS.values()}
+    assert not [*stores.blobs.digests()]
+    assert {*stores.brought.digests()} == {unused, *brought}
+    digest = put_package(client, manifest).json()["digest"]
+    assert {*stores.blobs.digests()} == {digest, *brought}
+    assert {*stores.brought.digests()} == {unused}
+    assert put_package(client, manifest).status_code == 200  # as long as they count
+
+    tomorrow = timestamp(service.clock.now() + KEPT)
+    assert stores.remove_expired(tomorrow, dry_run=True) == (unused,)
+    assert {*stores.brought.digests()} == {unused}
+    assert stores.remove_expired(tomorrow) == (unused,)
+    assert not [*stores.brought.digests()]
+    assert {*stores.blobs.digests()} == {digest, *brought}
+    assert submitted(client, recipe=None, files={}, package=digest)
+    again = put_package(client, manifest)
+    assert (again.status_code, again.json()["code"]) == (409, "blobs_missing")
+
+
+def test_who_has_brought_much_waits(service: Service, client_for: ClientFor, manifest: bytes) -> None:
+    """A manifest counts, too; nothing is kept of what is refused, and another namespace has its own room."""
+    ours, theirs = client_for(Role.AUTHOR, "ours"), client_for(Role.AUTHOR, "theirs")
+    for content in CONTENTS.values():
+        upload(ours, content)
+    there = sum(map(len, CONTENTS.values()))
+    service.settings = replace(service.settings, uploads_bytes=there + len(manifest) - 1)
+    large = b"x" * len(manifest)
+    refused = [ours.put(f"/v1/blobs/{hashlib.sha256(large).hexdigest()}", content=large), put_package(ours, manifest)]
+    assert [(one.status_code, one.json()["code"]) for one in refused] == [(507, "uploads_full")] * 2
+    assert "`uploads`" in refused[0].json()["hint"]
+    brought = service.within("ours").brought
+    assert len([*brought.digests()]) == len(CONTENTS)
+    assert not [*(brought.folder / "tmp").iterdir()]
+    assert ours.get("/v1/packages").json()["packages"] == []
+    upload(theirs, large)
+
+    service.settings = replace(service.settings, uploads_bytes=there + len(manifest))
+    assert put_package(ours, manifest).status_code == 200
+
+
 def test_a_blob_is_what_its_digest_says(service: Service, client: TestClient) -> None:
     """Else nothing of it is kept."""
     named = hashlib.sha256(b"right").hexdigest()
     answer = client.put(f"/v1/blobs/{named}", content=b"wrong")
     assert answer.status_code == 422
-    assert not list(service.stores.blobs.digests())
-    assert not list((service.stores.folder / "blobs" / "tmp").iterdir())
+    assert not list(service.stores.brought.digests())
+    assert not list((service.stores.brought.folder / "tmp").iterdir())
     assert client.put("/v1/blobs/../../x", content=b"").status_code in {404, 422}
     assert client.put(f"/v1/blobs/{named.upper()}", content=b"right").status_code == 422
 

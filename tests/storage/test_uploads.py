@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from isolation.errors import UploadsFullError
 from isolation.storage.queue import Queue, Submission
-from isolation.storage.uploads import KnownPackage, Uploads
+from isolation.storage.uploads import KnownPackage, Uploads, expired, forget_expired
 
 if TYPE_CHECKING:
     from isolation.model.run import Digests
@@ -27,6 +28,29 @@ def test_a_blob_is_of_who_brought_it(database: Database, ours: Uploads) -> None:
     ours.keep_blob("a", 1, LATER)  # twice is as good as once
     assert ours.sizes(["a", "b"]) == {"a": 1}
     assert Uploads(database, "theirs").sizes(["a", "b"]) == {}
+
+
+def test_a_namespace_brings_so_much_in_a_day(database: Database, ours: Uploads) -> None:
+    """What it brings twice counts once, what others bring does not, and what it brought before that day no more."""
+    ours.keep_blob("a", 60, NOW, most_bytes=100)
+    ours.keep_blob("a", 60, NOW, most_bytes=100)
+    Uploads(database, "theirs").keep_blob("c", 60, NOW, most_bytes=100)
+    with pytest.raises(UploadsFullError, match="has brought 60 B within a day, and may bring 100 B"):
+        ours.keep_blob("b", 41, LATER, most_bytes=100)
+    assert ours.sizes("ab") == {"a": 60}
+    ours.keep_blob("b", 40, LATER, most_bytes=100)
+    ours.keep_blob("c", 60, "2025-01-02T00:00:00.000Z", most_bytes=100)
+
+
+def test_what_was_brought_is_forgotten_after_a_day(database: Database, ours: Uploads) -> None:
+    """Unless it was brought again."""
+    for digest in "ab":
+        ours.keep_blob(digest, 1, NOW)
+    ours.keep_blob("b", 1, LATER)
+    assert expired(database, "2025-01-01T23:59:59.999Z") == ()
+    assert expired(database, "2025-01-02T00:00:00.000Z") == (("ours", "a"),)
+    forget_expired(database, "2025-01-02T00:00:00.000Z")
+    assert ours.sizes("ab") == {"b": 1}
 
 
 def test_more_blobs_can_be_asked_for_than_a_query_takes(ours: Uploads) -> None:

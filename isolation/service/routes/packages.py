@@ -46,10 +46,14 @@ _RAW: dict[str, Any] = {
 }
 
 
-@router.put("/blobs/{digest}", response_model=BlobBody, responses=answers(413, 422), openapi_extra=_RAW)
+@router.put("/blobs/{digest}", response_model=BlobBody, responses=answers(413, 422, 507), openapi_extra=_RAW)
 async def put_blob(request: Request, here: MayWritePackages, digest: Digest) -> Response:
-    """Bring a file of a package, as it is, at most 64 MiB; it is kept only if it has the digest that it is said to."""
-    with here.stores.blobs.writer() as writer:
+    """
+    Bring a file of a package, as it is, at most 64 MiB; it is kept only if it has the digest that it is said to.
+
+    It is for packages that are brought within a day; 507: this namespace has brought as much as it may in a day.
+    """
+    with here.stores.brought.writer() as writer:
         async for chunk in request.stream():
             await run_in_threadpool(writer.write, chunk)
         if writer.written != digest:
@@ -59,10 +63,16 @@ async def put_blob(request: Request, here: MayWritePackages, digest: Digest) -> 
 
 
 def _keep(here: Here, writer: BlobWriter) -> None:
-    here.stores.uploads.keep_blob(writer.finish(), writer.size_bytes, timestamp(here.service.clock.now()))
+    _record(here, writer.written, writer.size_bytes)
+    writer.finish()
 
 
-@router.put("/packages/{digest}", response_model=PackageBody, responses=answers(409, 413, 422), openapi_extra=_RAW)
+def _record(here: Here, digest: str, size_bytes: int) -> None:
+    most_bytes = here.service.settings.uploads_bytes
+    here.stores.uploads.keep_blob(digest, size_bytes, timestamp(here.service.clock.now()), most_bytes=most_bytes)
+
+
+@router.put("/packages/{digest}", response_model=PackageBody, responses=answers(409, 413, 422, 507), openapi_extra=_RAW)
 async def put_package(request: Request, here: MayWritePackages, digest: Digest) -> Response:
     """
     Bring a package: its manifest, as `isolation package -o` writes it, when all its files were brought.
@@ -75,19 +85,25 @@ async def put_package(request: Request, here: MayWritePackages, digest: Digest) 
 def _put_package(here: Here, digest: str, manifest: bytes) -> Response:
     package = package_of(manifest, digest)
     stores = here.stores
-    sizes = stores.uploads.sizes(file.digest for file in package.files)
-    missing = sorted(
-        {file.digest for file in package.files if not stores.blobs.has(file.digest)}
-        | ({file.digest for file in package.files} - {*sizes})
-    )
-    if missing:
-        told = ", ".join(missing[:_MOST_TOLD])
-        raise BlobsMissingError(f"{len(missing)} blobs are missing: {told}", hint="PUT each to /v1/blobs/DIGEST first.")
+    wanted = {file.digest for file in package.files}
+    sizes = stores.uploads.sizes(wanted)
+    _check_there(wanted, {one for one in sizes if stores.brought.has(one) or stores.blobs.has(one)})
     if any(sizes[file.digest] != file.size_bytes for file in package.files):
         raise InputError("a file has another size than the manifest says", hint="Pack the recipe anew.")
+    _record(here, digest, len(manifest))
+    for one in wanted:
+        stores.blobs.take_over(one, stores.brought)
+    _check_there(wanted, {one for one in wanted if stores.blobs.has(one)})  # they may have expired meanwhile
     stores.blobs.put(manifest)
     stores.uploads.keep_package(digest, package.recipe.name, timestamp(here.service.clock.now()))
     return said(package.document())
+
+
+def _check_there(wanted: set[str], there: set[str]) -> None:
+    missing = sorted(wanted - there)
+    if missing:
+        told = ", ".join(missing[:_MOST_TOLD])
+        raise BlobsMissingError(f"{len(missing)} blobs are missing: {told}", hint="PUT each to /v1/blobs/DIGEST first.")
 
 
 @router.get("/packages", response_model=PackagesBody, responses=answers(422))
