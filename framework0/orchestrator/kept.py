@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Self
 
 from isolation.errors import InputError
@@ -28,7 +29,7 @@ class KeptContext:
 
     def __init__(
         self,
-        where: Path | str,
+        where: Path | str | None = None,
         *,
         namespace: str | None = None,
         who: str | None = None,
@@ -37,12 +38,13 @@ class KeptContext:
         """
         Open it: ``where`` is a state folder, or the URL of a PostgreSQL or of a server.
 
-        Beside a PostgreSQL, the rest is in the usual state folder. A server is asked with ``token``, else with that of
-        the variable ISOLATION_TOKEN; ``namespace`` is then by default the token's. ``who`` writes where nobody else is
+        Without one it is at the server of the variable ISOLATION_URL, else in the usual state folder. Beside a
+        PostgreSQL, the rest is in the usual state folder. A server is asked with ``token``, else with that of the
+        variable ISOLATION_TOKEN; ``namespace`` is then by default the token's. ``who`` writes where nobody else is
         named.
         """
         self._who = who
-        self.keeping = _keeping(where, namespace, token)
+        self.keeping = _keeping(os.environ.get("ISOLATION_URL") if where is None else where, namespace, token)
 
     def get(self, key: str, default: JsonValue = None) -> JsonValue:
         """Return the value of a key, or ``default`` where there is none."""
@@ -92,8 +94,8 @@ class KeptContext:
         self.close()
 
 
-def _keeping(where: Path | str, namespace: str | None, token: str | None) -> InStores | AtServer:
-    text = str(where)
+def _keeping(where: Path | str | None, namespace: str | None, token: str | None) -> InStores | AtServer:
+    text = str(where or "")
     if text.startswith(_SERVERS):
         return AtServer(text, namespace, token)
     if token is not None:
@@ -105,5 +107,7 @@ def _keeping(where: Path | str, namespace: str | None, token: str | None) -> InS
         )
     in_database = text.startswith(_DATABASES)
     return InStores(
-        load_settings(state=None if in_database else where, database=text if in_database else None, namespace=namespace)
+        load_settings(
+            state=None if in_database else where or None, database=text if in_database else None, namespace=namespace
+        )
     )

@@ -15,13 +15,13 @@ class DashContextIntegration:
     What callbacks read: any number of threads at once, over connections that are kept.
 
     Each call asks the server, and raises what ``ContextClient`` does. ``url`` is for a server with TLS, ``token`` who
-    asks (else ISOLATION_TOKEN says it).
+    asks (else ISOLATION_TOKEN says it). A server that is not named is that of ISOLATION_URL, else 127.0.0.1:8080.
     """
 
     def __init__(
         self,
-        context_host: str = "127.0.0.1",
-        context_port: int = 8080,
+        context_host: str | None = None,
+        context_port: int | None = None,
         token: str | None = None,
         *,
         url: str | None = None,

@@ -14,7 +14,7 @@ import httpx
 from tenacity import AsyncRetrying, Retrying
 
 from isolation.client import answer, questions
-from isolation.client.server import RETRIES, TIMEOUT_S, Server, url_of
+from isolation.client.server import RETRIES, TIMEOUT_S, Server, place_of
 from isolation.errors import InputError
 from isolation.model.changes import Changes
 from isolation.rules.scope import exactly
@@ -43,8 +43,8 @@ class _Client(ABC):
 
     def __init__(
         self,
-        host: str = "127.0.0.1",
-        port: int = 8080,
+        host: str | None = None,
+        port: int | None = None,
         *,
         url: str | None = None,
         token: str | None = None,
@@ -54,7 +54,7 @@ class _Client(ABC):
         allow_plain: bool = False,
     ) -> None:
         self._server = Server.find(
-            url or url_of(host, port),
+            place_of(url, host, port),
             token,
             allow_plain=allow_plain,
             namespace=namespace,
@@ -75,8 +75,9 @@ class ContextClient(_Client):
     """
     The context of a server, for any number of threads at once.
 
-    It is at ``url``, or speaks plain HTTP at ``host`` and ``port``. ``token`` is who asks (else ISOLATION_TOKEN says
-    it), and ``namespace`` whose context it is about (else the token's own). Nothing may keep quiet for longer than
+    It is at ``url``, or speaks plain HTTP at ``host`` and ``port``; where none of these is said, it is at the variable
+    ISOLATION_URL, else at http://127.0.0.1:8080. ``token`` is who asks (else ISOLATION_TOKEN says it), and
+    ``namespace`` whose context it is about (else the token's own). Nothing may keep quiet for longer than
     ``timeout_s``; what was surely not done is asked ``retries`` more times, each after ``timeout_s`` at most. A token
     goes readable to no other machine, unless ``allow_plain`` says that nobody can listen.
 

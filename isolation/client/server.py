@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from isolation.client.request import Request
 
 TOKEN = "ISOLATION_TOKEN"  # noqa: S105 - a variable's name
+URL = "ISOLATION_URL"
+_HOST, _PORT = "127.0.0.1", 8080
 TIMEOUT_S = 10.0
 RETRIES = 3
 
@@ -76,6 +78,12 @@ class Server:
             "content": request.body,
             "headers": headers,
         }
+
+
+def place_of(url: str | None, host: str | None, port: int | None) -> str:
+    """Return the address that somebody says, in whichever way, or else the variable ISOLATION_URL, or the usual one."""
+    unsaid = url is None and host is None and port is None
+    return (os.environ.get(URL) if unsaid else url) or url_of(host or _HOST, _PORT if port is None else port)
 
 
 def url_of(host: str, port: int) -> str:

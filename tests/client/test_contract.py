@@ -167,6 +167,24 @@ def test_a_token_that_does_not_count_is_refused(
     assert make("127.0.0.1", int(server.url.rpartition(":")[2])).get("a") is None
 
 
+def test_a_server_that_is_not_named_is_that_of_the_environment(
+    make: MakeClient, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for the shell; what is said in the program goes first, each part of it."""
+    monkeypatch.setenv("ISOLATION_TOKEN", server.token)
+    monkeypatch.setenv("ISOLATION_URL", f"{server.url}/")
+    assert repr(make()) == f"ContextClient({server.url!r})"
+    assert make().get("a") is None
+    assert repr(make("::1")) == "ContextClient('http://[::1]:8080')"
+    assert repr(make(port=99)) == "ContextClient('http://127.0.0.1:99')"
+    assert repr(make(url="https://a.example")) == "ContextClient('https://a.example')"
+    monkeypatch.delenv("ISOLATION_URL")
+    assert repr(make()) == "ContextClient('http://127.0.0.1:8080')"
+    monkeypatch.setenv("ISOLATION_URL", "http://a.example")
+    with pytest.raises(InputError, match=r"readable on the way to a\.example"):
+        make()
+
+
 @pytest.mark.parametrize("format_", Format)
 def test_a_dump_is_written_there_and_can_be_fetched(client: AnyClient, format_: Format) -> None:
     """In each format, with the history; the newest is the first of the list."""

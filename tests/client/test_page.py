@@ -44,11 +44,11 @@ def test_every_program_of_the_page_does_what_it_says(port: str, tmp_path: Path) 
     """In their order, as whoever reads it would run them; the server only has another port."""
     said = []
     for program in PROGRAMS:
-        own = program.replace("ContextClient()", f"ContextClient(port={SHOWN_PORT})").replace(SHOWN_PORT, port)
+        own = program.replace(SHOWN_PORT, port)
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", own],
             cwd=ROOT,
-            env=os.environ | {"ISOLATION_STATE": str(tmp_path / "state")},
+            env=os.environ | {"ISOLATION_STATE": str(tmp_path / "state"), "ISOLATION_URL": f"http://127.0.0.1:{port}"},
             capture_output=True,
             text=True,
             check=False,

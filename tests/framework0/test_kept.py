@@ -8,6 +8,7 @@ import pytest
 
 from isolation.errors import ContextError, InputError
 from orchestrator.context import Context
+from orchestrator.keeping import AtServer
 from orchestrator.kept import KeptContext
 from orchestrator.runner import EnhancedRecipeRunner
 from tests.service.server import Server
@@ -89,6 +90,18 @@ def test_what_is_kept_is_there_for_the_next_program(tmp_path: Path) -> None:
         first.set("a", 1)
     with KeptContext(tmp_path) as again, KeptContext(tmp_path, namespace="other") as other:
         assert (again.get("a"), other.get("a")) == (1, None)
+
+
+def test_a_place_that_is_not_named_is_that_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server, as for the clients; else the usual state folder."""
+    monkeypatch.setenv("ISOLATION_URL", "http://127.0.0.1:1")
+    with KeptContext() as context:
+        assert isinstance(context.keeping, AtServer)
+    monkeypatch.delenv("ISOLATION_URL")
+    monkeypatch.setenv("ISOLATION_STATE", str(tmp_path / "usual"))
+    with KeptContext() as context, KeptContext(tmp_path / "usual") as usual:
+        context.set("a", 1)
+        assert usual.get("a") == 1
 
 
 def test_a_place_that_is_none_is_refused(tmp_path: Path) -> None:
