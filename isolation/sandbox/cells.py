@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from isolation.sandbox.groups.group import Group
     from isolation.sandbox.leases import Leases
     from isolation.sandbox.pool.borrow import Borrower
+    from isolation.sandbox.pool.pool import Standing
     from isolation.sandbox.pool.shape import Shape
     from isolation.stopwatch import Stopwatch
 
@@ -130,6 +131,12 @@ class Cells:
             if self._pool is None:
                 self._pool = Pool(self._make_idle, self.take_back, most=self._most_idle, clock=self._clock)
             return self._pool
+
+    def standing(self) -> Standing | None:
+        """Count the pool's cells; None where there is none, or the engine is away."""
+        with contextlib.suppress(EngineError):
+            return self.pool.standing() if self.pool is not None else None
+        return None
 
     def claim(
         self,

@@ -7,7 +7,7 @@ Histograms begin when the server does, as Prometheus expects; each run that ends
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from isolation.clock import Clock
     from isolation.model.run import Attempt
+    from isolation.sandbox.pool.pool import Standing
     from isolation.storage.counts import Counts
 
 _OVERLAP = timedelta(seconds=60)
@@ -36,8 +37,9 @@ _PRESSURES = ("free", "busy", "full")
 class Metrics:
     """One server's metrics. Safe to use from several threads."""
 
-    def __init__(self, counts: Counts, clock: Clock) -> None:
+    def __init__(self, counts: Counts, clock: Clock, standing: Callable[[], Standing | None]) -> None:
         self._counts = counts
+        self._standing = standing
         self._clock = clock
         self._lock = threading.Lock()
         self._since = clock.now()
@@ -73,8 +75,16 @@ class Metrics:
         now = read_pressure()
         for name in _PRESSURES:
             pressure.add_metric([name], float(name == now))
-        yield from (waiting, running, ended, pressure)
+        yield from (waiting, running, ended, pressure, *self._pool())
         yield from self._measured.collect()
+
+    def _pool(self) -> Iterator[Metric]:
+        standing = self._standing()
+        if standing is not None:  # else another process has it, and we do not know
+            cells = GaugeMetricFamily("isolation_pool_cells", "Cells of the pool in this process.", labels=["state"])
+            for state, count in asdict(standing).items():
+                cells.add_metric([state], count)
+            yield cells
 
     def _observe(self) -> None:
         with self._lock:

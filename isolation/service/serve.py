@@ -89,7 +89,7 @@ def serve(settings: Settings, place: Place, tell: Callable[[str], object], *, sl
         configuration = _configuration(service, place)
         server = _Server(configuration)
         if slots:
-            stack.enter_context(_working(settings, slots, tell, server))
+            stack.enter_context(_working(service, slots, tell, server))
         host, port = listener.getsockname()[:2]
         tell(f"listening on {'https' if place.certificate else 'http'}://{_in_url(host)}:{port}")
         first = _first_token(service)
@@ -147,7 +147,7 @@ def _first_token(service: Service) -> str:
 
 
 @contextmanager
-def _working(settings: Settings, slots: int, tell: Callable[[str], object], server: _Server) -> Iterator[None]:
+def _working(service: Service, slots: int, tell: Callable[[str], object], server: _Server) -> Iterator[None]:
     """Run the queue beside the server, which ends where that does: it would take runs that nobody runs."""
     broken: list[Exception] = []
 
@@ -159,7 +159,8 @@ def _working(settings: Settings, slots: int, tell: Callable[[str], object], serv
         finally:
             server.should_exit = True
 
-    with open_controller(settings, idle=slots) as controller:
+    with open_controller(service.settings, idle=slots) as controller:
+        service.standing = controller.cells.standing
         worker = open_worker(
             controller, slots=slots, tell=lambda told: tell(told.detail) if told.what == "trouble" else None
         )

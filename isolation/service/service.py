@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from isolation.clock import Clock
     from isolation.model.access import Role
+    from isolation.sandbox.pool.pool import Standing
     from isolation.settings import Settings
     from isolation.stores import Stores
 
@@ -39,7 +40,9 @@ class Service:
         self.tokens = Tokens(stores.database)
         self.audit = Audit(stores.folder / "audit", clock)
         self.door = Doorkeeper(self.tokens, self.audit, clock, home=settings.namespace, anonymous=anonymous)
-        self.metrics = Metrics(Counts(stores.database), clock)
+        self.standing: Callable[[], Standing | None] = lambda: None
+        """Counts the cells of the pool in this process; None where there is none."""
+        self.metrics = Metrics(Counts(stores.database), clock, lambda: self.standing())  # noqa: PLW0108 - set later
         self.policies = Policies(stores.folder / "policies")
         self.sockets = Sockets(self.door, stores)
         self.contexts = ManyContexts(stores.database, clock, self.sockets.changed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from typing import TYPE_CHECKING, cast
 
@@ -10,7 +11,7 @@ import pytest
 from isolation.clock import SystemClock
 from isolation.errors import EngineError
 from isolation.model.policy import Limits, Policy
-from isolation.sandbox.pool.pool import Pool
+from isolation.sandbox.pool.pool import Pool, Standing
 from isolation.sandbox.pool.pressure import Pressure, read_pressure
 from isolation.sandbox.pool.shape import Shape, shape_of
 
@@ -84,6 +85,26 @@ def test_who_asks_first_gets_none_and_the_next_gets_one(open_pool: Callable[...,
     assert pool.take(shape()) is None
     assert pool.wait(shape(), 1, WITHIN_S)
     assert cast("Idle", pool.take(shape())) is yard.made[0]
+
+
+def test_its_cells_are_counted(open_pool: Callable[..., Pool], yard: Yard) -> None:
+    """Whoever has one may give it back elsewhere; then it is gone, too."""
+    pool = open_pool(most=3)
+    assert pool.standing() == Standing(idle=0, used=0, wanted=0)
+    pool.expect(shape(), 10)
+    assert pool.wait(shape(), 2, WITHIN_S)
+    assert pool.standing() == Standing(idle=2, used=0, wanted=2)
+    taken = [pool.take(shape()) for _ in range(2)]
+    assert pool.standing().used == 2
+    assert pool.standing().wanted == 3
+    back = taken.pop()
+    assert back is not None
+    pool.give_back(back)
+    assert pool.standing().used == 1
+    taken.clear()
+    yard.made.clear()
+    gc.collect()
+    assert pool.standing().used == 0
 
 
 def test_a_cell_is_given_out_once(open_pool: Callable[..., Pool]) -> None:

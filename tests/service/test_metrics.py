@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from isolation.clock import timestamp
 from isolation.model.access import Role
 from isolation.model.usage import Usage
+from isolation.sandbox.pool.pool import Standing
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
@@ -56,8 +57,20 @@ def test_runs_are_counted_and_measured_once(service: Service, client: TestClient
     assert sum(value for key, value in found.items() if key[0] == "isolation_host_pressure") == 1
 
 
+def test_the_pools_cells_are_told_where_there_is_a_pool(service: Service, client: TestClient) -> None:
+    """Who runs nothing here knows of none, which is no zero; the host's page says the same."""
+    assert not [key for key in told(client) if key[0].startswith("isolation_pool")]
+    assert "Cells of the pool" not in client.get("/host").text
+    service.standing = lambda: Standing(idle=2, used=0, wanted=3)
+    found = told(client)
+    states = {key[1]: value for key, value in found.items() if key[0] == "isolation_pool_cells"}
+    assert states == {"idle": 2, "used": 0, "wanted": 3}
+    assert "2 ready of 3 wanted, 0 in use" in client.get("/host").text
+
+
 def test_another_namespaces_figures_are_not_told(service: Service, client_for: ClientFor, result_of: ResultOf) -> None:
     """Neither its counts nor its histograms, and nothing of the host that all share."""
+    service.standing = lambda: Standing(idle=2, used=0, wanted=3)
     end(service, result_of, "r1", "default")
     end(service, result_of, "r2", "theirs")
     theirs = told(client_for(Role.OPERATOR, "theirs"))

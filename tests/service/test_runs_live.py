@@ -83,6 +83,7 @@ def test_how_far_it_has_come_is_seen_while_it_runs(client: httpx2.Client) -> Non
     assert step["began_s"] >= progress["phase_began_s"] > 0
     (series,) = client.get(f"/v1/runs/{run_id}/usage").json()["attempts"]
     assert series["samples"][0]["memory_bytes"] > 0
+    assert "isolation_pool_cells{state=" in client.get("/metrics").text
     client.post(f"/v1/runs/{run_id}/cancel")
     assert [*live][-1]["event"] == "end"
     assert client.get(f"/v1/runs/{run_id}/progress").json() == {

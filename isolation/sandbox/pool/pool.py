@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import threading
+import weakref
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -40,6 +41,15 @@ _YIELDS_S = 0.1
 _FORGET_AFTER_S = 300.0
 _TRY_AGAIN_S = 30.0
 _WAITING_REMOVALS = 32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """A pool's cells: those that stand ready, those that runs have, and how many it would keep ready now."""
+
+    idle: int
+    used: int
+    wanted: int
 
 
 @dataclass
@@ -77,6 +87,7 @@ class Pool:
         self._clock = clock
         self._pressure = pressure
         self._kept: dict[Shape, _Kept] = {}
+        self._used: weakref.WeakSet[Cell] = weakref.WeakSet()  # not all that is taken is given back to us
         self._changed = threading.Condition()
         self._closing = threading.Event()
         self._turn = 0
@@ -92,6 +103,16 @@ class Pool:
         with self._changed:
             return f"Pool(idle={sum(len(kept.ready) for kept in self._kept.values())}, most={self._most})"
 
+    def standing(self) -> Standing:
+        """Count the cells."""
+        with self._changed:
+            now_s = self._clock.monotonic_s()
+            return Standing(
+                idle=sum(len(kept.ready) for kept in self._kept.values()),
+                used=len(self._used),
+                wanted=min(self._most, sum(_target(kept, now_s) for kept in self._kept.values())),
+            )
+
     def take(self, shape: Shape) -> Cell | None:
         """Take an idle cell of that shape, which is then the caller's; None if there is none just now."""
         now_s = self._clock.monotonic_s()
@@ -100,6 +121,8 @@ class Pool:
             kept.asked_s.append(now_s)
             kept.last_s = now_s
             found = kept.ready.popleft() if kept.ready else None
+            if found is not None:
+                self._used.add(found)
             kept.lacks_since_s = kept.lacks_since_s or now_s
             self._tell()
         if found is None or found.stands:
@@ -126,6 +149,7 @@ class Pool:
         self._room.acquire()
         with self._changed:
             self._leaving += 1
+            self._used.discard(cell)
         try:
             not_before_s = self._clock.monotonic_s() + _YIELDS_S
             self._removers.submit(self._remove, cell, not_before_s).add_done_callback(self._note)
@@ -208,13 +232,11 @@ class Pool:
         spare: list[Cell] = []
         targets: dict[Shape, int] = {}
         for shape, kept in [*self._kept.items()]:
-            while kept.asked_s and kept.asked_s[0] < now_s - _ASKED_WITHIN_S:
-                kept.asked_s.popleft()
             if now_s - kept.last_s > _FORGET_AFTER_S and not kept.making:
                 spare += kept.ready
                 del self._kept[shape]
                 continue
-            targets[shape] = max(1, math.ceil(len(kept.asked_s) * _AHEAD_S / _ASKED_WITHIN_S))
+            targets[shape] = _target(kept, now_s)
         return self._missing(targets, pressure, now_s, spare), spare
 
     def _missing(self, targets: dict[Shape, int], pressure: Pressure, now_s: float, spare: list[Cell]) -> list[Shape]:
@@ -255,3 +277,10 @@ class Pool:
                     if made is not None:
                         kept.ready.append(made)
                 self._tell()
+
+
+def _target(kept: _Kept, now_s: float) -> int:
+    """Return how many of a shape are to stand ready."""
+    while kept.asked_s and kept.asked_s[0] < now_s - _ASKED_WITHIN_S:
+        kept.asked_s.popleft()
+    return max(1, math.ceil(len(kept.asked_s) * _AHEAD_S / _ASKED_WITHIN_S))

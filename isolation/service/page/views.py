@@ -228,6 +228,7 @@ def show_host(request: Request, here: MayReadHost) -> Response:
         here,
         "host_body.html" if _is_part(request) else "host.html",
         pressure=read_pressure(),
+        standing=here.service.standing(),
         memory=memory,
         load=load,
         cpus=psutil.cpu_count(),
