@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from isolation.clock import SystemClock, timestamp
 from isolation.sandbox.docker_engine import DockerEngine
 from isolation.sandbox.groups.make import leftover_groups
 from isolation.sandbox.leases import Leases, leases_folder
 from isolation.sandbox.stage import Stage, staged
+from isolation.stores import Stores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,3 +147,24 @@ def test_what_a_living_controller_uses_is_left_alone(state: Path, recipe: Path) 
     finally:
         end(process, signal.SIGINT)
     assert not any(left_of(run["run_id"]).values())
+
+
+@pytest.mark.engine
+@pytest.mark.xdist_group("clean")  # it looks at the whole host
+def test_what_was_brought_to_a_server_and_not_used_is_named_and_taken_away(tmp_path: Path) -> None:
+    """A day after it came, and so is what somebody was writing when they were killed."""
+    half = tmp_path / "blobs" / "tmp" / "half"
+    half.parent.mkdir(parents=True)
+    half.write_text("half")
+    with Stores(tmp_path) as stores:
+        old, new = stores.brought.put(b"old"), stores.brought.put(b"new")
+        stores.uploads.keep_blob(old, 3, "2025-01-01T00:00:00.000Z")
+        stores.uploads.keep_blob(new, 3, timestamp(SystemClock().now()))
+
+        assert isolation_command(tmp_path, "clean", "--dry-run")["uploads"] == [old]
+        assert stores.brought.has(old)
+        assert half.exists()
+        assert isolation_command(tmp_path, "clean")["uploads"] == [old]
+        assert not stores.brought.has(old)
+        assert stores.brought.has(new)
+        assert not half.exists()
