@@ -49,11 +49,13 @@ def set_all(server: Server, namespace: str, values: dict[str, object]) -> None:
 def refreshed(app: Any) -> dict[str, Any]:  # noqa: ANN401 - Dash has no types
     """Ask the callback as the page does, and return what it is given for each element."""
     asked = {
-        "output": "..state.children...numbers.figure...others.children..",
+        "output": "..state.children...state.className...numbers.figure...chart.hidden...values.children..",
         "outputs": [
             {"id": "state", "property": "children"},
+            {"id": "state", "property": "className"},
             {"id": "numbers", "property": "figure"},
-            {"id": "others", "property": "children"},
+            {"id": "chart", "property": "hidden"},
+            {"id": "values", "property": "children"},
         ],
         "inputs": [{"id": "refresh", "property": "n_intervals", "value": 1}],
         "changedPropIds": ["refresh.n_intervals"],
@@ -77,19 +79,27 @@ def test_an_application_reads_values_and_histories(
     assert [(one["before"], one["after"]) for one in context.get_history("a.x")] == [(None, 1), (1, 2)]
 
 
-def test_the_example_draws_numbers_and_writes_the_rest(
+def test_the_example_draws_numbers_and_writes_everything(
     context: DashContextIntegration, server: Server, namespace: str, example: ModuleType
 ) -> None:
     """As they are when it is refreshed; what looks like a page stays text."""
     app = example.create_app(context)
     assert refreshed(app)["state"]["children"] == "0 keys"
 
-    set_all(server, namespace, {"load": 0.5, "n": 3, "on": True, "who": "<script>alert(1)</script>"})
+    values = {"<b>n</b>": 3, "load": 0.5, "on": True, "who": "<script>alert(1)</script>", "with": [1]}
+    set_all(server, namespace, values)
     told = refreshed(app)
     (bars,) = told["numbers"]["figure"]["data"]
-    assert (bars["y"], bars["x"]) == (["load", "n"], [0.5, 3])
-    rows = [[cell["props"]["children"] for cell in row["props"]["children"]] for row in told["others"]["children"]]
-    assert rows == [["on", "True"], ["who", "<script>alert(1)</script>"]]
+    assert (bars["y"], bars["x"]) == ([0, 1], [3, 0.5])
+    assert told["numbers"]["figure"]["layout"]["yaxis"]["ticktext"] == ["&lt;b&gt;n&lt;/b&gt;", "load"]
+    rows = [[cell["props"]["children"] for cell in row["props"]["children"]] for row in told["values"]["children"]]
+    assert rows == [
+        ["<b>n</b>", "3"],
+        ["load", "0.5"],
+        ["on", "true"],
+        ["who", "<script>alert(1)</script>"],
+        ["with", "[1]"],
+    ]
 
 
 def test_the_example_brings_its_layout(context: DashContextIntegration, example: ModuleType) -> None:
@@ -98,7 +108,7 @@ def test_the_example_brings_its_layout(context: DashContextIntegration, example:
 
     assert browser.get("/").status_code == 200
     layout = browser.get("/_dash-layout").text
-    for element in ("state", "numbers", "others", "refresh"):
+    for element in ("state", "numbers", "chart", "values", "refresh"):
         assert f'"id":"{element}"' in layout
 
 

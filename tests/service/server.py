@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ISOLATION = str(Path(sys.executable).with_name("isolation"))
+
+
+def free_port() -> int:
+    """Name a port of loopback that nobody has just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 class Server:

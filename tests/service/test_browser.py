@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import sync_playwright
 
+from tests.browser import HOSTILE, PHONE, heed, is_within, running_chromium, shot
 from tests.service.server import ISOLATION, Server
 
 if TYPE_CHECKING:
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.slow, pytest.mark.engine]
 
 ROOT = Path(__file__).parents[2]
-SHOTS = ROOT / "build" / "screenshots"
-HOSTILE = "<script>document.title='taken'</script><img src=x onerror=document.title='taken'>"
-PHONE = {"width": 390, "height": 800}
 RECIPES = {"quickstart": 0, "gallery/sleeps-for-ever": 1, "gallery/exits": 1}
 
 
@@ -41,14 +37,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, engine: None) -> Iterator[S
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.fail("Chromium is not there; scripts/chromium installs it", pytrace=False)
-    with sync_playwright() as playwright:
-        # Its own sandbox wants what root in a container does not have; nothing but our own page is loaded.
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with running_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -68,25 +58,12 @@ def context(chromium: Browser) -> Iterator[BrowserContext]:
 def page(context: BrowserContext, server: Server, told: list[str]) -> Page:
     """A page of somebody who came in."""
     page = context.new_page()
-    page.on("pageerror", lambda error: told.append(str(error)))
-    page.on("console", lambda message: told.append(message.text) if message.type in {"error", "warning"} else None)
+    heed(page, told)
     page.goto(server.url)
     page.get_by_label("Token").fill(server.token)
     page.get_by_role("button", name="Come in").click()
     page.get_by_role("heading", name="Runs").wait_for()
     return page
-
-
-def shot(page: Page, name: str) -> None:
-    """Keep a picture, for whoever wants to look."""
-    SHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
-
-
-def is_within(page: Page) -> bool:
-    """Tell whether nothing sticks out to the right."""
-    fits: bool = page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-    return fits
 
 
 def test_a_run_is_found_and_looked_at(page: Page, told: list[str]) -> None:

@@ -15,7 +15,7 @@ import pytest
 import socketio
 import trustme
 
-from tests.service.server import Server
+from tests.service.server import Server, free_port
 from tests.site import until
 from tests.test_documents import ROOT
 
@@ -24,13 +24,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 DEPLOY = ROOT / "deploy"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def listens(port: int) -> bool:
