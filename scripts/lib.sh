@@ -103,3 +103,47 @@ debian_tree() (
     if [ -s "$settings/sources.list" ]; then arguments+=("$settings/sources.list"); fi
     quietly mmdebstrap "${arguments[@]}"
 )
+
+image_exists() { docker image inspect "$1" >/dev/null 2>&1; }
+
+# A label of an image; empty if there is no such label, or image: image_label IMAGE LABEL
+image_label() { docker image inspect --format "{{index .Config.Labels \"$2\"}}" "$1" 2>/dev/null || true; }
+
+# Make sure of an image of Debian to build on, and print its name: debian_base PACKAGE...
+# The registry's where one answers, else one made from Debian's packages, with these in it; a Dockerfile installs what
+# it misses. A registry is asked once: what was pulled or made is found here the next time.
+debian_base() {
+    local registry="debian:$SUITE-slim" own
+    own="isolation-base:$SUITE-$(printf '%s ' "$@" | sha256 | cut -c 1-8)"
+    if image_exists "$registry"; then
+        printf '%s' "$registry"
+    elif image_exists "$own"; then
+        printf '%s' "$own"
+    elif timeout 8 docker pull -q "$registry" >/dev/null 2>&1; then
+        printf '%s' "$registry"
+    else
+        make_debian_base "$own" "$@"
+        printf '%s' "$own"
+    fi
+}
+
+make_debian_base() (
+    name="$1"
+    shift
+    have apt-get || missing "No image registry answers to pull debian:$SUITE-slim from." \
+        "Connect the engine to one, or load that image (docker load), then run this again."
+    is_root || missing "No image registry answers, and only root can make a base image from Debian's packages." \
+        "Run this with sudo once; your user can build on that base from then on."
+    step "making a base image from Debian's packages"
+    tree="$(mktemp -d)"
+    trap 'rm -rf "$tree"' EXIT
+    debian_tree "$SUITE" "$tree/base.tar" "$@"
+    quietly docker import "$tree/base.tar" "$name"
+)
+
+# Build an image, as `docker build` is told to.
+build_image() {
+    # The older builder where the newer one is not installed: the client's own fallback, without its warning.
+    docker buildx version >/dev/null 2>&1 || export DOCKER_BUILDKIT=0
+    quietly docker build --force-rm --network host "$@"
+}

@@ -31,20 +31,21 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_the_unit_is_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["isolation.service", "isolation-worker.service"])
+def test_a_unit_is_one(tmp_path: Path, name: str) -> None:
     """Systemd understands every line of it."""
     tool = shutil.which("systemd-analyze")
     if tool is None:
         pytest.skip("systemd-analyze is not there")
     program = Path(sys.executable).with_name("isolation")
-    text = (DEPLOY / "isolation.service").read_text(encoding="utf-8")
+    text = (DEPLOY / name).read_text(encoding="utf-8")
     assert "/opt/isolation/bin/isolation --state" in text
-    unit = tmp_path / "isolation.service"
+    unit = tmp_path / name
     unit.write_text(text.replace("/opt/isolation/bin/isolation --state", f"{program} --state"), encoding="utf-8")
     done = subprocess.run(
         [tool, "verify", "--recursive-errors=no", unit], capture_output=True, text=True, check=False, timeout=60
     )
-    assert [line for line in done.stderr.splitlines() if "isolation.service" in line] == []
+    assert [line for line in done.stderr.splitlines() if name in line] == []
 
 
 @pytest.fixture
