@@ -91,7 +91,7 @@ class Doorkeeper:
         if token is None:
             if not self._limiter.hit(self._wrong, "wrong", address):
                 raise TooManyRequestsError("too many tokens that do not count came from this address", retry_s=60)
-            raise UnauthenticatedError
+            raise UnauthenticatedError(came=bool(secret or request.headers.get("authorization")))
         if not may:
             raise ForbiddenError(token, permission, meant)
         if not self._limiter.hit(self._each, token.token_id, cost=1):

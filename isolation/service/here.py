@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 from fastapi import Depends, Query, Request
 
 from isolation.model.access import Permission, Token
+from isolation.service.findings import refuse_unknown_parameters
 
 if TYPE_CHECKING:
     from isolation.service.service import Service
@@ -47,6 +48,7 @@ def require_permission(permission: Permission) -> Callable[..., object]:
     async def admit(request: Request, namespace: Namespace = None) -> Here:
         service = service_of(request)
         seen = await service.door.admit(request, permission, namespace)
+        refuse_unknown_parameters(request)
         return Here(service, seen.token, seen.namespace, permission, getattr(request.state, "large", False))
 
     return admit

@@ -13,6 +13,7 @@ from starlette.routing import compile_path
 
 from isolation import errors
 from isolation.service import refusals
+from isolation.service.findings import explain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -142,10 +143,9 @@ async def _ours(_request: Request, error: Exception) -> JSONResponse:
     return answer(status, code_of(type(error)), error.sentence, error.hint, headers)
 
 
-async def _invalid(_request: Request, error: Exception) -> JSONResponse:
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
-    wrong = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
-    return answer(422, "invalid_request", "; ".join(wrong), "The contract is at /openapi.json.")
+    return answer(422, "invalid_request", *explain(request, error.errors()))
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
@@ -154,10 +154,13 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
         return await _ours(request, error.__cause__)
     if error.status_code == 405:  # noqa: PLR2004 - the framework names the methods of one of its routes alone
         allowed = ", ".join(sorted(_methods_at(request)))
-        hint = f"It knows {allowed}."
-        return answer(405, "no_such_method", str(error.detail), hint, {"Allow": allowed})
-    code = {404: "no_such_route"}.get(error.status_code, "refused")
-    return answer(error.status_code, code, str(error.detail), headers=error.headers)
+        detail = f"nothing at {request.url.path} takes {request.method}"
+        return answer(405, "no_such_method", detail, f"It takes {allowed}.", {"Allow": allowed})
+    if error.status_code == 404:  # noqa: PLR2004 - as above
+        return answer(
+            404, "no_such_route", f"there is nothing at {request.url.path}", "The contract is at /openapi.json."
+        )
+    return answer(error.status_code, "refused", str(error.detail), headers=error.headers)
 
 
 def _methods_at(request: Request) -> set[str]:

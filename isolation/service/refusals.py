@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from isolation.errors import AccessError
+from isolation.model.access import Role, permissions_of
 
 if TYPE_CHECKING:
     from isolation.model.access import Permission, Token
 
 
 class UnauthenticatedError(AccessError):
-    """There is no token, or one that does not count."""
+    """There is no token, or (``came``) one that does not count; which of its reasons it is, is nobody's business."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, came: bool) -> None:
+        said = "no token that counts came with this"
         super().__init__(
-            "no token that counts came with this",
+            f"{said}: it is unknown, revoked or expired" if came else said,
             hint="Send `Authorization: Bearer TOKEN`; `isolation token new` makes one.",
         )
 
@@ -26,8 +28,29 @@ class ForbiddenError(AccessError):
     def __init__(self, token: Token, permission: Permission, namespace: str) -> None:
         super().__init__(
             f"the token {token.name!r} may not do this ({permission.value}) in the namespace {namespace!r}",
-            hint=f"It is a {token.role.value}'s, for {', '.join(token.namespaces)}.",
+            hint=_what_it_may(token, permission, namespace),
         )
+
+
+def _what_it_may(token: Token, permission: Permission, namespace: str) -> str:
+    """
+    Tell what the token is for, and what would do.
+
+    >>> from isolation.model.access import Permission, Role, Token
+    >>> ann = Token(token_id="1", name="ann", role=Role.VIEWER, namespaces=("team-*",), created_at="")
+    >>> _what_it_may(ann, Permission.SUBMIT_RUNS, "team-a")
+    "It is a viewer's; this takes a runner's."
+    >>> _what_it_may(ann, Permission.READ_RUNS, "default")
+    'It counts in team-*; say where with ?namespace=.'
+    """
+    if token.covers(namespace):
+        least = next(role for role in Role if permission in permissions_of(role))
+        return f"It is {_article(token.role)}'s; this takes {_article(least)}'s."
+    return f"It counts in {', '.join(token.namespaces)}; say where with ?namespace=."
+
+
+def _article(role: Role) -> str:
+    return f"{'an' if role.value[0] in 'ao' else 'a'} {role.value}"
 
 
 class CrossSiteError(AccessError):
