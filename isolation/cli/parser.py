@@ -101,6 +101,14 @@ def positive(text: str) -> int:
     return number
 
 
+def natural(text: str) -> int:
+    """Read a number from 0."""
+    number = int(text) if text.isascii() and text.isdigit() else -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")
+    return number
+
+
 def whole(text: str) -> int:
     """Read a whole number, negative ones too."""
     digits = text.removeprefix("-")

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isolation.cli.parser import whole
+from isolation.cli.parser import natural
 from isolation.cli.runs import moment
 from isolation.cli.session import print_json, say, settings_of, takes_json
 from isolation.cli.table import table
@@ -44,9 +44,13 @@ def _register_serve(parser: Parser) -> None:
         notes="Who asks needs a token: the first is printed once, `isolation token new` makes more.",
     )
     added.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="listen on this address (127.0.0.1)")
-    added.add_argument("--port", type=whole, metavar="N", default=8080, help="and this port (8080; 0: any)")
+    added.add_argument("--port", type=natural, metavar="N", default=8080, help="and this port (8080; 0: any)")
     added.add_argument(
-        "--slots", type=whole, metavar="N", default=os.cpu_count() or 1, help="run so many at once here (CPUs; 0: none)"
+        "--slots",
+        type=natural,
+        metavar="N",
+        default=os.cpu_count() or 1,
+        help="run so many at once here (CPUs; 0: none)",
     )
     added.add_argument("--tls-cert", metavar="FILE", help="speak TLS with this certificate (PEM)")
     added.add_argument("--tls-key", metavar="FILE", help="and its key (PEM)")

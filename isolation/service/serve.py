@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 import socket
+import ssl
 import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 import socketio
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from isolation.settings import Settings
 
+_LAST_PORT = 65_535
 _MOST_CONNECTIONS = 1_000
 _LEAVE_S = 10
 _FIRST = "first"
@@ -55,9 +58,8 @@ class Place:
     patience_s: float = BODY_S
 
     def check(self) -> None:
-        """Raise SettingsError for a place at which others could listen in, or come in unseen, or nobody can."""
-        if self.patience_s <= 0:
-            raise SettingsError("nobody can ask anything in no time", hint="Give --patience as in 30s.")
+        """Raise SettingsError for what is no place, or one at which others could listen in, or come in unseen."""
+        self._check_each()
         if is_loopback(self.host):
             return
         if self.anonymous:
@@ -71,6 +73,32 @@ class Place:
                 hint="Give --tls-cert and --tls-key, or the --proxy that speaks TLS; --exposed listens all the same.",
             )
 
+    def _check_each(self) -> None:
+        if self.patience_s <= 0:
+            raise SettingsError("nobody can ask anything in no time", hint="Give --patience as in 30s.")
+        if self.port > _LAST_PORT:
+            raise SettingsError(
+                f"the port {self.port} cannot be one", hint=f"Choose one up to {_LAST_PORT}; 0 takes any that is free."
+            )
+        if ":" in self.host and not _is(ip_address, self.host):
+            raise SettingsError(
+                f"the host {self.host!r} is no address",
+                hint="Write it alone, such as 127.0.0.1 or ::1; --port has its port.",
+            )
+        if self.proxy and not _is(ip_network, self.proxy):
+            raise SettingsError(
+                f"the proxy {self.proxy!r} is no address",
+                hint="Write the IP address that it comes from, such as 127.0.0.1, or its network, such as 10.1.2.0/24.",
+            )
+
+
+def _is(kind: Callable[[str], object], text: str) -> bool:
+    try:
+        kind(text)
+    except ValueError:
+        return False
+    return True
+
 
 def serve(settings: Settings, place: Place, tell: Callable[[str], object], *, slots: int) -> None:
     """
@@ -79,6 +107,8 @@ def serve(settings: Settings, place: Place, tell: Callable[[str], object], *, sl
     Raises IsolationError for a place that cannot be had.
     """
     place.check()
+    if place.certificate and place.key:
+        _check_tls(place.certificate, place.key)
     with ExitStack() as stack:
         listener = stack.enter_context(_listening(place))
         service = stack.enter_context(
@@ -96,6 +126,32 @@ def serve(settings: Settings, place: Place, tell: Callable[[str], object], *, sl
         if first:
             tell(f"the first token, an operator's, shown this once: {first}")
         server.run([listener])
+
+
+def _check_tls(certificate: Path, key: Path) -> None:
+    """Raise SettingsError for what no TLS can be had with, before anything is opened."""
+    try:
+        for file in (certificate, key):
+            file.read_bytes()  # the library that reads them both says of neither that it is the one that is missing
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_no_password)
+    except ssl.SSLError as error:
+        raise SettingsError(
+            f"there is no TLS with {certificate} and {key}: they are no PEM files, or not of one another",
+            hint="Give the certificate with those that it was signed with, and its own key.",
+        ) from error
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise SettingsError(
+            f"{error.filename} cannot be read: {why[:1].lower()}{why[1:]}",
+            hint="--tls-cert and --tls-key are PEM files that this user can read.",
+        ) from error
+
+
+def _no_password() -> str:
+    raise SettingsError(
+        "the key of --tls-key has a password, and nobody is there to give it",
+        hint="Write it without one, in a file that this user alone can read.",
+    )
 
 
 class _Server(uvicorn.Server):
@@ -129,13 +185,7 @@ def _configuration(service: Service, place: Place) -> uvicorn.Config:
         timeout_graceful_shutdown=_LEAVE_S,
         lifespan="off",
     )
-    try:
-        configuration.load()
-    except OSError as error:  # ssl.SSLError is one
-        raise SettingsError(
-            f"there is no TLS with {place.certificate} and {place.key}: {error.strerror or error}",
-            hint="Both are PEM files that this user can read, and the key belongs to the certificate.",
-        ) from error
+    configuration.load()
     return configuration
 
 
@@ -183,8 +233,8 @@ def _listening(place: Place) -> Iterator[socket.socket]:
         try:
             listener.bind((place.host, place.port))
             listener.listen(_MOST_CONNECTIONS)
-        except (OSError, OverflowError) as error:
-            why = getattr(error, "strerror", None) or str(error)
+        except OSError as error:
+            why = error.strerror or str(error)
             raise SettingsError(
                 f"nothing can listen on {_in_url(place.host)}:{place.port}: {why[:1].lower()}{why[1:]}",
                 hint="Choose another with --host and --port; port 0 takes any that is free.",

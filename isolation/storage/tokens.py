@@ -7,6 +7,7 @@ A token is 256 bits of chance, so that nobody finds one from its digest, and no 
 from __future__ import annotations
 
 import json
+import re
 from hashlib import sha256
 from secrets import token_hex, token_urlsafe
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from sqlalchemy import insert, select, update
 
 from isolation.errors import InputError
 from isolation.model.access import Role, Token
+from isolation.model.recipe import NAMESPACE_GLOB
 from isolation.state.schema import tokens
 
 if TYPE_CHECKING:
@@ -42,6 +44,11 @@ class Tokens:
             raise InputError(f"{name!r} cannot be a token's name", hint="Say whose it is in 1 to 100 characters.")
         if not namespaces:
             raise InputError("a token needs a namespace", hint="Name one, or several by a glob such as 'team-*'.")
+        for glob in namespaces:
+            if not re.fullmatch(NAMESPACE_GLOB, glob):
+                raise InputError(
+                    f"{glob!r} covers no namespace", hint="Write a name such as sales, or a glob such as 'team-*'."
+                )
         secret = PREFIX + token_urlsafe(32)
         token = Token(
             token_id=token_hex(4),

@@ -6,12 +6,19 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from isolation.errors import SettingsError
 from isolation.model.access import Role
 from isolation.service.live import sockets
 from isolation.service.refusals import TooLargeError, TooSlowError
-from isolation.service.serve import Place
+from isolation.service.serve import Place, _check_tls
 from isolation.service.walls import Walls
 
 if TYPE_CHECKING:
@@ -118,6 +125,48 @@ def test_elsewhere_tls_is_needed_unless_told_otherwise(host: str, tmp_path: Path
     Place(host=host, certificate=tmp_path, key=tmp_path).check()
     with pytest.raises(SettingsError, match="without a token nobody comes in"):
         Place(host=host, exposed=True, anonymous=Role.VIEWER).check()
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (Place(port=65_536), "the port 65536 cannot be one"),
+        (Place(host="127.0.0.1:80"), "the host '127.0.0.1:80' is no address"),
+        (Place(proxy="*"), r"the proxy '\*' is no address"),
+        (Place(proxy="proxy.example.org"), "the proxy 'proxy.example.org' is no address"),
+        (Place(proxy="10.0.0.1/8"), "the proxy '10.0.0.1/8' is no address"),
+    ],
+)
+def test_what_is_no_place_is_said(place: Place, said: str) -> None:
+    """A proxy that is no address would be believed by nobody, or everybody would be one."""
+    with pytest.raises(SettingsError, match=said) as refused:
+        place.check()
+    assert refused.value.hint
+    Place(host="::1", port=65_535, proxy="10.0.0.0/8").check()
+
+
+def test_tls_that_cannot_be_is_said(tmp_path: Path) -> None:
+    """Before anything is opened: which file it is, that they do not belong together, that nobody gives a password."""
+    one, other = (trustme.CA().issue_cert("localhost") for _ in range(2))
+    chain, key, foreign, locked = (tmp_path / name for name in ("chain", "key", "foreign", "locked"))
+    one.cert_chain_pems[0].write_to_path(chain)
+    one.private_key_pem.write_to_path(key)
+    other.private_key_pem.write_to_path(foreign)
+    own = load_pem_private_key(one.private_key_pem.bytes(), None)
+    encrypted = BestAvailableEncryption(b"a password")
+    locked.write_bytes(own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encrypted))
+
+    _check_tls(chain, key)
+    for certificate, its_key, said in (
+        (chain, tmp_path / "none", "none cannot be read: no such file"),
+        (tmp_path, key, "cannot be read: is a directory"),
+        (chain, foreign, "no PEM files, or not of one another"),
+        (key, key, "no PEM files, or not of one another"),
+        (chain, locked, "has a password, and nobody is there to give it"),
+    ):
+        with pytest.raises(SettingsError, match=said) as refused:
+            _check_tls(certificate, its_key)
+        assert refused.value.hint
 
 
 def test_a_websocket_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from isolation.clock import timestamp
 from isolation.model.access import Role, Token, permissions_of
+from isolation.model.recipe import NamespaceGlob
 from isolation.service.bodies import Body, said
 from isolation.service.here import MayManageTokens, MayReadAudit, MayReadContext
 from isolation.service.problems import answers
@@ -20,8 +21,6 @@ from isolation.service.refusals import ForbiddenError, NoSuchTokenError
 from isolation.storage.audit import Decision
 
 router = APIRouter(prefix="/v1", route_class=BodyRoute, tags=["access"])
-
-_Glob = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9*?\[\]!._-]+$")]
 
 
 class TokenBody(BaseModel):
@@ -41,7 +40,7 @@ class NewTokenBody(Body):
 
     name: str = Field(min_length=1, max_length=100)
     role: Role = Role.VIEWER
-    namespaces: list[_Glob] = Field(min_length=1, max_length=100)
+    namespaces: list[NamespaceGlob] = Field(min_length=1, max_length=100)
     expires_s: float | None = Field(None, gt=0, le=10 * 365 * 86400)
 
 
