@@ -154,3 +154,20 @@ def test_what_listens_can_do_nothing_else(deployed: Deployed) -> None:
     assert deployed.inspect("database")["HostConfig"]["NetworkMode"] == "none"
     ports = deployed.inspect("server")["HostConfig"]["PortBindings"].values()
     assert {one["HostIp"] for bound in ports for one in bound} == {"127.0.0.1"}
+
+
+def test_a_server_outlives_its_database(deployed: Deployed) -> None:
+    """It says so, and where that is to nobody without a token; when the database is back, all goes on."""
+    made = ["--database", f"postgresql://isolation@/isolation?host={deployed.state}/postgresql", "token", "new", "ann"]
+    done = subprocess.run(
+        [ISOLATION, "--state", str(deployed.state), *made], capture_output=True, text=True, check=True
+    )
+    with httpx2.Client(base_url=deployed.url, headers={"Authorization": f"Bearer {done.stdout.strip()}"}) as client:
+        until(lambda: client.get("/v1/context").is_success)
+        deployed.compose("stop", "database")
+        ready = client.get("/readyz")
+        assert (ready.status_code, ready.json()["problems"]) == (503, ["the database does not answer"])
+        until(lambda: client.get("/v1/context").status_code == 503)
+        assert client.get("/v1/context").json()["code"] == "database_lost"
+        deployed.compose("start", "database")
+        until(lambda: client.get("/v1/context").is_success)

@@ -22,11 +22,11 @@ async def health() -> Response:
 
 @router.get("/readyz", response_model=StatusBody, responses={503: {"model": StatusBody}})
 def readiness(request: Request) -> Response:
-    """Tell whether requests can be served: the database answers, and its folder can be read."""
+    """Tell whether requests can be served: the database answers. Why it does not, only who has a token is told."""
     try:
         service_of(request).stores.contexts.version()
-    except IsolationError as error:
-        return said({"status": "not ready", "problems": [error.sentence]}, 503)
+    except IsolationError:
+        return said({"status": "not ready", "problems": ["the database does not answer"]}, 503)
     return said({"status": "ready", "problems": []})
 
 
