@@ -12,7 +12,8 @@
 #   context.sh download NAME
 #
 # Options stand before or after the words: --url URL, or --host HOST and --port PORT (http://127.0.0.1:8080), --token
-# TOKEN, --namespace NAME. In the environment: ISOLATION_URL, ISOLATION_TOKEN, ISOLATION_NAMESPACE.
+# TOKEN, --namespace NAME. In the environment: ISOLATION_URL, ISOLATION_TOKEN, ISOLATION_NAMESPACE. A token goes to
+# another machine by https alone; --allow-plain says that nobody can listen.
 #
 # Exit codes: 1 there is no such key or dump, 2 it was called wrongly, 3 the server cannot be reached or refuses.
 
@@ -24,10 +25,10 @@ fail() { # CODE SENTENCE [HINT]
     exit "$1"
 }
 
-usage() { sed -n '3,18s/^# \{0,1\}//p' -- "${BASH_SOURCE[0]}"; }
+usage() { sed -n '3,19s/^# \{0,1\}//p' -- "${BASH_SOURCE[0]}"; }
 
 host=127.0.0.1 port=8080 url="${ISOLATION_URL:-}" token="${ISOLATION_TOKEN:-}" namespace="${ISOLATION_NAMESPACE:-}"
-who="" format="" dump_format=json filename="" include_history=false # the options of these names
+who="" format="" dump_format=json filename="" include_history=false allow_plain=false # the options of these names
 words=()
 while [ $# -gt 0 ]; do
     case "$1" in
@@ -38,6 +39,7 @@ while [ $# -gt 0 ]; do
             shift 2
             ;;
         --include-history) include_history=true && shift ;;
+        --allow-plain) allow_plain=true && shift ;;
         --help | -h) usage && exit 0 ;;
         --) shift && words+=("$@") && break ;;
         --*) fail 2 "there is no option $1" "context.sh --help tells more." ;;
@@ -46,6 +48,16 @@ while [ $# -gt 0 ]; do
 done
 url="${url:-http://$host:$port}"
 url="${url%/}"
+
+# What is no plain address of a server could lead elsewhere than it seems to: `http://127.0.0.1@example.org`.
+address='^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]+)?(/[A-Za-z0-9._~/-]*)?$'
+here='^(127\.[0-9]+\.[0-9]+\.[0-9]+|localhost|\[::1\])$'
+[[ "$url" =~ $address ]] || fail 2 "'$url' is no address of a server" "Write it as https://HOST or http://127.0.0.1:8080."
+there="${BASH_REMATCH[1]}"
+if [[ "$url" = http:* && -n "$token" && $allow_plain = false ]] && ! [[ "$there" =~ $here ]]; then
+    fail 2 "the token would be readable on the way to $there, which is not this machine" \
+        "Name the server by https, or say --allow-plain where nobody can listen."
+fi
 
 # A text between double quotes, as both curl's configuration and JSON have it; the server refuses what cannot be a name.
 quoted() {
@@ -86,6 +98,8 @@ ask() {
         query+="${query:+&}${pair%%=*}=$(encoded "${pair#*=}")"
     done
     local options=(--silent --show-error --max-time 60 --request "$method" --write-out '\n%{http_code}')
+    # Of the proxies that the environment names only those for TLS: another would read the token.
+    [[ "$url" = https:* ]] || options+=(--noproxy '*')
     [ -z "$type" ] || options+=(--header "Content-Type: $type" --data-binary @/dev/fd/4)
     answer="$(curl "${options[@]}" --config /dev/fd/3 --url "$url$path${query:+?$query}" 2>&1 \
         3< <([ -z "$token" ] || printf 'header = %s\n' "$(quoted "Authorization: Bearer $token")") \

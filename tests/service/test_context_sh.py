@@ -120,6 +120,9 @@ def test_a_key_is_a_key_whatever_its_signs(server: Server, key: str) -> None:
         (["dump", "--dump-format", "exe"], 2, "format"),
         (["get", "a", "--token", "iso_wrong"], 3, "no token that counts"),
         (["get", "a", "--url", "http://127.0.0.1:1"], 3, "cannot be reached"),
+        (["get", "a", "--url", "127.0.0.1:8080"], 2, "is no address of a server"),
+        (["get", "a", "--url", "http://127.0.0.1@example.org"], 2, "is no address of a server"),
+        (["get", "a", "--url", "http://example.org@http://127.0.0.1"], 2, "is no address of a server"),
         ([], 2, "context.sh set KEY VALUE"),
     ],
 )
@@ -136,3 +139,25 @@ def test_the_token_is_on_no_command_line(server: Server) -> None:
     assert 'curl "${options[@]}" --config /dev/fd/3' in text
     assert call(server, "list", ISOLATION_TOKEN=server.token).returncode == 0
     assert call(server, "list", ISOLATION_TOKEN="iso_wrong").returncode == 3  # noqa: S106 - none
+
+
+@pytest.mark.parametrize("host", ["example.org", "127.0.0.1.example.org", "127.example.org", "[::2]", "0.0.0.0"])  # noqa: S104 - refused is what it is
+def test_a_token_goes_readable_to_no_other_machine(server: Server, host: str) -> None:
+    """Neither by an address that looks like one of this machine."""
+    refused = call(server, "get", "a", "--url", f"http://{host}:1", ISOLATION_TOKEN=server.token)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert f"readable on the way to {host}, which is not this machine\nName the server by https" in refused.stderr
+
+
+def test_who_has_no_token_or_nobody_to_fear_may_ask(server: Server) -> None:
+    """As with the clients in Python."""
+    words = ("get", "a", "--url", "http://0.0.0.0:1")
+    assert "cannot be reached" in call(server, *words).stderr
+    assert "cannot be reached" in call(server, *words, "--allow-plain", ISOLATION_TOKEN=server.token).stderr
+
+
+def test_no_proxy_reads_the_token(server: Server) -> None:
+    """What the environment says of proxies counts for TLS alone."""
+    proxies = dict.fromkeys(("http_proxy", "ALL_PROXY"), "http://127.0.0.1:1")
+    done = call(server, "list", ISOLATION_TOKEN=server.token, **proxies)
+    assert done.returncode == 0, done.stderr
