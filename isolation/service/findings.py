@@ -46,12 +46,17 @@ _WRITTEN = {
 _FIRST_WORD = re.compile(r"^(Input|String|List|Tuple|Dictionary|Value|Data) should ")
 
 
+def said_of(findings: Sequence[Mapping[str, Any]]) -> str:
+    """Put findings into a sentence; each has a place, such as ``("query", "limit")``."""
+    return "; ".join(_of_field(finding) for finding in findings)
+
+
 def explain(request: Request, findings: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     """Put all findings into a sentence; the hint is for the first."""
     first = findings[0]
     if first["loc"][0] == "body" and (len(first["loc"]) == 1 or first["type"] == "json_invalid"):
         return _of_body(request, first)
-    return "; ".join(_of_field(finding) for finding in findings), _hint(request, first)
+    return said_of(findings), _hint(request, first)
 
 
 def refuse_unknown_parameters(request: Request) -> None:
@@ -79,9 +84,9 @@ def _of_body(request: Request, finding: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _of_field(finding: Mapping[str, Any]) -> str:
-    where, *names = finding["loc"]
-    place = {"query": "of the query", "path": "of the path", "header": "of the head", "body": "of the body"}
-    return f"{'.'.join(map(str, names))!r} {place.get(where, f'of the {where}')} {_said(finding)}"
+    where, *names = finding["loc"]  # where: query, path, header, body, message
+    named = f"{'.'.join(map(str, names))!r} of " if names else ""
+    return f"{named}the {where} {_said(finding)}"
 
 
 def _said(finding: Mapping[str, Any]) -> str:

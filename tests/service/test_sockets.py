@@ -227,12 +227,23 @@ def test_a_connection_ends_with_its_token(server: Server, listen: Callable[..., 
         assert listener.lost.wait(30)
 
 
-@pytest.mark.parametrize("wanted", [{"keys": "a"}, {"keys": [""]}, {"since": -1}, {"key": ["a"]}, ["a"]])
-def test_a_subscription_that_cannot_be_is_answered(listen: Callable[..., Listener], wanted: object) -> None:
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ({"keys": "a"}, "'keys' of the message must be a list"),
+        ({"keys": [""]}, "'keys.0' of the message must have at least 1 character"),
+        ({"since": -1}, "'since' of the message must be greater than or equal to 0"),
+        ({"key": ["a"]}, "'key' of the message is unknown"),
+        (["a"], "the message must be an object"),
+    ],
+)
+def test_a_subscription_that_cannot_be_is_answered(listen: Callable[..., Listener], wanted: object, said: str) -> None:
     """With a sentence, and the connection stays."""
     listener = listen()
     answer = listener.client.call("subscribe", wanted, timeout=30)
-    assert answer["code"] == "input"
+    assert (answer["code"], answer["detail"]) == ("input", said)
+    answer = listener.client.call("subscrib", wanted, timeout=30)
+    assert (answer["detail"], answer["hint"]) == ("there is no event 'subscrib'", "Send subscribe or unsubscribe.")
     assert "version" in listener.subscribe("a")
 
 

@@ -29,6 +29,7 @@ from starlette.requests import HTTPConnection
 from isolation.errors import InputError, IsolationError
 from isolation.model.access import Permission
 from isolation.rules.scope import matches
+from isolation.service.findings import said_of
 from isolation.service.live.feed import Feed
 from isolation.service.problems import code_of
 from isolation.service.routes.ctx import told_of
@@ -94,6 +95,7 @@ class Sockets:
         server.on("disconnect", self._disconnect)
         server.on("subscribe", self._subscribe)
         server.on("unsubscribe", self._unsubscribe)
+        server.on("*", self._unknown)
         return server
 
     def changed(self, namespaces: Iterable[str]) -> None:
@@ -147,6 +149,10 @@ class Sockets:
     async def _unsubscribe(self, sid: str, *_: object) -> None:
         if sid in self._connected:
             self._leave(sid, self._connected[sid])
+
+    async def _unknown(self, event: str, _sid: str, *_: object) -> dict[str, object]:
+        """Answer who waits for an answer to an event that nobody knows."""
+        return _said(InputError(f"there is no event {event[:100]!r}", hint="Send subscribe or unsubscribe."))
 
     async def _follow(self, sid: str, wanted: _Wanted) -> int:
         namespace = self._connected[sid].seen.namespace
@@ -206,7 +212,7 @@ def _values(contexts: ContextStore, globs: Sequence[str], version: int) -> dict[
 
 
 def _wrong(error: ValidationError) -> InputError:
-    said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+    said = said_of([{**one, "loc": ("message", *one["loc"])} for one in error.errors()])
     return InputError(said, hint='Send {"keys": [globs], "since": version}.')
 
 
