@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from html import escape
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -103,6 +104,14 @@ def create_app(context: DashContextIntegration) -> Dash:
     return app
 
 
+def main() -> None:
+    """Serve it until somebody ends it."""
+    try:
+        with DashContextIntegration(url=os.environ.get("ISOLATION_URL")) as context:
+            create_app(context).run()
+    except IsolationError as error:
+        sys.exit(f"{error}\n{error.hint}")
+
+
 if __name__ == "__main__":
-    with DashContextIntegration(url=os.environ.get("ISOLATION_URL")) as context:
-        create_app(context).run()
+    main()

@@ -178,3 +178,12 @@ def test_it_fits_a_phone(chromium: Browser, url: str, writer: ContextClient, tol
         shot(page, f"dashboard-phone-{scheme}")
         assert is_within(page)
     assert told == []
+
+
+def test_an_address_that_is_none_is_said() -> None:
+    """Before anything is served."""
+    environment = os.environ | {"ISOLATION_URL": "nowhere"}
+    done = subprocess.run(
+        [sys.executable, APP], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr.splitlines()[0]) == (1, "'nowhere' is no address of a server")
