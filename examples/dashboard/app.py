@@ -10,7 +10,6 @@ Whoever can open that address sees what the token may see: give it a viewer's, a
 from __future__ import annotations
 
 import json
-import os
 import sys
 from html import escape
 from itertools import islice
@@ -107,7 +106,7 @@ def create_app(context: DashContextIntegration) -> Dash:
 def main() -> None:
     """Serve it until somebody ends it."""
     try:
-        with DashContextIntegration(url=os.environ.get("ISOLATION_URL")) as context:
+        with DashContextIntegration() as context:
             create_app(context).run()
     except IsolationError as error:
         sys.exit(f"{error}\n{error.hint}")
