@@ -1,9 +1,11 @@
-"""What tests of the service start from: one on an empty state folder, and somebody who may ask it."""
+"""What tests of the service start from: one on an empty context, and somebody who may ask it."""
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
+import httpx2
 import pytest
 from starlette.testclient import TestClient
 
@@ -13,12 +15,19 @@ from isolation.service.app import create_app
 from isolation.service.service import Service
 from isolation.settings import Settings
 from isolation.wiring import open_stores
+from tests.service.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 AT = "2025-01-01T00:00:00.000Z"
+_numbers = count(1)
+
+BOTH_WAYS = pytest.mark.parametrize(
+    "asked", ["called", pytest.param("over TCP", marks=pytest.mark.slow)], indirect=True
+)
+"""For a whole file: `client` and `client_for` ask the application itself, and then a server's process."""
 
 
 class TokenFor(Protocol):
@@ -31,21 +40,43 @@ class TokenFor(Protocol):
 class ClientFor(Protocol):
     """What the fixture ``client_for`` gives."""
 
-    def __call__(self, role: Role | None, *namespaces: str) -> TestClient:
+    def __call__(self, role: Role | None, *namespaces: str) -> httpx2.Client:
         """Return a client with such a token, or with none."""
 
 
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("process"), "--slots", "0") as server:
+        yield server
+
+
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
+def asked(request: pytest.FixtureRequest) -> Server | None:
+    """Name the process that is asked; None: the application itself is called. BOTH_WAYS has either."""
+    over_tcp = getattr(request, "param", "called") == "over TCP"
+    process: Server | None = request.getfixturevalue("process") if over_tcp else None
+    return process
+
+
+@pytest.fixture
+def service(tmp_path: Path, asked: Server | None) -> Iterator[Service]:
+    """Open a service on an empty context, beside the process that is asked."""
     settings = Settings(state=tmp_path / "state")
+    if asked is not None:
+        settings = Settings(state=asked.state, namespace=f"test-{next(_numbers)}")
     with Service(open_stores(settings), settings, SystemClock()) as service:
         yield service
 
 
 @pytest.fixture
-def token_for(service: Service) -> TokenFor:
+def token_for(service: Service, asked: Server | None) -> TokenFor:
     def make(role: Role, *namespaces: str, expires_at: str | None = None) -> str:
-        _, secret = service.tokens.make(f"a {role.value}", role, namespaces or ["default"], AT, expires_at)
+        name, where = f"a {role.value}", [*namespaces] or [service.settings.namespace]
+        if asked is not None:  # which would not know at once of what another process has made
+            with asked.client() as client:
+                answer = client.post("/v1/tokens", json={"name": name, "role": role, "namespaces": where})
+            return str(answer.json()["token"])
+        _, secret = service.tokens.make(name, role, where, AT, expires_at)
         service.door.forget()
         return secret
 
@@ -53,17 +84,23 @@ def token_for(service: Service) -> TokenFor:
 
 
 @pytest.fixture
-def client_for(service: Service, token_for: TokenFor) -> ClientFor:
+def client_for(service: Service, token_for: TokenFor, asked: Server | None) -> Iterator[ClientFor]:
+    made: list[httpx2.Client] = []
     app = create_app(service)
 
-    def make(role: Role | None, *namespaces: str) -> TestClient:
+    def make(role: Role | None, *namespaces: str) -> httpx2.Client:
         headers = {} if role is None else {"Authorization": f"Bearer {token_for(role, *namespaces)}"}
+        if asked is not None:
+            made.append(httpx2.Client(base_url=asked.url, headers=headers))
+            return made[-1]
         return TestClient(app, headers=headers, client=("127.0.0.1", 50000), raise_server_exceptions=False)
 
-    return make
+    yield make
+    for one in made:
+        one.close()
 
 
 @pytest.fixture
-def client(client_for: ClientFor) -> TestClient:
+def client(client_for: ClientFor, service: Service) -> httpx2.Client:
     """Ask as an operator of every namespace."""
-    return client_for(Role.OPERATOR, "default", "*")
+    return client_for(Role.OPERATOR, service.settings.namespace, "*")

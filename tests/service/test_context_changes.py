@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.service.conftest import BOTH_WAYS
+
 if TYPE_CHECKING:
-    from starlette.testclient import TestClient
+    from httpx2 import Client
+
+pytestmark = BOTH_WAYS
 
 
-def test_each_key_has_its_own_writer(client: TestClient) -> None:
+def test_each_key_has_its_own_writer(client: Client) -> None:
     """Whom nobody names is who writes the rest."""
     body = {"set": {"a": 1, "b": 2}, "who": "a run", "writers": {"a": "a step", "c": "nobody"}}
     entries = client.post("/v1/context/changes", json=body).json()["entries"]
@@ -16,7 +20,7 @@ def test_each_key_has_its_own_writer(client: TestClient) -> None:
     assert [(one["key"], one["who"]) for one in entries] == [("a", "a step"), ("b", "a run")]
 
 
-def test_changes_can_depend_on_nothing_else_having_been_written(client: TestClient) -> None:
+def test_changes_can_depend_on_nothing_else_having_been_written(client: Client) -> None:
     """Also under a key that nobody knew of when they looked."""
     version = client.post("/v1/context/changes", json={"set": {"a": 1}, "version": 0}).json()["version"]
     client.put("/v1/context/entry", params={"key": "new"}, json={"value": 1})
@@ -27,7 +31,7 @@ def test_changes_can_depend_on_nothing_else_having_been_written(client: TestClie
     assert client.post("/v1/context/changes", json={"set": {"a": 2}, "version": version + 1}).status_code == 200
 
 
-def test_a_history_can_tell_what_each_write_replaced(client: TestClient) -> None:
+def test_a_history_can_tell_what_each_write_replaced(client: Client) -> None:
     """What was nothing is told apart from null; nobody pays for it who does not ask."""
     for value in (None, 2):
         client.put("/v1/context/entry", params={"key": "a"}, json={"value": value})

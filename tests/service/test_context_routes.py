@@ -10,15 +10,18 @@ import pytest
 from isolation.clock import SystemClock
 from isolation.contract import MAX_VALUE_BYTES
 from isolation.model.access import Role
+from tests.service.conftest import BOTH_WAYS
 
 if TYPE_CHECKING:
-    from starlette.testclient import TestClient
+    from httpx2 import Client
 
     from isolation.service.service import Service
     from tests.service.conftest import ClientFor
 
+pytestmark = BOTH_WAYS
 
-def put(client: TestClient, key: str, value: object, **more: object) -> dict[str, object]:
+
+def put(client: Client, key: str, value: object, **more: object) -> dict[str, object]:
     """Write a value, and return its entry."""
     answer = client.put("/v1/context/entry", params={"key": key}, json={"value": value, **more})
     assert answer.status_code == 200, answer.text
@@ -27,7 +30,7 @@ def put(client: TestClient, key: str, value: object, **more: object) -> dict[str
 
 
 @pytest.mark.parametrize("value", [None, True, -1.5, "tëxt\n", [1, [2]], {"a": {"b": None}}])
-def test_a_value_comes_back_as_it_was(client: TestClient, value: object) -> None:
+def test_a_value_comes_back_as_it_was(client: Client, value: object) -> None:
     """Whatever JSON it is."""
     written = put(client, "sales.eu/total?&=ä", value, who="ann")
     read = client.get("/v1/context/entry", params={"key": "sales.eu/total?&=ä"}).json()
@@ -35,12 +38,12 @@ def test_a_value_comes_back_as_it_was(client: TestClient, value: object) -> None
     assert (read["value"], read["who"], read["version"]) == (value, "ann", 1)
 
 
-def test_who_says_no_name_is_known_by_the_token(client: TestClient) -> None:
+def test_who_says_no_name_is_known_by_the_token(client: Client) -> None:
     """A history has somebody's name in every line."""
     assert put(client, "a", 1)["who"] == "a operator"
 
 
-def test_a_write_may_ask_for_a_version(client: TestClient) -> None:
+def test_a_write_may_ask_for_a_version(client: Client) -> None:
     """Compare and set: of two that saw the same, one wins, and the other is told."""
     put(client, "a", 1, if_version=0)
     late = client.put("/v1/context/entry", params={"key": "a"}, json={"value": 2, "if_version": 0})
@@ -52,7 +55,7 @@ def test_a_write_may_ask_for_a_version(client: TestClient) -> None:
     assert client.get("/v1/context/entry", params={"key": "a", "version": 2}).json()["value"] == 3
 
 
-def test_changes_are_written_all_or_none(client: TestClient) -> None:
+def test_changes_are_written_all_or_none(client: Client) -> None:
     """One that cannot be is the end of all of them."""
     put(client, "old", 1)
     wanted = {"set": {"a": 1, "b": 2}, "delete": ["old"], "expected": {"a": 7}, "who": "ann"}
@@ -77,7 +80,7 @@ def test_changes_are_written_all_or_none(client: TestClient) -> None:
         ({"sets": {"a": 1}}, "sets"),
     ],
 )
-def test_what_cannot_be_written_is_refused(client: TestClient, wanted: dict[str, object], said: str) -> None:
+def test_what_cannot_be_written_is_refused(client: Client, wanted: dict[str, object], said: str) -> None:
     """With a sentence that says why, and nothing written."""
     answer = client.post("/v1/context/changes", json=wanted)
     assert answer.status_code == 422
@@ -86,7 +89,7 @@ def test_what_cannot_be_written_is_refused(client: TestClient, wanted: dict[str,
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"value": NaN}', b"\xff", b'{"value": 1' + b"0" * 400 + b"}"])
-def test_a_body_that_is_no_json_is_refused(client: TestClient, body: bytes) -> None:
+def test_a_body_that_is_no_json_is_refused(client: Client, body: bytes) -> None:
     """As any other that cannot be used."""
     headers = {"Content-Type": "application/json"}
     answer = client.put("/v1/context/entry", params={"key": "a"}, content=body, headers=headers)
@@ -94,7 +97,7 @@ def test_a_body_that_is_no_json_is_refused(client: TestClient, body: bytes) -> N
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-def test_lists_and_histories_come_in_pages(client: TestClient) -> None:
+def test_lists_and_histories_come_in_pages(client: Client) -> None:
     """Each page says where the next one begins; the last one that there is none."""
     client.post("/v1/context/changes", json={"set": {f"k.{number}": number for number in range(5)} | {"other": 1}})
     found, after = [], None
@@ -113,7 +116,7 @@ def test_lists_and_histories_come_in_pages(client: TestClient) -> None:
     assert rest["next"] is None
 
 
-def test_a_history_is_filtered(client: TestClient) -> None:
+def test_a_history_is_filtered(client: Client) -> None:
     """By who, and by when."""
     put(client, "a", 1, who="ann")
     put(client, "a", 2, who="bob")
@@ -147,7 +150,7 @@ def test_many_writers_at_once_lose_nothing(service: Service, client_for: ClientF
     assert {entry.value for entry in service.stores.contexts.history("own.*", 1000)} == {*range(200)}
 
 
-def test_what_is_answered_is_durable(service: Service, client: TestClient) -> None:
+def test_what_is_answered_is_durable(service: Service, client: Client) -> None:
     """Somebody else, who opens the same state folder, finds it."""
     from isolation.wiring import open_stores  # noqa: PLC0415
 

@@ -7,21 +7,24 @@ from typing import TYPE_CHECKING
 import pytest
 
 from isolation.model.access import Role
+from tests.service.conftest import BOTH_WAYS
 
 if TYPE_CHECKING:
-    from starlette.testclient import TestClient
+    from httpx2 import Client
 
     from tests.service.conftest import ClientFor
 
+pytestmark = BOTH_WAYS
 
-def put(client: TestClient, key: str, value: object, who: str) -> dict[str, object]:
+
+def put(client: Client, key: str, value: object, who: str) -> dict[str, object]:
     answer = client.post("/ctx", json={"key": key, "value": value, "who": who})
     assert answer.status_code == 200, answer.text
     told: dict[str, object] = answer.json()
     return told
 
 
-def test_what_is_set_is_got_and_is_the_same_context(client: TestClient) -> None:
+def test_what_is_set_is_got_and_is_the_same_context(client: Client) -> None:
     """By either vocabulary."""
     told = put(client, "a.b", {"c": [1]}, "ann")
     assert (told["status"], told["value"], told["version"]) == ("ok", {"c": [1]}, 1)
@@ -30,7 +33,7 @@ def test_what_is_set_is_got_and_is_the_same_context(client: TestClient) -> None:
     assert client.get("/ctx/all").json() == {"context": {"a.b": {"c": [1]}}}
 
 
-def test_a_history_tells_what_was_replaced(client: TestClient) -> None:
+def test_a_history_tells_what_was_replaced(client: Client) -> None:
     """The oldest first; of one key or of globs, by one or by all."""
     put(client, "a", 1, "ann")
     put(client, "a", 2, "bob")
@@ -48,7 +51,7 @@ def test_a_history_tells_what_was_replaced(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("name", ["format", "format_type"])
-def test_a_dump_is_written_listed_and_fetched(client: TestClient, name: str) -> None:
+def test_a_dump_is_written_listed_and_fetched(client: Client, name: str) -> None:
     """Its format has two names."""
     put(client, "a", 1, "ann")
     told = client.post("/ctx/dump", json={name: "csv", "filename": "n", "include_history": True, "who": "cron"}).json()
@@ -59,7 +62,7 @@ def test_a_dump_is_written_listed_and_fetched(client: TestClient, name: str) -> 
     assert answer.headers["Content-Type"].startswith("text/csv")
 
 
-def test_errors_are_ours(client: TestClient, client_for: ClientFor) -> None:
+def test_errors_are_ours(client: Client, client_for: ClientFor) -> None:
     """And so is who may."""
     assert client.get("/ctx", params={"key": "zz"}).json()["code"] == "no_such_key"
     assert client.post("/ctx", json={"key": "a\n", "value": 1}).status_code == 422

@@ -24,13 +24,15 @@ from tests.service.conftest import AT
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from httpx2 import Client
+
     from tests.service.conftest import ClientFor, TokenFor
 
 OPEN = {"/healthz", "/readyz", "/version"}
 """These tell nothing of anybody's."""
 
 
-def routes_of(client: TestClient) -> list[tuple[str, str]]:
+def routes_of(client: Client) -> list[tuple[str, str]]:
     """Name every route, as method and path."""
     paths = client.get("/openapi.json").json()["paths"]
     return sorted((method.upper(), path) for path, methods in paths.items() for method in methods)

@@ -17,8 +17,8 @@ from isolation.model.access import Role
 from isolation.model.changes import Changes
 
 if TYPE_CHECKING:
+    from httpx2 import Client
     from pydantic import JsonValue
-    from starlette.testclient import TestClient
 
     from isolation.service.service import Service
     from tests.service.conftest import ClientFor
@@ -28,7 +28,7 @@ VALUES: dict[str, JsonValue] = {"a.text": 'x"\n\u2028ä,', "b.number": -5, "c": 
 
 
 @pytest.fixture
-def filled(service: Service, client: TestClient) -> TestClient:
+def filled(service: Service, client: Client) -> Client:
     """Ask about a context with a history: one key was written twice, one deleted."""
     contexts = service.stores.contexts
     contexts.set("b.number", 1, "@ann", AT)
@@ -37,7 +37,7 @@ def filled(service: Service, client: TestClient) -> TestClient:
     return client
 
 
-def dump(client: TestClient, **wanted: object) -> tuple[dict[str, object], str]:
+def dump(client: Client, **wanted: object) -> tuple[dict[str, object], str]:
     """Have a dump written; returns what is told of it, and what is in it."""
     answer = client.post("/v1/context/dumps", json=wanted)
     assert answer.status_code == 200, answer.text
@@ -49,7 +49,7 @@ def dump(client: TestClient, **wanted: object) -> tuple[dict[str, object], str]:
 
 
 @pytest.mark.parametrize("form", ["json", "pretty"])
-def test_json_has_the_values_and_if_wanted_the_history(filled: TestClient, form: str) -> None:
+def test_json_has_the_values_and_if_wanted_the_history(filled: Client, form: str) -> None:
     """Both exact; a deleted key is in the history alone."""
     told, text = dump(filled, format=form, filename="backup", include_history=True, who="cron")
     assert (told["filename"], told["keys"], told["version"], told["who"]) == (f"backup.{form}", 4, 7, "cron")
@@ -63,13 +63,13 @@ def test_json_has_the_values_and_if_wanted_the_history(filled: TestClient, form:
     assert "history" not in json.loads(short)
 
 
-def test_pretty_is_indented_as_json_usually_is(filled: TestClient) -> None:
+def test_pretty_is_indented_as_json_usually_is(filled: Client) -> None:
     """To the last space."""
     _, text = dump(filled, format="pretty", include_history=True)
     assert text == json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n"
 
 
-def test_a_table_has_exact_values_and_no_formula(filled: TestClient) -> None:
+def test_a_table_has_exact_values_and_no_formula(filled: Client) -> None:
     """What begins as a formula does is marked; a value is JSON, and begins with a quote."""
     _, text = dump(filled, format="csv", include_history=True)
     rows = [*csv.DictReader(io.StringIO(text, newline=""))]
@@ -82,7 +82,7 @@ def test_a_table_has_exact_values_and_no_formula(filled: TestClient) -> None:
     assert "history" not in dump(filled, format="csv")[1]
 
 
-def test_text_has_one_line_a_key(service: Service, filled: TestClient) -> None:
+def test_text_has_one_line_a_key(service: Service, filled: Client) -> None:
     """Whatever is in a value: no line break, nothing that moves a cursor."""
     service.stores.contexts.set("evil", "\x1b[2J\x9b\u202e", "\x1b]\n", AT)
     _, text = dump(filled, format="txt", include_history=True)
@@ -97,7 +97,7 @@ def test_text_has_one_line_a_key(service: Service, filled: TestClient) -> None:
 
 @pytest.mark.parametrize("form", [*Format])
 @pytest.mark.parametrize("history", [True, False])
-def test_nothing_can_be_dumped_too(client: TestClient, form: str, history: bool) -> None:  # noqa: FBT001 - a parameter
+def test_nothing_can_be_dumped_too(client: Client, form: str, history: bool) -> None:  # noqa: FBT001 - a parameter
     """It is a dump with no keys."""
     told, text = dump(client, format=form, include_history=history)
     assert (told["keys"], told["version"]) == (0, 0)
@@ -108,7 +108,7 @@ def test_nothing_can_be_dumped_too(client: TestClient, form: str, history: bool)
 @pytest.mark.parametrize(
     "name", ["../up", "/etc/passwd", "a/b", ".hidden", "..", "a\n", "a\0b", "", "-rf", "x" * 101, "ä", 'a"b', "a\\b"]
 )
-def test_a_name_that_could_lead_elsewhere_is_refused(service: Service, client: TestClient, name: str) -> None:
+def test_a_name_that_could_lead_elsewhere_is_refused(service: Service, client: Client, name: str) -> None:
     """And nothing is written anywhere."""
     before = {*service.stores.folder.rglob("*")}
     answer = client.post("/v1/context/dumps", json={"filename": name})
@@ -118,7 +118,7 @@ def test_a_name_that_could_lead_elsewhere_is_refused(service: Service, client: T
 
 
 @pytest.mark.parametrize("name", ["..%2F..%2Fisolation.db", "isolation.db", ".new-x", "none.json", "a%00.json", "json"])
-def test_what_is_no_dump_cannot_be_fetched(service: Service, filled: TestClient, name: str) -> None:
+def test_what_is_no_dump_cannot_be_fetched(service: Service, filled: Client, name: str) -> None:
     """Not even what lies in the folder, and not through a link in it."""
     dump(filled)
     (service.stores.dumps.folder / ".new-x").write_text("half")
@@ -128,7 +128,7 @@ def test_what_is_no_dump_cannot_be_fetched(service: Service, filled: TestClient,
     assert filled.get("/v1/context/dumps/link.json").status_code >= 400
 
 
-def test_the_list_has_the_newest_first(filled: TestClient) -> None:
+def test_the_list_has_the_newest_first(filled: Client) -> None:
     """Each name once: a dump takes the place of one of the same name."""
     for wanted in ({"filename": "a"}, {"filename": "b.csv", "format": "csv"}, {"filename": "a.json"}):
         dump(filled, **wanted)
@@ -141,7 +141,7 @@ def test_the_list_has_the_newest_first(filled: TestClient) -> None:
 
 
 def test_a_dump_that_fails_leaves_the_one_before(
-    service: Service, filled: TestClient, monkeypatch: pytest.MonkeyPatch
+    service: Service, filled: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing half written is ever seen, and nothing is left behind."""
     _, before = dump(filled, filename="daily")
@@ -156,7 +156,7 @@ def test_a_dump_that_fails_leaves_the_one_before(
     assert [path.name for path in service.stores.dumps.folder.iterdir()] == ["daily.json"]
 
 
-def test_there_is_an_end_to_their_number(service: Service, filled: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_an_end_to_their_number(service: Service, filled: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that is there already can still be written over."""
     monkeypatch.setattr(dumps_module, "MOST_DUMPS", 1)
     dump(filled, filename="a")

@@ -13,14 +13,14 @@ from isolation.model.usage import Usage
 from isolation.sandbox.pool.pool import Standing
 
 if TYPE_CHECKING:
-    from starlette.testclient import TestClient
+    from httpx2 import Client
 
     from isolation.service.service import Service
     from tests.conftest import ResultOf
     from tests.service.conftest import ClientFor
 
 
-def told(client: TestClient) -> dict[tuple[str, ...], float]:
+def told(client: Client) -> dict[tuple[str, ...], float]:
     """Read what is told, by name and labels."""
     answer = client.get("/metrics")
     assert answer.status_code == 200
@@ -41,7 +41,7 @@ def end(service: Service, result_of: ResultOf, run_id: str, namespace: str = "de
         settling.finish(replace(result, attempts=(attempt,)), now)
 
 
-def test_runs_are_counted_and_measured_once(service: Service, client: TestClient, result_of: ResultOf) -> None:
+def test_runs_are_counted_and_measured_once(service: Service, client: Client, result_of: ResultOf) -> None:
     """However often somebody asks; what was not measured is no zero."""
     end(service, result_of, "r1")
     service.stores.ledger.start("r2", "etl", "default", result_of("r2").digests, timestamp(service.clock.now()))
@@ -57,7 +57,7 @@ def test_runs_are_counted_and_measured_once(service: Service, client: TestClient
     assert sum(value for key, value in found.items() if key[0] == "isolation_host_pressure") == 1
 
 
-def test_the_pools_cells_are_told_where_there_is_a_pool(service: Service, client: TestClient) -> None:
+def test_the_pools_cells_are_told_where_there_is_a_pool(service: Service, client: Client) -> None:
     """Who runs nothing here knows of none, which is no zero; the host's page says the same."""
     assert not [key for key in told(client) if key[0].startswith("isolation_pool")]
     assert "Cells of the pool" not in client.get("/host").text

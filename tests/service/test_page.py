@@ -16,7 +16,7 @@ from tests.service.conftest import AT
 from tests.service.sending import SENT
 
 if TYPE_CHECKING:
-    from starlette.testclient import TestClient
+    from httpx2 import Client
 
     from isolation.model.run import Result
     from isolation.service.service import Service
@@ -28,7 +28,7 @@ PAGES = ("/", "/context", "/runs/r1", "/context/history?key=a", "/runs/r1/diff?o
 
 
 @pytest.fixture
-def browser(client_for: ClientFor, token_for: TokenFor) -> TestClient:
+def browser(client_for: ClientFor, token_for: TokenFor) -> Client:
     """A browser whose person came in as a runner."""
     client = client_for(None)
     answer = client.post("/login", data={"token": token_for(Role.RUNNER)}, follow_redirects=False)
@@ -71,7 +71,7 @@ def test_without_a_token_there_is_the_door_alone(client_for: ClientFor, recorded
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_hostile_text_stays_text(browser: TestClient, recorded: Result, path: str) -> None:
+def test_hostile_text_stays_text(browser: Client, recorded: Result, path: str) -> None:
     """Wherever it stands: neither markup, nor a template, nor a change of the writing direction."""
     answer = browser.get(path)
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
@@ -83,7 +83,7 @@ def test_hostile_text_stays_text(browser: TestClient, recorded: Result, path: st
     assert recorded.recipe == HOSTILE
 
 
-def test_a_page_may_load_nothing_from_elsewhere(browser: TestClient) -> None:
+def test_a_page_may_load_nothing_from_elsewhere(browser: Client) -> None:
     """And no script that stands in the page itself runs."""
     answer = browser.get("/")
     assert answer.headers["Content-Security-Policy"] == POLICY
@@ -130,7 +130,7 @@ def test_no_other_page_has_somebody_come_in(
 
 
 @pytest.mark.parametrize("shown", [{}, {"X-CSRF-Token": "wrong"}, {"X-CSRF-Token": ""}])
-def test_a_browser_changes_nothing_for_another_page(browser: TestClient, shown: dict[str, str]) -> None:
+def test_a_browser_changes_nothing_for_another_page(browser: Client, shown: dict[str, str]) -> None:
     """The cookie alone is no proof; that holds for the routes of programs, too."""
     answer = browser.put("/v1/context/entry", params={"key": "a"}, json={"value": 1}, headers=shown)
     assert (answer.status_code, answer.json()["code"]) == (403, "cross_site")
@@ -138,7 +138,7 @@ def test_a_browser_changes_nothing_for_another_page(browser: TestClient, shown: 
     assert browser.get("/v1/context/history").json()["entries"] == []
 
 
-def test_the_page_itself_may(browser: TestClient, service: Service) -> None:
+def test_the_page_itself_may(browser: Client, service: Service) -> None:
     """With what it was given; and who leaves is gone."""
     session = service.door.sessions.find(browser.cookies[COOKIE])
     assert session is not None
@@ -150,7 +150,7 @@ def test_the_page_itself_may(browser: TestClient, service: Service) -> None:
     assert browser.get("/", follow_redirects=False).headers["Location"] == "/login"
 
 
-def test_a_session_ends_with_its_token(browser: TestClient, service: Service) -> None:
+def test_a_session_ends_with_its_token(browser: Client, service: Service) -> None:
     """Revoked is revoked."""
     (token,) = service.tokens.list()
     service.tokens.revoke(token.token_id, AT)
@@ -177,7 +177,7 @@ def test_a_session_ends_by_itself() -> None:
     assert sessions.find("") is None
 
 
-def test_what_cannot_be_shown_is_a_page_too(browser: TestClient) -> None:
+def test_what_cannot_be_shown_is_a_page_too(browser: Client) -> None:
     """With the sentence and the hint of the error."""
     for path, said in (
         ("/runs/none", "there is no run"),
@@ -190,13 +190,13 @@ def test_what_cannot_be_shown_is_a_page_too(browser: TestClient) -> None:
         assert answer.status_code in {404, 422}
 
 
-def test_the_script_asks_for_what_changes_alone(browser: TestClient, recorded: Result) -> None:
+def test_the_script_asks_for_what_changes_alone(browser: Client, recorded: Result) -> None:
     """A part is no whole page."""
     for path in ("/", "/context", f"/runs/{recorded.run_id}"):
         assert "<html" not in browser.get(path, headers={"HX-Request": "true"}).text
 
 
-def test_attempts_stand_side_by_side(browser: TestClient, recorded: Result) -> None:
+def test_attempts_stand_side_by_side(browser: Client, recorded: Result) -> None:
     """Where there is more than one."""
     text = browser.get(f"/runs/{recorded.run_id}").text
     (table,) = re.findall(r"Attempts, side by side</h2>(.*?)</table>", text, re.DOTALL)
@@ -205,7 +205,7 @@ def test_attempts_stand_side_by_side(browser: TestClient, recorded: Result) -> N
     assert text.count('class="attempt"') == 2
 
 
-def test_a_run_is_cancelled_from_its_page(browser: TestClient, service: Service, result_of: ResultOf) -> None:
+def test_a_run_is_cancelled_from_its_page(browser: Client, service: Service, result_of: ResultOf) -> None:
     """By who may; a viewer has no such right."""
     service.stores.ledger.start("r2", "etl", "default", result_of("r2").digests, AT)
     session = service.door.sessions.find(browser.cookies[COOKIE])
@@ -216,7 +216,7 @@ def test_a_run_is_cancelled_from_its_page(browser: TestClient, service: Service,
 
 
 def test_runs_are_paged(
-    browser: TestClient, service: Service, result_of: ResultOf, monkeypatch: pytest.MonkeyPatch
+    browser: Client, service: Service, result_of: ResultOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the newest to those before, and back; the part that changes stays where it is."""
     monkeypatch.setattr(views, "_MOST_RUNS", 2)
@@ -231,7 +231,7 @@ def test_runs_are_paged(
     assert 'before=r1" hx-trigger' in rest
 
 
-def test_a_batch_is_shown_as_it_goes(browser: TestClient, client: TestClient) -> None:
+def test_a_batch_is_shown_as_it_goes(browser: Client, client: Client) -> None:
     """Listed, with the states and outcomes of its runs; who asks for news of one that has ended is told to stop."""
     assert "There are no batches here yet" in browser.get("/batches").text
     runs = client.post("/v1/batches", json=SENT | {"inputs": [{}, {"region": "eu"}], "key": "nightly"}).json()["runs"]
@@ -247,14 +247,14 @@ def test_a_batch_is_shown_as_it_goes(browser: TestClient, client: TestClient) ->
     assert browser.get("/batches/none").status_code == 404
 
 
-def test_policies_are_shown_with_their_lines(browser: TestClient) -> None:
+def test_policies_are_shown_with_their_lines(browser: Client) -> None:
     """Each that this namespace may use."""
     text = browser.get("/policies").text
     assert "strict" in text
     assert "network:" in text
 
 
-def test_the_host_is_shown_to_who_may_see_all_of_it(client: TestClient, client_for: ClientFor) -> None:
+def test_the_host_is_shown_to_who_may_see_all_of_it(client: Client, client_for: ClientFor) -> None:
     """Its load is nobody's else business: it tells of other namespaces' work."""
     assert "Memory available" in client.get("/host").text
     assert client_for(Role.OPERATOR, "theirs").get("/host").status_code == 403

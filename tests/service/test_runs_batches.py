@@ -12,8 +12,7 @@ from isolation.service.batch_bodies import MOST_INPUTS
 from tests.service.sending import SENT
 
 if TYPE_CHECKING:
-    from httpx2 import Response
-    from starlette.testclient import TestClient
+    from httpx2 import Client, Response
 
     from isolation.service.service import Service
     from tests.service.conftest import ClientFor
@@ -21,13 +20,13 @@ if TYPE_CHECKING:
 REGIONS = [{"region": name} for name in ("eu", "us", "asia")]
 
 
-def begin(client: TestClient, **how: Any) -> Response:  # noqa: ANN401 - whatever a body may hold
+def begin(client: Client, **how: Any) -> Response:  # noqa: ANN401 - whatever a body may hold
     """Begin a batch."""
     answer: Response = client.post("/v1/batches", json=SENT | {"inputs": REGIONS, "key": "regions"} | how)
     return answer
 
 
-def test_each_input_is_a_run(service: Service, client: TestClient) -> None:
+def test_each_input_is_a_run(service: Service, client: Client) -> None:
     """In the order of the inputs, under keys of the batch; its progress is told."""
     answer = begin(client, context={"region": "none"}, priority=2)
     begun = answer.json()
@@ -47,7 +46,7 @@ def test_each_input_is_a_run(service: Service, client: TestClient) -> None:
     assert rest["next"] is None
 
 
-def test_batches_are_listed(client: TestClient, client_for: ClientFor) -> None:
+def test_batches_are_listed(client: Client, client_for: ClientFor) -> None:
     """The last begun first, page by page; those of another namespace are not there."""
     assert client.get("/v1/batches").json() == {"batches": [], "next": None}
     first = {key: begin(client, key=key).json()["runs"][0] for key in ("one", "two", "th-ree.1")}
@@ -60,7 +59,7 @@ def test_batches_are_listed(client: TestClient, client_for: ClientFor) -> None:
     assert client_for(Role.VIEWER, "theirs").get("/v1/batches").json()["batches"] == []
 
 
-def test_a_batch_is_begun_once(client: TestClient) -> None:
+def test_a_batch_is_begun_once(client: Client) -> None:
     """The same again is the same runs, more inputs are added, and other ones are refused: all or none."""
     first = begin(client).json()["runs"]
     assert begin(client).json()["runs"] == first
@@ -71,7 +70,7 @@ def test_a_batch_is_begun_once(client: TestClient) -> None:
     assert client.get("/v1/batches/regions").json()["count"] == 4
 
 
-def test_a_batch_has_its_key_in_a_header_as_well(client: TestClient) -> None:
+def test_a_batch_has_its_key_in_a_header_as_well(client: Client) -> None:
     """As a run has."""
     header = {"Idempotency-Key": "regions"}
     begun = client.post("/v1/batches", json=SENT | {"inputs": REGIONS}, headers=header).json()
@@ -80,7 +79,7 @@ def test_a_batch_has_its_key_in_a_header_as_well(client: TestClient) -> None:
     assert client.post("/v1/batches", json=SENT | {"inputs": REGIONS, "key": "a"}, headers=header).status_code == 422
 
 
-def test_a_batch_without_a_key_is_given_one(client: TestClient) -> None:
+def test_a_batch_without_a_key_is_given_one(client: Client) -> None:
     """By which it is found."""
     answer = begin(client, key=None).json()
     assert client.get(f"/v1/batches/{answer['key']}").json()["count"] == 3
@@ -102,7 +101,7 @@ def test_a_batch_without_a_key_is_given_one(client: TestClient) -> None:
     ],
 )
 def test_a_batch_that_cannot_be_begun_is_not_begun_in_part(
-    service: Service, client: TestClient, how: dict[str, Any]
+    service: Service, client: Client, how: dict[str, Any]
 ) -> None:
     """Nothing of it waits."""
     assert begin(client, **how).status_code == 422
@@ -110,7 +109,7 @@ def test_a_batch_that_cannot_be_begun_is_not_begun_in_part(
 
 
 def test_a_batch_that_has_no_room_is_not_begun_in_part(
-    service: Service, client: TestClient, monkeypatch: pytest.MonkeyPatch
+    service: Service, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To be tried again when there is."""
     monkeypatch.setattr("isolation.storage.queue.MOST_WAITING", 2)
@@ -127,7 +126,7 @@ def test_a_batch_of_another_namespace_is_none(client_for: ClientFor) -> None:
     assert begin(ours).status_code == 403
 
 
-def test_policies_are_listed_explained_and_checked(client: TestClient) -> None:
+def test_policies_are_listed_explained_and_checked(client: Client) -> None:
     """The project's own are there; a text is checked with its line, and not kept."""
     listed = client.get("/v1/policies").json()
     assert {"default", "strict"} <= {one["name"] for one in listed["policies"]}
@@ -145,6 +144,6 @@ def test_policies_are_listed_explained_and_checked(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("name", ["..%2f..%2fetc%2fpasswd", "%2fetc%2fpasswd", "default.yaml", "..", "none"])
-def test_a_policy_of_another_place_is_none(client: TestClient, name: str) -> None:
+def test_a_policy_of_another_place_is_none(client: Client, name: str) -> None:
     """A name is looked up in a list."""
     assert client.get(f"/v1/policies/{name}").status_code == 404
