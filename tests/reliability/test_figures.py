@@ -12,6 +12,7 @@ from tests import test_worker
 from tests.hostile import test_i_killed, test_i_queue, test_i_state
 from tests.reliability import test_lost_replies
 from tests.reliability.counts import AT_ONCE, DELIVERIES, JUMPS, POWER_CUTS, RUNS
+from tests.service import test_killed_server
 from tests.storage import test_queue
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +23,7 @@ ROWS = {found["test"]: found for found in ROW.finditer((ROOT / "docs" / "reliabi
 FIGURES = {
     "test_row_136_a_killed_controller_leaves_one_end_and_nothing_else": len(test_i_killed.MOMENTS),
     "test_a_worker_that_dies_at_any_moment_costs_an_attempt_and_no_more": len(test_worker.MOMENTS),
+    "test_what_a_killed_server_acknowledged_ends_once": len(test_killed_server.ALL),
     "test_row_145_a_run_whose_controllers_all_die_is_given_up": max(test_i_queue.DEATHS),
     "test_an_acknowledged_cancel_is_never_followed_by_a_merge": test_worker.CANCELS,
     "test_submissions_with_one_key_at_once_are_one_run": test_queue.TIMES,
