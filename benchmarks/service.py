@@ -9,42 +9,23 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import platform
 import sqlite3
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import socketio
+from server import RECIPE, SCRIPTLET, on_a_disk, serving
 
-ISOLATION = Path(sys.executable).with_name("isolation")
-RECIPE = "metadata: {name: bench}\nsteps: [{name: work, module: work, function: run}]\n"
-SCRIPTLET = "def run(context, params):\n    pass\n"
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from server import Target
+
 SUBSCRIBERS = 100
 CHANGES = 30
-
-
-@dataclass(frozen=True)
-class Target:
-    """The server that is asked."""
-
-    port: int
-    token: str
-
-    def request(self, method: str, path: str, document: object = None) -> bytes:
-        """Write a request as it goes over the wire."""
-        body = b"" if document is None else json.dumps(document).encode()
-        head = (
-            f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nAuthorization: Bearer {self.token}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        return head.encode() + body
 
 
 def main() -> None:
@@ -54,18 +35,11 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=300, help="of each client")
     given = parser.parse_args()
     print(f"{platform.platform()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.2f}")
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:  # on a disk, for what fsync costs
-        rate = 1 / _durable_s(Path(folder) / "floor.db", 300)
+    with on_a_disk() as folder:
+        rate = 1 / _durable_s(folder / "floor.db", 300)
         print(f"{'floor: durable transactions, one after another':66} {rate:9.0f} /s")
-        command = [ISOLATION, "--state", f"{folder}/state", "serve", "--port", "0", "--slots", "0"]
-        environment = os.environ | {"ISOLATION_POOL": "off"}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
-            try:
-                told = iter(server.stdout or ())
-                target = Target(port=int(next(told).rsplit(":", 1)[1]), token=next(told).split()[-1])
-                asyncio.run(_measure(target, given.clients, given.requests))
-            finally:
-                server.terminate()
+        with serving(folder) as target:
+            asyncio.run(_measure(target, given.clients, given.requests))
 
 
 async def _measure(target: Target, clients: int, count: int) -> None:
@@ -113,7 +87,7 @@ async def _events(target: Target) -> None:
     clients = [socketio.AsyncClient(reconnection=False) for _ in range(SUBSCRIBERS)]
     for client in clients:
         client.on("context_changed", hear)
-        await client.connect(f"http://127.0.0.1:{target.port}", auth={"token": target.token}, transports=["websocket"])
+        await client.connect(target.url, auth={"token": target.token}, transports=["websocket"])
         await client.call("subscribe", {"keys": ["event.*"]})
     request = target.request("PUT", "/v1/context/entry?key=event.a", {"value": 1})
     spent: list[float] = []
