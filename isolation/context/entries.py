@@ -6,7 +6,7 @@ import json
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, or_, select, text
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, or_, select, text, true
 
 from isolation.model.changes import Entry, HistoryFilter
 from isolation.model.package import canonical, digest_of
@@ -122,7 +122,7 @@ def texts(space: Space, globs: Iterable[str], version: int | None = None) -> Ite
         nearby = _near(context_current.c.key, globs)
         query = _newest(space).where(nearby, ~_columns.deleted).order_by(context_current.c.key)
     else:
-        query = _then_query(space, _near(_columns.key, globs), version)
+        query = _then_query(space, _near(context_current.c.key, globs), version)
     query = query.with_only_columns(_columns.key, _columns.value, maintain_column_froms=True)
     for row in space.connection.execute(query.execution_options(yield_per=_ROWS_A_FETCH)):
         yield row.key, row.value.encode()
@@ -133,7 +133,7 @@ def at_version(space: Space, keys: Sequence[str], version: int) -> dict[str, Ent
     found: dict[str, Entry] = {}
     for start in range(0, len(keys), _KEYS_A_QUERY):
         some = keys[start : start + _KEYS_A_QUERY]
-        found |= {entry.key: entry for entry in _then(space, _columns.key.in_(some), version)}
+        found |= {entry.key: entry for entry in _then(space, context_current.c.key.in_(some), version)}
     return found
 
 
@@ -170,8 +170,8 @@ def after(space: Space, version: int, limit: int) -> list[Entry]:
 
 
 def matching_at_version(space: Space, glob: str, version: int) -> Iterator[Entry]:
-    """Return what the store held under the glob when it had this version, sorted by key; reads their whole history."""
-    entries = _then(space, _near(_columns.key, (glob,)), version)
+    """Return what the store held under the glob when it had this version, sorted by key; a look-up for each key."""
+    entries = _then(space, _near(context_current.c.key, (glob,)), version)
     yield from (entry for entry in entries if matches(entry.key, (glob,)))
 
 
@@ -242,11 +242,14 @@ def _then(space: Space, which: ColumnElement[bool], version: int) -> Iterator[En
 
 
 def _then_query(space: Space, which: ColumnElement[bool], version: int) -> Select[Any]:
-    then = select(func.max(_columns.version)).where(_in(space), which, _columns.version <= version)
-    query = select(context_entries).where(
-        _in(space), _columns.version.in_(then.group_by(_columns.key)), ~_columns.deleted
+    """Look each key up by itself, of those that there ever were: grouped, their whole history would be read."""
+    earlier, here = context_entries.alias(), context_current.c.namespace == space.namespace
+    newest = select(func.max(earlier.c.version)).where(
+        earlier.c.namespace == space.namespace, earlier.c.key == context_current.c.key, earlier.c.version <= version
     )
-    return query.order_by(_columns.key)
+    then = newest.correlate(context_current).scalar_subquery()
+    query = select(context_entries).join_from(context_current, context_entries, _in(space) & (_columns.version == then))
+    return query.where(here, which, ~_columns.deleted).order_by(context_current.c.key)
 
 
 def _in(space: Space) -> ColumnElement[bool]:
@@ -290,6 +293,8 @@ def _range(column: ColumnElement[str], glob: str) -> ColumnElement[bool]:
     if is_literal(glob):
         return column == glob
     prefix = literal_prefix(glob)
+    if not prefix:
+        return true()  # a range of all would have SQLite read them by key, and sort, who asks for the newest ten
     return (column >= prefix) & (column < prefix + _AFTER_ANY_CHARACTER)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from isolation.context.store import ContextStore
     from isolation.model.run import Digests
     from isolation.model.snapshot import Snapshot
 
@@ -116,3 +117,22 @@ def test_writing_twice_as_many_keys_costs_twice_as_much(on_sqlite: Stores) -> No
     many = steps_of(on_sqlite, lambda: fill(on_sqlite, 2_000))
 
     assert many <= few * 2.5
+
+
+LOOKS: dict[str, Callable[[ContextStore], object]] = {
+    "changes after a version": lambda contexts: contexts.changes_after(contexts.version() - 10, 10),
+    "what writes replaced": lambda contexts: contexts.before(contexts.history("*", 10)),
+    "all at a version": lambda contexts: contexts.list("own.*", contexts.version() - 10),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_look_back_costs_no_more_with_a_longer_history(on_sqlite: Stores, look: str) -> None:
+    """Who follows a context that is written all the time would fall behind it, and never catch up."""
+    fill(on_sqlite, 100)
+    fill(on_sqlite, 100)
+    short = steps_of(on_sqlite, lambda: LOOKS[look](on_sqlite.contexts))
+    for _ in range(50):
+        fill(on_sqlite, 100)
+
+    assert steps_of(on_sqlite, lambda: LOOKS[look](on_sqlite.contexts)) <= short * 1.05
