@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from secrets import compare_digest
 from typing import TYPE_CHECKING
@@ -62,6 +63,7 @@ class Doorkeeper:
         self.sessions = Sessions(clock)
         self._known: dict[str, Token] = {}
         self._looked_s: float | None = None
+        self._looking = threading.Lock()
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._wrong: RateLimitItem = RateLimitItemPerMinute(WRONG_A_MINUTE)
         self._each: RateLimitItem = RateLimitItemPerSecond(REQUESTS_A_SECOND)
@@ -130,8 +132,9 @@ class Doorkeeper:
         return any(one.holds(timestamp(self._clock.now())) for one in known)
 
     def forget(self) -> None:
-        """Look all tokens up again before the next one counts."""
-        self._looked_s = None
+        """Look all tokens up again before the next one counts; waits for who looks now, and saw what was before."""
+        with self._looking:
+            self._looked_s = None
 
     async def _counting(self, digest: str) -> Token | None:
         await self._look()
@@ -139,10 +142,20 @@ class Doorkeeper:
         return token if token and token.holds(timestamp(self._clock.now())) else None
 
     async def _look(self) -> None:
-        now_s = self._clock.monotonic_s()
-        if self._looked_s is None or now_s - self._looked_s >= LOOK_S:
-            self._known = await run_in_threadpool(self._tokens.by_digest)
+        if not self._looked_lately():
+            await run_in_threadpool(self._look_up)
+
+    def _look_up(self) -> None:
+        with self._looking:
+            if self._looked_lately():  # somebody else did, while we waited
+                return
+            now_s = self._clock.monotonic_s()
+            self._known = self._tokens.by_digest()
             self._looked_s = now_s
+
+    def _looked_lately(self) -> bool:
+        looked_s = self._looked_s  # forgotten at any moment, by another thread
+        return looked_s is not None and self._clock.monotonic_s() - looked_s < LOOK_S
 
     def _home_of(self, token: Token) -> str:
         return next((name for name in token.namespaces if not {*name} & {*"*?["}), self._home)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from itertools import pairwise
 from pkgutil import iter_modules
@@ -12,7 +15,7 @@ from limits import RateLimitItemPerHour
 from starlette.testclient import TestClient
 
 from isolation.clock import SystemClock
-from isolation.model.access import Permission, Role, permissions_of
+from isolation.model.access import Permission, Role, Token, permissions_of
 from isolation.service import routes
 from isolation.service.app import create_app
 from isolation.service.doorkeeper import WRONG_A_MINUTE
@@ -103,6 +106,57 @@ def test_a_token_ends_when_it_is_revoked(service: Service, client_for: ClientFor
     assert client.get("/v1/context").status_code == 200
     assert client_for(Role.OPERATOR).delete(f"/v1/tokens/{token.token_id}").status_code == 200
     assert client.get("/v1/context").status_code == 401
+
+
+def test_a_token_that_is_revoked_while_it_is_looked_up_counts_no_more(
+    service: Service, token_for: TokenFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who looked began before, and knows it still; whoever asks after it was revoked is refused."""
+    secret = token_for(Role.VIEWER)
+    (token,) = service.tokens.list()
+    has_read, is_revoked = threading.Event(), threading.Event()
+    by_digest = service.tokens.by_digest
+
+    def slowly() -> dict[str, Token]:
+        found = by_digest()
+        has_read.set()
+        assert is_revoked.wait(60)
+        return found
+
+    def revoke() -> None:
+        service.tokens.revoke(token.token_id, AT)
+        is_revoked.set()
+        service.door.forget()
+
+    monkeypatch.setattr(service.tokens, "by_digest", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        looking = pool.submit(asyncio.run, service.door.token_of(secret))
+        assert has_read.wait(60)
+        pool.submit(revoke).result()
+        assert looking.result() == token
+    assert asyncio.run(service.door.token_of(secret)) is None
+
+
+def test_whoever_comes_at_once_has_the_tokens_looked_up_once(
+    service: Service, token_for: TokenFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each of them would, whenever what is known is a second old."""
+    secret = token_for(Role.VIEWER)
+    looks: list[dict[str, Token]] = []
+    by_digest = service.tokens.by_digest
+
+    def counted() -> dict[str, Token]:
+        looks.append(by_digest())
+        return looks[-1]
+
+    monkeypatch.setattr("isolation.service.doorkeeper.LOOK_S", 3600.0)
+    monkeypatch.setattr(service.tokens, "by_digest", counted)
+
+    async def come() -> list[Token | None]:
+        return await asyncio.gather(*(service.door.token_of(secret) for _ in range(50)))
+
+    assert None not in asyncio.run(come())
+    assert len(looks) == 1
 
 
 def test_a_token_ends_at_its_time(client_for: ClientFor, token_for: TokenFor) -> None:
