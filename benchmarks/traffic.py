@@ -2,8 +2,8 @@
 An hour's traffic of one server: what comes, how often, and what is to be answered.
 
 Writes, reads and transactions of 100 keys come at a hundredth of what the server has to manage of each alone
-(``benchmarks/service.py``: 1,500, 2,500 and 200 a second), all of the hour: 15, 25 and 2 a second. The rest is what some
-dozens of people and programs do beside that.
+(``benchmarks/service.py``: 1,500, 2,500 and 200 a second), all of the hour: 15, 25 and 2 a second. The rest is what
+some dozens of people and programs do beside that.
 """
 
 from __future__ import annotations

@@ -54,6 +54,29 @@ _AFTER = (
     .order_by(_columns.version)
     .limit(bindparam("limit"))
 )
+_earlier = context_entries.alias().c
+_newest_then = (
+    select(func.max(_earlier.version))
+    .where(
+        _earlier.namespace == bindparam("here"),
+        _earlier.key == context_current.c.key,
+        _earlier.version <= bindparam("version"),
+    )
+    .correlate(context_current)
+    .scalar_subquery()
+)
+# Looks each key up by itself, of those that there ever were: grouped, their whole history would be read.
+_THEN = (
+    select(context_entries)
+    .join_from(
+        context_current,
+        context_entries,
+        and_(_columns.namespace == bindparam("here"), _columns.version == _newest_then),
+    )
+    .where(context_current.c.namespace == bindparam("here"), ~_columns.deleted)
+    .order_by(context_current.c.key)
+)
+_THEN_OF_KEYS = _THEN.where(context_current.c.key.in_(bindparam("keys", expanding=True)))
 _ADD = insert(context_entries)
 _POINT_TO = text(
     "INSERT INTO context_current (namespace, key, version) VALUES (:namespace, :key, :version)"
@@ -118,13 +141,10 @@ def texts(space: Space, globs: Iterable[str], version: int | None = None) -> Ite
     globs = tuple(globs)
     if not globs:
         return
-    if version is None:
-        nearby = _near(context_current.c.key, globs)
-        query = _newest(space).where(nearby, ~_columns.deleted).order_by(context_current.c.key)
-    else:
-        query = _then_query(space, _near(context_current.c.key, globs), version)
+    query, when = (_newest_near(globs), {"after": ""}) if version is None else (_then_near(globs), {"version": version})
     query = query.with_only_columns(_columns.key, _columns.value, maintain_column_froms=True)
-    for row in space.connection.execute(query.execution_options(yield_per=_ROWS_A_FETCH)):
+    found = {"here": space.namespace, **when}
+    for row in space.connection.execute(query, found, execution_options={"yield_per": _ROWS_A_FETCH}):
         yield row.key, row.value.encode()
 
 
@@ -133,7 +153,8 @@ def at_version(space: Space, keys: Sequence[str], version: int) -> dict[str, Ent
     found: dict[str, Entry] = {}
     for start in range(0, len(keys), _KEYS_A_QUERY):
         some = keys[start : start + _KEYS_A_QUERY]
-        found |= {entry.key: entry for entry in _then(space, context_current.c.key.in_(some), version)}
+        rows = space.connection.execute(_THEN_OF_KEYS, {"here": space.namespace, "keys": some, "version": version})
+        found |= {row.key: _entry(row) for row in rows}
     return found
 
 
@@ -171,8 +192,8 @@ def after(space: Space, version: int, limit: int) -> list[Entry]:
 
 def matching_at_version(space: Space, glob: str, version: int) -> Iterator[Entry]:
     """Return what the store held under the glob when it had this version, sorted by key; a look-up for each key."""
-    entries = _then(space, _near(context_current.c.key, (glob,)), version)
-    yield from (entry for entry in entries if matches(entry.key, (glob,)))
+    rows = space.connection.execute(_then_near((glob,)), {"here": space.namespace, "version": version})
+    yield from (_entry(row) for row in rows if matches(row.key, (glob,)))
 
 
 def past(space: Space, glob: str, limit: int, filters: HistoryFilter) -> Iterator[Entry]:
@@ -237,28 +258,13 @@ def add(space: Space, new: Sequence[Entry]) -> None:
     space.connection.execute(_POINT_TO, pointers)
 
 
-def _then(space: Space, which: ColumnElement[bool], version: int) -> Iterator[Entry]:
-    yield from (_entry(row) for row in space.connection.execute(_then_query(space, which, version)))
-
-
-def _then_query(space: Space, which: ColumnElement[bool], version: int) -> Select[Any]:
-    """Look each key up by itself, of those that there ever were: grouped, their whole history would be read."""
-    earlier, here = context_entries.alias(), context_current.c.namespace == space.namespace
-    newest = select(func.max(earlier.c.version)).where(
-        earlier.c.namespace == space.namespace, earlier.c.key == context_current.c.key, earlier.c.version <= version
-    )
-    then = newest.correlate(context_current).scalar_subquery()
-    query = select(context_entries).join_from(context_current, context_entries, _in(space) & (_columns.version == then))
-    return query.where(here, which, ~_columns.deleted).order_by(context_current.c.key)
-
-
 def _in(space: Space) -> ColumnElement[bool]:
     return _columns.namespace == space.namespace
 
 
-def _newest(space: Space) -> Select[Any]:
-    pointed_at = select(context_entries).join(context_current, _pointed_at)
-    return pointed_at.where(context_current.c.namespace == space.namespace)
+@lru_cache
+def _then_near(globs: tuple[str, ...]) -> Select[Any]:
+    return _THEN.where(_near(context_current.c.key, globs))
 
 
 @lru_cache  # as above, a statement takes long to make; and every run of a recipe asks for the same globs
