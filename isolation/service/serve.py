@@ -19,6 +19,7 @@ from isolation.errors import SettingsError
 from isolation.loopback import is_loopback
 from isolation.model.access import Role
 from isolation.service.app import create_app
+from isolation.service.arenas import share_arenas
 from isolation.service.connections import Room, connections
 from isolation.service.live.sockets import bounded
 from isolation.service.service import Service
@@ -109,6 +110,7 @@ def serve(settings: Settings, place: Place, tell: Callable[[str], object], *, sl
     place.check()
     if place.certificate and place.key:
         _check_tls(place.certificate, place.key)
+    share_arenas()
     with ExitStack() as stack:
         listener = stack.enter_context(_listening(place))
         service = stack.enter_context(
