@@ -35,6 +35,7 @@ from traffic import KINDS, drive, somebody
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from aiohttp import ClientSession
     from server import Target
 
 SPEED = 6
@@ -88,22 +89,22 @@ def main() -> int:
     given = parser.parse_args()
     print(f"{platform.platform()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.2f}")
     with on_a_disk() as folder, serving(folder, given.slots) as target:
-        soaked = asyncio.run(_soak(target, given.minutes * 60))
+        soaked = asyncio.run(_soak(target, given.minutes * 60, given.slots))
     if given.json:
         given.json.write_text(json.dumps(asdict(soaked) | {"left": soaked.left()}, indent=1) + "\n")
     _show(soaked)
     return 1 if soaked.wrong or soaked.left() else 0
 
 
-async def _soak(target: Target, seconds: float) -> Soaked:
+async def _soak(target: Target, seconds: float, slots: int) -> Soaked:
     numbers = count(1)
     warmed = await drive(target, numbers, seconds / 10, SPEED)
-    before = await _quiet(target, None)
+    before = await _quiet(target, None, slots)
     began_s, readings = time.monotonic(), list[Reading]()
     sampling = asyncio.create_task(_sample(target, began_s, readings))
     crowd = await drive(target, numbers, seconds, SPEED)
     sampling.cancel()
-    after = await _quiet(target, before)
+    after = await _quiet(target, before, slots)
     wanted = {kind.name: max(1, round(kind.an_hour / 3600 * SPEED * seconds)) for kind in KINDS}
     return Soaked(before, after, readings, dict(crowd.done), wanted, dict(warmed.wrong + crowd.wrong))
 
@@ -114,15 +115,15 @@ async def _sample(target: Target, began_s: float, readings: list[Reading]) -> No
         await asyncio.sleep(EVERY_S)
 
 
-async def _quiet(target: Target, before: Reading | None) -> Reading:
+async def _quiet(target: Target, before: Reading | None, slots: int) -> Reading:
     """Wait until nothing is held any more that was not held before, or changes any more; and not for ever."""
+    async with somebody(target) as session:
+        while slots and await _busy(session):
+            await asyncio.sleep(EVERY_S)
     began_s, seen = time.monotonic(), list[Reading]()
     while time.monotonic() - began_s < LEFT_S:
-        async with (
-            somebody(target) as session,
-            session.get("/readyz") as answer,
-        ):  # threads end when another is asked for
-            await answer.read()
+        async with somebody(target) as session, session.get("/readyz") as answer:
+            await answer.read()  # a thread that has nothing to do ends when another is asked for
         await asyncio.sleep(EVERY_S)
         seen.append(_read(target, began_s))
         last = [(one.descriptors, one.threads) for one in seen[-STILL:]]
@@ -131,6 +132,15 @@ async def _quiet(target: Target, before: Reading | None) -> Reading:
         if before and last[-1][0] <= before.descriptors and last[-1][1] <= before.threads:
             break
     return seen[-1]
+
+
+async def _busy(session: ClientSession) -> bool:
+    """Tell whether a run waits or goes on."""
+    for state in ("queued", "running"):
+        async with session.get(f"/v1/runs?limit=1&state={state}") as answer:
+            if (await answer.json())["runs"]:
+                return True
+    return False
 
 
 def _read(target: Target, began_s: float) -> Reading:

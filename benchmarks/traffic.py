@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 STAY_S = 2.0
 """So long somebody listens to changes, or to a log that has no end yet."""
+PATIENCE_S = 30
+"""So long somebody waits for an answer."""
 AT_ONCE = 32
 """So many of one kind are there at most; the next waits, and comes late."""
 _KEYS = 100
@@ -146,7 +148,9 @@ async def _subscribe(crowd: Crowd) -> None:
     heard: list[object] = []
     client = socketio.AsyncClient(reconnection=False)
     client.on("context_changed", heard.append)
-    await client.connect(crowd.target.url, auth={"token": crowd.target.token}, transports=["websocket"])
+    await client.connect(
+        crowd.target.url, auth={"token": crowd.target.token}, transports=["websocket"], wait_timeout=PATIENCE_S
+    )
     try:
         answer = await client.call("subscribe", {"keys": [f"k.{next(crowd.numbers) % _KEYS}"]})
         if "version" not in answer:
