@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from fastapi import FastAPI
+
 AT = "2025-01-01T00:00:00.000Z"
 _numbers = count(1)
 
@@ -48,6 +50,14 @@ class ClientFor(Protocol):
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with Server(tmp_path_factory.mktemp("process"), "--slots", "0") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def application(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+    """Make one for all tests, each of which gives it a service: FastAPI reads its routes when they are used first."""
+    settings = Settings(state=tmp_path_factory.mktemp("none") / "state")
+    with Service(open_stores(settings), settings, SystemClock()) as service:
+        return create_app(service)
 
 
 @pytest.fixture
@@ -84,16 +94,18 @@ def token_for(service: Service, asked: Server | None) -> TokenFor:
 
 
 @pytest.fixture
-def client_for(service: Service, token_for: TokenFor, asked: Server | None) -> Iterator[ClientFor]:
+def client_for(
+    service: Service, token_for: TokenFor, asked: Server | None, application: FastAPI
+) -> Iterator[ClientFor]:
     made: list[httpx2.Client] = []
-    app = create_app(service)
+    application.state.service = service
 
     def make(role: Role | None, *namespaces: str) -> httpx2.Client:
         headers = {} if role is None else {"Authorization": f"Bearer {token_for(role, *namespaces)}"}
         if asked is not None:
             made.append(httpx2.Client(base_url=asked.url, headers=headers))
             return made[-1]
-        return TestClient(app, headers=headers, client=("127.0.0.1", 50000), raise_server_exceptions=False)
+        return TestClient(application, headers=headers, client=("127.0.0.1", 50000), raise_server_exceptions=False)
 
     yield make
     for one in made:

@@ -19,13 +19,15 @@ from isolation.model.access import Role
 from isolation.service.live import sockets
 from isolation.service.refusals import TooLargeError, TooSlowError
 from isolation.service.serve import Place, _check_tls
-from isolation.service.walls import Walls
+from isolation.service.walls import LARGEST_BODY_BYTES, Walls
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from starlette.testclient import TestClient
     from starlette.types import Message, Receive, Scope, Send
+
+LONG = "x" * (LARGEST_BODY_BYTES + 1)
 
 
 async def read_all(_scope: Scope, receive: Receive, _send: Send) -> None:
@@ -76,17 +78,16 @@ def test_a_body_that_does_not_come_is_not_waited_for() -> None:
 @pytest.mark.parametrize(
     ("method", "path", "sent"),
     [
-        ("PUT", "/v1/context/entry?key=a", {"json": {"value": "x" * 2000}}),
-        ("POST", "/v1/runs", {"json": {"recipe": "x" * 2000}}),
-        ("PUT", "/v1/context/text?key=a", {"content": "x" * 2000}),
-        ("POST", "/login", {"data": {"token": "x" * 2000}}),
+        ("PUT", "/v1/context/entry?key=a", {"json": {"value": LONG}}),
+        ("POST", "/v1/runs", {"json": {"recipe": LONG}}),
+        ("PUT", "/v1/context/text?key=a", {"content": LONG}),
+        ("POST", "/login", {"data": {"token": LONG}}),
     ],
 )
 def test_whoever_reads_the_body_the_answer_is_the_same(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch, method: str, path: str, sent: dict[str, Any]
+    client: TestClient, method: str, path: str, sent: dict[str, Any]
 ) -> None:
     """The framework, or a route by itself."""
-    monkeypatch.setattr(Walls.__init__, "__kwdefaults__", {"largest_bytes": 1000, "body_s": 30.0})
     answer = client.request(method, path, **sent)
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
     assert client.get("/v1/context/history").json()["entries"] == []

@@ -23,7 +23,7 @@ CONTRACT = "The contract is at /openapi.json."
 
 
 @pytest.mark.parametrize(
-    ("asked", "sent", "detail", "hint"),
+    ("wanted", "sent", "detail", "hint"),
     [
         ("POST /v1/runs", {"json": {**RECIPE, "polcy": "x"}}, "'polcy' of the body is unknown", "mean 'policy'?"),
         ("POST /v1/runs", {"json": {"zz": 1}}, "'zz' of the body is unknown", "Known: adjustments, context, "),
@@ -52,10 +52,10 @@ CONTRACT = "The contract is at /openapi.json."
     ],
 )
 def test_what_a_request_has_wrong_is_said(
-    client: TestClient, asked: str, sent: dict[str, Any], detail: str, hint: str
+    client: TestClient, wanted: str, sent: dict[str, Any], detail: str, hint: str
 ) -> None:
     """By the names that the contract has, and with the cure where there is one."""
-    answer = client.request(*asked.split(), **sent)
+    answer = client.request(*wanted.split(), **sent)
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (422, "invalid_request"), problem
     assert detail in problem["detail"]
@@ -71,7 +71,7 @@ def test_what_is_not_there_is_said_with_what_is(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "namespaces", "asked", "hint"),
+    ("role", "namespaces", "wanted", "hint"),
     [
         (Role.VIEWER, ("default",), "POST /v1/runs/last/cancel", "It is a viewer's; this takes a runner's."),
         (Role.AUTHOR, ("default",), "GET /v1/audit", "It is an author's; this takes an operator's."),
@@ -79,10 +79,10 @@ def test_what_is_not_there_is_said_with_what_is(client: TestClient) -> None:
     ],
 )
 def test_who_may_not_is_told_who_may(
-    client_for: ClientFor, role: Role, namespaces: tuple[str, ...], asked: str, hint: str
+    client_for: ClientFor, role: Role, namespaces: tuple[str, ...], wanted: str, hint: str
 ) -> None:
     """The least role that does, or the namespaces where the token counts."""
-    answer = client_for(role, *namespaces).request(*asked.split())
+    answer = client_for(role, *namespaces).request(*wanted.split())
     assert (answer.status_code, answer.json()["hint"]) == (403, hint)
 
 
