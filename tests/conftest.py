@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+from hypothesis import settings
 
 from isolation.model.changes import Changes, Merge
 from isolation.model.outcome import Outcome, StepOutcome
@@ -28,6 +30,11 @@ if TYPE_CHECKING:
 os.environ.setdefault("ISOLATION_POOL", "off")
 """No test leaves a process behind, or meets another's; ISOLATION_POOL=5m runs all of them with a pool."""
 
+# Property tests judge what comes out, not how long it took on a machine that does other things at the same time.
+settings.register_profile("whole", deadline=None)
+settings.register_profile("brief", deadline=None, max_examples=20)  # scripts/test --fast asks for it
+settings.load_profile("whole")
+
 DIGESTS = Digests(package="a" * 64, snapshot="b" * 64, policy="c" * 64, image="sha256:" + "d" * 64)
 
 
@@ -36,6 +43,12 @@ class ResultOf(Protocol):
 
     def __call__(self, run_id: str, merge: Merge = ..., changes: Changes = ..., outcome: Outcome = ...) -> Result:
         """Make a result."""
+
+
+def pytest_collection_finish() -> None:
+    """Have thousands of tests that stay as they are not looked at again whenever memory is collected."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

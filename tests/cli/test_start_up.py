@@ -35,6 +35,7 @@ def test_help_imports_nothing_heavy(tmp_path: Path, line: str) -> None:
     assert imported(tmp_path, *line.split()) == set()
 
 
+@pytest.mark.slow
 def test_the_context_and_the_record_need_the_database_alone(tmp_path: Path) -> None:
     """No engine is asked, so no engine's library is imported."""
     assert imported(tmp_path, "context", "set", "a", "1") == {"sqlalchemy"}

@@ -263,6 +263,7 @@ def test_a_cancelled_run_ends_with_its_step(tmp_path: Path) -> None:
     assert runner.context.to_dict() == {"in.value": 1}
 
 
+@pytest.mark.slow
 def test_a_breakpoint_stops_in_the_scriptlet(tmp_path: Path) -> None:
     """In this process, on its own terminal, with the scriptlet's names; who leaves the debugger leaves the run."""
     path = recipe(tmp_path, "see")

@@ -77,6 +77,7 @@ def test_a_choice_of_steps_cannot_leave_out_what_is_taken(only: tuple[str, ...],
         select(made, only)
 
 
+@pytest.mark.slow
 def test_thousands_of_steps_that_take_outputs_are_checked() -> None:
     """Each waits for all before it, through the one before: as many as a recipe may have."""
     chain: list[dict[str, Any]] = [{"name": "s0"}]

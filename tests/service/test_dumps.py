@@ -176,6 +176,7 @@ def test_who_may_only_look_writes_none(client_for: ClientFor) -> None:
     assert viewer.get("/v1/context/dumps").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_large_context_is_written_piece_by_piece(service: Service) -> None:
     """It needs a small part of its size in memory."""
     value = "x" * 20_000

@@ -58,6 +58,7 @@ def test_what_is_no_json_is_none_however_long(body: str) -> None:
     assert (long.value.msg, long.value.pos) == (short.value.msg, short.value.pos + SMALL_BYTES)
 
 
+@pytest.mark.slow
 def test_who_reads_much_lets_others_go_on() -> None:
     """A parser in C would not, in whichever thread: nobody else is heard of until it has ended."""
     seen: list[str] = []

@@ -55,6 +55,7 @@ def test_a_database_is_made_with_all_tables_and_left_alone_when_opened_again(tmp
     assert [path.name for path in tmp_path.iterdir()] == ["isolation.db"]
 
 
+@pytest.mark.slow
 def test_processes_that_make_the_same_database_at_once_all_get_it(tmp_path: Path, url: str | None) -> None:
     """Two first runs at the same moment are usual in a script."""
     code = (

@@ -150,6 +150,7 @@ def test_a_controller_that_is_killed_before_the_commit_leaves_no_trace_but_an_or
     assert contexts.version() == 1
 
 
+@pytest.mark.slow
 def test_stores_opened_before_see_what_another_process_wrote(
     python: Python, ledger: Ledger, contexts: ContextStore
 ) -> None:
