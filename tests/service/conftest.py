@@ -27,7 +27,7 @@ AT = "2025-01-01T00:00:00.000Z"
 _numbers = count(1)
 
 BOTH_WAYS = pytest.mark.parametrize(
-    "asked", ["called", pytest.param("over TCP", marks=pytest.mark.slow)], indirect=True
+    "over_tcp", ["called", pytest.param("over TCP", marks=pytest.mark.slow)], indirect=True
 )
 """For a whole file: `client` and `client_for` ask the application itself, and then a server's process."""
 
@@ -61,29 +61,29 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
 
 
 @pytest.fixture
-def asked(request: pytest.FixtureRequest) -> Server | None:
+def over_tcp(request: pytest.FixtureRequest) -> Server | None:
     """Name the process that is asked; None: the application itself is called. BOTH_WAYS has either."""
-    over_tcp = getattr(request, "param", "called") == "over TCP"
-    process: Server | None = request.getfixturevalue("process") if over_tcp else None
+    is_asked = getattr(request, "param", "called") == "over TCP"
+    process: Server | None = request.getfixturevalue("process") if is_asked else None
     return process
 
 
 @pytest.fixture
-def service(tmp_path: Path, asked: Server | None) -> Iterator[Service]:
+def service(tmp_path: Path, over_tcp: Server | None) -> Iterator[Service]:
     """Open a service on an empty context, beside the process that is asked."""
     settings = Settings(state=tmp_path / "state")
-    if asked is not None:
-        settings = Settings(state=asked.state, namespace=f"test-{next(_numbers)}")
+    if over_tcp is not None:
+        settings = Settings(state=over_tcp.state, namespace=f"test-{next(_numbers)}")
     with Service(open_stores(settings), settings, SystemClock()) as service:
         yield service
 
 
 @pytest.fixture
-def token_for(service: Service, asked: Server | None) -> TokenFor:
+def token_for(service: Service, over_tcp: Server | None) -> TokenFor:
     def make(role: Role, *namespaces: str, expires_at: str | None = None) -> str:
         name, where = f"a {role.value}", [*namespaces] or [service.settings.namespace]
-        if asked is not None:  # which would not know at once of what another process has made
-            with asked.client() as client:
+        if over_tcp is not None:  # which would not know at once of what another process has made
+            with over_tcp.client() as client:
                 answer = client.post("/v1/tokens", json={"name": name, "role": role, "namespaces": where})
             return str(answer.json()["token"])
         _, secret = service.tokens.make(name, role, where, AT, expires_at)
@@ -95,15 +95,15 @@ def token_for(service: Service, asked: Server | None) -> TokenFor:
 
 @pytest.fixture
 def client_for(
-    service: Service, token_for: TokenFor, asked: Server | None, application: FastAPI
+    service: Service, token_for: TokenFor, over_tcp: Server | None, application: FastAPI
 ) -> Iterator[ClientFor]:
     made: list[httpx2.Client] = []
     application.state.service = service
 
     def make(role: Role | None, *namespaces: str) -> httpx2.Client:
         headers = {} if role is None else {"Authorization": f"Bearer {token_for(role, *namespaces)}"}
-        if asked is not None:
-            made.append(httpx2.Client(base_url=asked.url, headers=headers))
+        if over_tcp is not None:
+            made.append(httpx2.Client(base_url=over_tcp.url, headers=headers))
             return made[-1]
         return TestClient(application, headers=headers, client=("127.0.0.1", 50000), raise_server_exceptions=False)
 
