@@ -2,7 +2,7 @@
 Who may hold a connection: so many altogether and of one address, and only while something is asked or answered.
 
 The one module that knows uvicorn's own connections, which wait without end: for the head of a request, for the rest of
-a body that nobody reads any more, and for somebody to take an answer.
+a body that nobody reads any more, and for somebody to take an answer. They also keep a head however large it is.
 """
 
 from __future__ import annotations
@@ -13,9 +13,15 @@ from typing import TYPE_CHECKING
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from isolation.service.problems import RETRY_S, answer
+from isolation.units import format_bytes
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle, Transport
+
+    from fastapi.responses import JSONResponse
+
+LARGEST_HEAD_BYTES = 2**16
+"""So much may come, but for what is read at once with it, that is neither a whole head nor a part of a body."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +61,7 @@ class _Connection(HttpToolsProtocol):
     room: Room
     _head_late: TimerHandle | None = None
     _untaken: TimerHandle | None = None
+    _head_bytes = 0
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn's own has it
         super().connection_made(transport)
@@ -64,9 +71,25 @@ class _Connection(HttpToolsProtocol):
             transport.write(_FULL)
             transport.close()
 
+    def data_received(self, data: bytes) -> None:
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_bytes > LARGEST_HEAD_BYTES and not self.transport.is_closing():
+            self.transport.write(_TOO_LARGE)
+            self.transport.close()
+
     def on_headers_complete(self) -> None:
         self._stop(self._head_late)
+        self._head_bytes = 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0  # what comes before the next part, and after the last, counts like a head
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._head_bytes = 0
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -101,16 +124,28 @@ def _address(connection: object) -> str:
     return client[0] if client else ""
 
 
-def _written() -> bytes:
-    problem = answer(
+def _written(status: str, problem: JSONResponse) -> bytes:
+    head = b"".join(b"%s: %s\r\n" % header for header in problem.raw_headers)
+    return f"HTTP/1.1 {status}\r\n".encode() + head + b"\r\n" + bytes(problem.body)
+
+
+_FULL = _written(
+    "503 Service Unavailable",
+    answer(
         503,
         "too_many_connections",
         "too many connections are open already",
         f"Close what is not used, or try again in {RETRY_S} s.",
         {"Retry-After": str(RETRY_S), "Connection": "close"},
-    )
-    head = b"".join(b"%s: %s\r\n" % header for header in problem.raw_headers)
-    return b"HTTP/1.1 503 Service Unavailable\r\n" + head + b"\r\n" + bytes(problem.body)
-
-
-_FULL = _written()
+    ),
+)
+_TOO_LARGE = _written(
+    "431 Request Header Fields Too Large",
+    answer(
+        431,
+        "head_too_large",
+        f"the head of the request is larger than {format_bytes(LARGEST_HEAD_BYTES)}",
+        "Send a shorter address, and fewer headers.",
+        {"Connection": "close"},
+    ),
+)

@@ -68,6 +68,29 @@ def test_who_does_not_finish_is_let_go_of_and_others_are_served(tmp_path: Path) 
             assert client.get("/v1/context").json()["entries"] == []
 
 
+def test_a_head_has_an_end(tmp_path: Path) -> None:
+    """Its address, a header's name or value, and what a body in chunks may have between and after them: it is kept."""
+    form = b"Content-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n"
+    chunked = b"POST /login HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n" + form + b"\r\n"
+    with Server(tmp_path, "--slots", "0", "--patience", "5s") as server:
+        for first, then in (
+            (b"", b"GET /version?a="),
+            (b"", b"GET /version HTTP/1.1\r\nHost: a\r\nX-A: "),
+            (b"", b"GET /version HTTP/1.1\r\nHost: a\r\nX-"),
+            (chunked, b"1;"),
+            (chunked, b"0\r\nX-A: "),
+        ):
+            with connected(server) as client:
+                if first:
+                    client.sendall(first)
+                    assert client.recv(2**16).startswith(b"HTTP/1.1 100 ")
+                client.sendall(then + b"a" * 2**16)
+                assert heard(client).startswith(b"HTTP/1.1 431 "), then
+        with connected(server) as client:
+            client.sendall(WHOLE.replace(b"\r\n\r\n", b"\r\nX-A: " + b"a" * (2**16 - 100) + b"\r\n\r\n"))
+            assert client.recv(2**16).startswith(b"HTTP/1.1 200 ")
+
+
 def test_who_does_not_take_an_answer_is_let_go_of(tmp_path: Path) -> None:
     """What was made ready for them is not held for ever."""
     with ExitStack() as stack:
