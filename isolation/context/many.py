@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from isolation.clock import timestamp
 from isolation.context import entries
 from isolation.context.entries import Space
+from isolation.context.key import check_key
 from isolation.context.writing import write
 from isolation.together import Together
 
@@ -51,8 +52,8 @@ class ManyContexts:
         return self._writer.ask((namespace, order))
 
     def get(self, namespace: str, key: str) -> Future[Entry | None]:
-        """Ask what a key holds now; None if nothing."""
-        return self._reader.ask((namespace, key))
+        """Ask what a key holds now; None if nothing. Raises ContextError for what no key can be."""
+        return self._reader.ask((namespace, check_key(key)))
 
     def close(self) -> None:
         """Do what was asked for by now, and end."""

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from isolation.context import entries
 from isolation.context.key import check_key
 from isolation.context.value import check_value
-from isolation.errors import ContextChangedError, NoSuchKeyError
+from isolation.errors import ContextChangedError, ContextError, NoSuchKeyError
 from isolation.model.changes import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from isolation.context.entries import Space
-    from isolation.errors import ContextError
     from isolation.model.changes import Changes
 
 
@@ -39,6 +38,16 @@ class Order:
         """Raise ContextError for what cannot be kept; needs no database."""
         for key in self.changes.keys():  # noqa: SIM118 - sorted, and not a dict
             check_value(check_key(key), self.changes.set.get(key))
+        for key in self.expected:
+            check_key(key)
+        for who in (self.who, *self.changes.writers.values()):
+            _check_who(who)
+
+
+def _check_who(who: str) -> None:
+    """No database keeps halves of a pair, and one of ours no NUL: it would refuse all that is written with it."""
+    if "\0" in who or any("\ud800" <= sign <= "\udfff" for sign in who):
+        raise ContextError(f"{who[:40]!a} cannot be who writes", hint="Give a name: a text of whole characters.")
 
 
 def write(space: Space, orders: Sequence[Order], at: str) -> list[tuple[Entry, ...] | ContextError]:

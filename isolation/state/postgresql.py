@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from isolation.errors import DatabaseLostError, SettingsError, StorageError
+from isolation.errors import DatabaseLostError, InputError, IsolationError, SettingsError, StorageError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL, ExceptionContext
@@ -97,11 +97,13 @@ def _texts(value: str | tuple[str, ...]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else value
 
 
-def _fault_of(error: BaseException, url: URL) -> StorageError | None:
+def _fault_of(error: BaseException, url: URL) -> IsolationError | None:
     if not type(error).__module__.startswith("psycopg"):
         return None
     code = getattr(error, "sqlstate", None) or ""
     said = str(error).strip().partition("\n")[0]
+    if not code and type(error).__name__ == "DataError":  # psycopg's own word, before it asks: it is about the values
+        return InputError(f"this cannot be kept: {said}", hint="Send texts of whole characters, none of them NUL.")
     unknown = (f"refuses us: {said} ({code})", "See the server's log.")
     lost = not code and type(error).__name__ in {"OperationalError", "InterfaceError", "ConnectionTimeout"}
     if lost:

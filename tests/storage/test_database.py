@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import inspect, text, update
 
-from isolation.errors import DatabaseLostError, SettingsError, StorageError
+from isolation.errors import DatabaseLostError, InputError, SettingsError, StorageError
 from isolation.state import sqlite
 from isolation.state.database import Database
 from isolation.state.schema import REVISION, alembic_version, metadata
@@ -210,11 +210,11 @@ def test_a_writer_sees_what_was_committed_whatever_the_servers_default(tmp_path:
     ],
 )
 def test_what_a_server_refuses_is_not_called_lost(database: Database, statement: str, said: str) -> None:
-    """It would be asked again and again, for half a minute."""
-    nul = "\0" if "NUL" in said else ""
+    """It would be asked again and again, for half a minute; and what no text can hold is who sent it to be told of."""
+    nul, kind = ("\0", InputError) if "NUL" in said else ("", StorageError)
     with database.writing() as connection:
         connection.execute(text("SET LOCAL statement_timeout = 10"))
-        with pytest.raises(StorageError, match=said) as caught:
+        with pytest.raises(kind, match=said) as caught:
             connection.execute(text(statement), {"nul": nul})
 
     assert not isinstance(caught.value, DatabaseLostError)
