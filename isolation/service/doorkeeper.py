@@ -34,6 +34,8 @@ REQUESTS_A_SECOND = 5_000
 """So much may be asked for with one token."""
 WRONG_A_MINUTE = 30
 """So often may one address show a token that does not count."""
+_LONGEST_PATH = 1_000
+"""What is longer is written down so far."""
 _LOOKS = {"GET", "HEAD", "OPTIONS"}
 
 
@@ -77,28 +79,48 @@ class Doorkeeper:
         What is about no namespace takes the one of the token, too. ``secret`` is a token that came otherwise than in
         the request's head.
         """
-        address = request.client.host if request.client else ""
         token = await self.who(request) if secret is None else await self.token_of(secret)
         meant = namespace or (self._home_of(token) if token else "")
         may = token is not None and token.may(permission, meant)
-        self._audit.record(
-            who=token.name if token else "",
-            token_id=token.token_id if token else "",
-            permission=permission.value,
-            namespace=meant,
-            what=f"{request.scope.get('method', 'socket')} {request.url.path}",
-            address=address,
-            allowed=may,
-        )
-        if token is None:
-            if not self._limiter.hit(self._wrong, "wrong", address):
-                raise TooManyRequestsError("too many tokens that do not count came from this address", retry_s=60)
-            raise UnauthenticatedError(came=bool(secret or request.headers.get("authorization")))
+        came = bool(secret or request.headers.get("authorization"))
+        token = self._counted(request, token, permission.value, meant, allowed=may, came=came)
         if not may:
             raise ForbiddenError(token, permission, meant)
         if not self._limiter.hit(self._each, token.token_id, cost=1):
             raise TooManyRequestsError(f"the token {token.name!r} asked too often within a second", retry_s=1)
         return Seen(token, meant)
+
+    async def begin(self, request: HTTPConnection, secret: str) -> str:
+        """
+        Let a browser in with a token, whatever that may do then, and return what its cookie holds.
+
+        Raises AccessError as ``admit`` does.
+        """
+        token = await self.token_of(secret)
+        meant = self._home_of(token) if token else ""
+        self._counted(request, token, "login", meant, allowed=token is not None, came=True)
+        return self.sessions.begin(digest_of_token(secret))
+
+    def _counted(
+        self, request: HTTPConnection, token: Token | None, permission: str, namespace: str, *, allowed: bool, came: bool
+    ) -> Token:
+        """Write a decision down, and return the token; UnauthenticatedError where none that ``came`` counts."""
+        address = request.client.host if request.client else ""
+        if token is None and not self._limiter.hit(self._wrong, "wrong", address):
+            # Not written down: else anybody could fill the disk.
+            raise TooManyRequestsError("too many tokens that do not count came from this address", retry_s=60)
+        self._audit.record(
+            who=token.name if token else "",
+            token_id=token.token_id if token else "",
+            permission=permission,
+            namespace=namespace,
+            what=f"{request.scope.get('method', 'socket')} {request.scope['path'][:_LONGEST_PATH]}",
+            address=address,
+            allowed=allowed,
+        )
+        if token is None:
+            raise UnauthenticatedError(came=came)
+        return token
 
     async def who(self, request: HTTPConnection) -> Token | None:
         """
@@ -161,6 +183,11 @@ class Doorkeeper:
         return next((name for name in token.namespaces if not {*name} & {*"*?["}), self._home)
 
 
+def is_of(origin: str, host: str) -> bool:
+    """Tell whether a page asks that came from the host it asks; ``origin`` and ``host`` are what its browser says."""
+    return origin.partition("://")[2] == host
+
+
 def _is_from_here(request: HTTPConnection) -> bool:
     """
     Tell whether no page of somebody else's asks, in a browser of this machine's.
@@ -171,5 +198,11 @@ def _is_from_here(request: HTTPConnection) -> bool:
     host = request.headers.get("host", "")
     origin = request.headers.get("origin", "")
     site = request.headers.get("sec-fetch-site", "none")
-    name = urlsplit(f"//{host}").hostname or ""
-    return is_loopback(name) and site in {"none", "same-origin"} and (not origin or urlsplit(origin).netloc == host)
+    return is_loopback(_name_in(host)) and site in {"none", "same-origin"} and (not origin or is_of(origin, host))
+
+
+def _name_in(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # this is none
+        return ""

@@ -99,6 +99,14 @@ def status_of(error: Exception) -> int:
     return next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
 
 
+def headers_of(error: Exception) -> dict[str, str]:
+    """Return the headers that go with the status of an error of ours."""
+    status = status_of(error)
+    if status in {429, 503}:
+        return {"Retry-After": str(getattr(error, "retry_s", RETRY_S))}
+    return {"WWW-Authenticate": "Bearer"} if status == 401 else {}  # noqa: PLR2004 - as RFC 9110 wants it
+
+
 def answer(
     status: int, code: str, detail: str, hint: str = "", headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
@@ -134,13 +142,7 @@ def install(app: FastAPI) -> None:
 
 async def _ours(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.IsolationError)  # noqa: S101 - what it was registered for
-    status = status_of(error)
-    headers: dict[str, str] = {}
-    if status in {429, 503}:
-        headers["Retry-After"] = str(getattr(error, "retry_s", RETRY_S))
-    if status == 401:  # noqa: PLR2004 - RFC 9110 wants the header with this status
-        headers["WWW-Authenticate"] = "Bearer"
-    return answer(status, code_of(type(error)), error.sentence, error.hint, headers)
+    return answer(status_of(error), code_of(type(error)), error.sentence, error.hint, headers_of(error))
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:

@@ -89,6 +89,8 @@ def test_what_is_no_token_is_refused(client_for: ClientFor, shown: str) -> None:
         ({"Origin": "null"}, 401),
         ({"Sec-Fetch-Site": "cross-site"}, 401),
         ({"Host": ""}, 401),
+        ({"Host": "["}, 401),
+        ({"Origin": "http://["}, 401),
     ],
 )
 def test_anybody_is_nobody_of_another_page(tmp_path: Path, headers: dict[str, str], status: int) -> None:
@@ -223,6 +225,16 @@ def test_who_guesses_tokens_is_slowed_down(client_for: ClientFor) -> None:
     said = [client.get("/v1/context", headers={"Authorization": "Bearer iso_x"}) for _ in range(WRONG_A_MINUTE + 1)]
     assert [answer.status_code for answer in said] == [401] * WRONG_A_MINUTE + [429]
     assert said[-1].headers["Retry-After"] == "60"
+
+
+def test_who_goes_on_guessing_does_not_fill_the_disk(service: Service, client_for: ClientFor) -> None:
+    """The first of each minute are written down, and of a long path its beginning."""
+    client = client_for(None)
+    for _ in range(WRONG_A_MINUTE + 5):
+        client.get(f"/v1/runs/{'a' * 50_000}")
+    told = service.audit.newest(1_000)
+    assert len(told) == WRONG_A_MINUTE
+    assert {len(one.what) for one in told} == {len("GET ") + 1_000}
 
 
 def test_who_asks_too_often_is_told_to_wait(service: Service, client_for: ClientFor) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from isolation.model.access import Role
+from isolation.service.doorkeeper import WRONG_A_MINUTE
 from isolation.service.page import views
 from isolation.service.page.pages import POLICY
 from isolation.service.sessions import COOKIE, LIFE_S, Sessions
@@ -118,7 +119,21 @@ def test_a_wrong_token_opens_nothing(client_for: ClientFor) -> None:
     assert COOKIE not in client.cookies
 
 
-@pytest.mark.parametrize("headers", [{"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}])
+def test_the_door_is_watched_as_every_route(service: Service, client_for: ClientFor, token_for: TokenFor) -> None:
+    """Who comes in there, and who does not, is written down; and who guesses is slowed down."""
+    client = client_for(None)
+    client.post("/login", data={"token": token_for(Role.RUNNER, "team-*")}, follow_redirects=False)
+    said = [client.post("/login", data={"token": "iso_wrong"}) for _ in range(WRONG_A_MINUTE + 1)]
+    assert [answer.status_code for answer in said] == [401] * WRONG_A_MINUTE + [429]
+    assert said[-1].headers["Retry-After"] == "60"
+    wrong, *_, came_in = service.audit.newest(100)
+    assert (came_in.who, came_in.what, came_in.allowed) == ("a runner", "POST /login", True)
+    assert (wrong.who, wrong.what, wrong.allowed) == ("", "POST /login", False)
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "http://evil.example"}, {"Origin": "http://["}, {"Sec-Fetch-Site": "cross-site"}]
+)
 def test_no_other_page_has_somebody_come_in(
     client_for: ClientFor, token_for: TokenFor, headers: dict[str, str]
 ) -> None:

@@ -13,7 +13,7 @@ from isolation.errors import IsolationError
 from isolation.rules.escape import escape
 from isolation.service.here import service_of
 from isolation.service.page import shown
-from isolation.service.problems import status_of
+from isolation.service.problems import headers_of, status_of
 from isolation.service.refusals import UnauthenticatedError
 from isolation.service.sessions import COOKIE
 from isolation.units import format_bytes, format_seconds
@@ -61,7 +61,9 @@ class PageRoute(APIRoute):
                     return Response(status_code=401, headers={"HX-Redirect": "/login"})
                 return RedirectResponse("/login", 303)
             except IsolationError as error:
-                return page(request, None, "problem.html", status_of(error), problem=error)
+                answer = page(request, None, "problem.html", status_of(error), problem=error)
+                answer.headers.update(headers_of(error))
+                return answer
 
         return guarded
 

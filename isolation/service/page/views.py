@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from datetime import datetime
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import psutil
 from fastapi import APIRouter, Form, Header, Query, Request
@@ -25,6 +24,7 @@ from isolation.model.run import RunState
 from isolation.rules.retry import escalated
 from isolation.rules.scope import matches
 from isolation.sandbox.pool.pressure import read_pressure
+from isolation.service.doorkeeper import is_of
 from isolation.service.following import Cursor, page_of
 from isolation.service.here import (
     Here,
@@ -37,12 +37,11 @@ from isolation.service.here import (
 )
 from isolation.service.page import shown
 from isolation.service.page.pages import PageRoute, fragment, page
-from isolation.service.refusals import CrossSiteError, ForbiddenError
+from isolation.service.refusals import CrossSiteError, ForbiddenError, UnauthenticatedError
 from isolation.service.routes.batches import standing_of as batch_of
 from isolation.service.routes.logs import live
 from isolation.service.routes.runs import result_of, standing_of
 from isolation.service.sessions import COOKIE, LIFE_S
-from isolation.storage.tokens import digest_of_token
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -64,11 +63,11 @@ async def door(request: Request) -> Response:
 async def come_in(request: Request, token: Annotated[str, Form(max_length=200)]) -> Response:
     """Take a token, once; from then on the browser has a cookie instead."""
     _check_from_here(request)
-    keeper = service_of(request).door
-    if await keeper.token_of(token.strip()) is None:
+    try:
+        cookie = await service_of(request).door.begin(request, token.strip())
+    except UnauthenticatedError:
         return page(request, None, "login.html", 401, wrong=True)
     answer = RedirectResponse("/", 303)
-    cookie = keeper.sessions.begin(digest_of_token(token.strip()))
     secure = request.url.scheme == "https"
     answer.set_cookie(COOKIE, cookie, int(LIFE_S), path="/", secure=secure, httponly=True, samesite="strict")
     return answer
@@ -286,6 +285,6 @@ def _state(name: str) -> RunState | None:
 def _check_from_here(request: Request) -> None:
     """Refuse a form that another page sent: whoever comes in so would be somebody else than they think."""
     origin = request.headers.get("Origin", "")
-    elsewhere = bool(origin) and urlsplit(origin).netloc != request.headers.get("Host", "")
+    elsewhere = bool(origin) and not is_of(origin, request.headers.get("Host", ""))
     if request.headers.get("Sec-Fetch-Site", "cross-site" if elsewhere else "none") not in {"same-origin", "none"}:
         raise CrossSiteError
