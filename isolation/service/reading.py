@@ -11,6 +11,7 @@ import json
 from json import scanner
 from typing import TYPE_CHECKING, Any
 
+from anyio import CapacityLimiter
 from fastapi import Request
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 SMALL_BYTES = 2**16
 """What is no larger takes a few milliseconds, whatever it holds."""
+MOST_AT_ONCE = 2
+"""So many large ones are read at once, in memory many times as large: more would be no sooner, and leave no thread."""
+_ROOM = CapacityLimiter(MOST_AT_ONCE)
 
 
 class BodyRoute(APIRoute):
@@ -52,7 +56,8 @@ async def parsed(text: str | bytes, parse_constant: Callable[[str], object] | No
     """Read JSON, as ``json.loads`` does; raises ValueError for what is none, RecursionError for what is too deep."""
     if len(text) <= SMALL_BYTES:
         return json.loads(text, parse_constant=parse_constant)
-    return await run_in_threadpool(_parsed_in_python, text, parse_constant)
+    async with _ROOM:
+        return await run_in_threadpool(_parsed_in_python, text, parse_constant)
 
 
 def _parsed_in_python(text: str | bytes, parse_constant: Callable[[str], object] | None) -> object:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from starlette.concurrency import run_in_threadpool
 
 from isolation.service import reading
-from isolation.service.reading import SMALL_BYTES, parsed
+from isolation.service.reading import MOST_AT_ONCE, SMALL_BYTES, parsed
 from isolation.service.routes import context
 from tests.service.sending import LOAD, RECIPE
 
@@ -76,6 +77,33 @@ def test_who_reads_much_lets_others_go_on() -> None:
     asyncio.run(read())
     first = seen.index("NaN")
     assert "others" in seen[first : seen.index("NaN", first + 1)]
+
+
+def test_of_many_large_ones_few_are_read_at_once() -> None:
+    """Each takes memory and a thread, of which nobody else has any meanwhile: whoever has a token may send them."""
+    going: list[int] = [0]
+
+    def note(_: str) -> None:
+        with lock:
+            begins = threading.get_ident() not in at
+            at.symmetric_difference_update({threading.get_ident()})
+            going.append(going[-1] + (1 if begins else -1))
+
+    async def read() -> None:
+        await asyncio.gather(*(parsed(f"[NaN{', []' * 50_000}, NaN]", note) for _ in range(4 * MOST_AT_ONCE)))
+
+    lock, at = threading.Lock(), set[int]()
+    asyncio.run(read())
+    assert len(going) == 1 + 8 * MOST_AT_ONCE
+    assert max(going) == MOST_AT_ONCE
+
+
+@pytest.mark.parametrize("padding", [0, SMALL_BYTES])
+@pytest.mark.parametrize(("path", "status"), [("/v1/context/entry?key=a", 400), ("/v1/context/text?key=a", 422)])
+def test_what_is_too_deep_is_refused(client: TestClient, path: str, status: int, padding: int) -> None:
+    """Python would go no deeper."""
+    body = b'{"value":' + b"[" * 5_000 + b"]" * 5_000 + b" " * padding + b"}"
+    assert client.put(path, content=body, headers=JSON).status_code == status
 
 
 def test_what_is_large_is_read_and_checked_beside(client: TestClient, elsewhere: list[object]) -> None:

@@ -91,6 +91,8 @@ async def _read(body: bytes) -> JsonValue:
         value: JsonValue = await parsed(text, _refuse)  # which JSON does not have, and Python reads
     except ValueError:
         return text
+    except RecursionError as error:
+        raise ContextError("this value is nested too deeply", hint="Keep large data as an artifact.") from error
     return value
 
 
