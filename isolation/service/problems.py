@@ -118,6 +118,11 @@ def answer(
     return JSONResponse(problem.model_dump(), status, headers, media_type=MEDIA_TYPE)
 
 
+def answer_to(error: errors.IsolationError) -> JSONResponse:
+    """Write an error of ours as a problem."""
+    return answer(status_of(error), code_of(type(error)), error.sentence, error.hint, headers_of(error))
+
+
 def answers(*statuses: int) -> dict[int | str, dict[str, object]]:
     """Describe, for the contract, with which statuses a route may refuse beside those that all have."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -142,7 +147,7 @@ def install(app: FastAPI) -> None:
 
 async def _ours(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.IsolationError)  # noqa: S101 - what it was registered for
-    return answer(status_of(error), code_of(type(error)), error.sentence, error.hint, headers_of(error))
+    return answer_to(error)
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:

@@ -21,6 +21,7 @@ from isolation.model.access import Role
 from isolation.service.app import create_app
 from isolation.service.arenas import share_arenas
 from isolation.service.connections import Room, connections
+from isolation.service.live.polling import polled
 from isolation.service.live.sockets import bounded
 from isolation.service.service import Service
 from isolation.service.walls import BODY_S
@@ -173,8 +174,10 @@ class _Server(uvicorn.Server):
 def _configuration(service: Service, place: Place) -> uvicorn.Config:
     of_one = _MOST_CONNECTIONS if place.proxy else _MOST_CONNECTIONS // 2
     room = Room(most=_MOST_CONNECTIONS, most_of_one=of_one, patience_s=place.patience_s)
+    sockets = service.sockets.server
+    app = socketio.ASGIApp(sockets, create_app(service, patience_s=place.patience_s))
     configuration = uvicorn.Config(
-        bounded(socketio.ASGIApp(service.sockets.server, create_app(service, patience_s=place.patience_s))),
+        bounded(polled(app, sockets, patience_s=place.patience_s)),
         http=connections(room),
         log_level="warning",
         access_log=False,  # the audit log says more

@@ -46,36 +46,39 @@ class Walls:
                 message["headers"] = [*message["headers"], *(one for one in _HEADERS if one[0] not in known)]
             await send(message)
 
-        await self._app(scope, self._bounded(receive, self._most_bytes(scope["path"])), with_headers)
+        body = within(receive, self._most_bytes(scope["path"]), self._body_s)
+        await self._app(scope, body, with_headers)
 
     def _most_bytes(self, path: str) -> int:
         if path.startswith(_BLOBS):
             return LARGEST_BLOB_BYTES
         return min(self._largest_bytes, _DOOR_BYTES) if path == _DOOR else self._largest_bytes
 
-    def _bounded(self, receive: Receive, most_bytes: int) -> Receive:
-        left = most_bytes
-        until_s: float | None = None
-        whole = False
 
-        async def bounded() -> Message:
-            nonlocal left, until_s, whole
-            if whole:  # what comes now is that the other side went away, whenever it does
-                return await receive()
-            loop = asyncio.get_running_loop()
-            until_s = loop.time() + self._body_s if until_s is None else until_s
-            try:
-                async with asyncio.timeout_at(until_s):
-                    message = await receive()
-            except TimeoutError as error:
-                raise TooSlowError(f"the body was not there after {self._body_s:g} s") from error
-            left -= len(message.get("body", b""))
-            whole = not message.get("more_body", False)
-            if left < 0:
-                raise TooLargeError(
-                    f"the body is larger than {format_bytes(most_bytes)}",
-                    hint="Send less at once; large files of a package as blobs.",
-                )
-            return message
+def within(receive: Receive, most_bytes: int, body_s: float) -> Receive:
+    """Receive a body in its bounds, of size and time; raises TooLargeError or TooSlowError at the first beyond."""
+    left = most_bytes
+    until_s: float | None = None
+    whole = False
 
-        return bounded
+    async def bounded() -> Message:
+        nonlocal left, until_s, whole
+        if whole:  # what comes now is that the other side went away, whenever it does
+            return await receive()
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + body_s if until_s is None else until_s
+        try:
+            async with asyncio.timeout_at(until_s):
+                message = await receive()
+        except TimeoutError as error:
+            raise TooSlowError(f"the body was not there after {body_s:g} s") from error
+        left -= len(message.get("body", b""))
+        whole = not message.get("more_body", False)
+        if left < 0:
+            raise TooLargeError(
+                f"the body is larger than {format_bytes(most_bytes)}",
+                hint="Send less at once; large files of a package as blobs.",
+            )
+        return message
+
+    return bounded

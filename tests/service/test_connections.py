@@ -135,6 +135,24 @@ def test_one_address_cannot_have_all_connections(tmp_path: Path) -> None:
         until(comes_in)
 
 
+def test_who_only_begins_with_socket_io_is_let_go_of(tmp_path: Path) -> None:
+    """It asks for a token last, and makes something of everybody before: so many of one address, in their time."""
+    path = "/socket.io/?EIO=4&transport=polling"
+    with Server(tmp_path, "--slots", "0", "--patience", "2s") as server, server.client("none") as client:
+        begun = [client.get(path) for _ in range(OF_ONE)]
+        assert {answer.status_code for answer in begun} == {200}
+        more = client.get(path)
+        assert (more.status_code, more.json()["code"]) == (503, "too_many_connections")
+        with connected(server, "127.0.0.2") as other:
+            other.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            assert other.recv(2**16).startswith(b"HTTP/1.1 200 ")
+        session = json.loads(begun[-1].text[1:])["sid"]
+        with connected(server) as slow:
+            slow.sendall(f"POST {path}&sid={session} HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n4".encode())
+            assert heard(slow).startswith(b"HTTP/1.1 408 ")
+        assert client.post(f"{path}&sid={session}", content=b"4" * 100_001).status_code == 413
+
+
 def test_no_time_is_no_patience(tmp_path: Path) -> None:
     """Nobody could come in."""
     command = [ISOLATION, "--state", str(tmp_path), "serve", "--patience", "0s"]
