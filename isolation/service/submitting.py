@@ -7,12 +7,13 @@ from base64 import b64decode
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from isolation.errors import InputError, PackageError
+from isolation.errors import InputError, NoSuchPolicyError, PackageError, did_you_mean
 from isolation.model.access import Permission
 from isolation.order import Wanted, WantedPackage
 from isolation.packaging.brought import laid_out
 from isolation.packaging.policy import load_policy
 from isolation.rules.entitlement import secrets_of
+from isolation.rules.scope import matches
 from isolation.service.refusals import NotThereError
 
 if TYPE_CHECKING:
@@ -74,12 +75,17 @@ def check_package(here: Here, digest: str) -> None:
 
 
 def policy_named(here: Here, name: str | None) -> Policy:
-    """Return the server's policy of a name, or its default one; PolicyError where there is none."""
-    service = here.service
-    default = service.settings.policy
-    if name is None and default not in service.policies.names():
-        return load_policy(default)  # a file of the operator's choice
-    return service.policies.get(default if name is None else name)
+    """Return the server's policy of a name, or its default one; PolicyError where there is none, or not for here."""
+    known, default = here.service.policies, here.service.settings.policy
+    if name is None:  # or a file of the operator's choice
+        return known.get(default) if default in known.names() else load_policy(default)
+    found = known.get(name) if name in known.names() else None
+    if found is None or not matches(here.namespace, found.namespaces):
+        # In the same words, whether or not there is one for others; nor may a hint name theirs.
+        ours = [one for one in known.names() if matches(here.namespace, known.get(one).namespaces)]
+        hint = did_you_mean(name, ours) or "GET /v1/policies lists all."
+        raise NoSuchPolicyError(f"there is no policy {name!r}", hint=hint)
+    return found
 
 
 @contextmanager

@@ -179,11 +179,11 @@ def test_a_policy_is_for_whom_it_says(service: Service, client_for: ClientFor) -
     (folder / "ours.yaml").write_text(OURS)
     ours, theirs = client_for(Role.AUTHOR, "team-a"), client_for(Role.AUTHOR, "sales")
     assert send(ours, policy="ours").status_code == 202
-    refused = send(theirs, policy="ours")
-    assert (refused.status_code, refused.json()["code"]) == (422, "policy")
-    assert "team" not in refused.text
+    refused, wrong = send(theirs, policy="ours"), send(theirs, policy="mine")
+    assert (refused.status_code, refused.json()["code"]) == (422, "no_such_policy")
+    assert refused.text.replace("ours", "mine") == wrong.text
     ran = order(service, submitted(theirs), "sales").package.digest
-    assert theirs.post("/v1/runs", json={"package": ran, "policy": "ours"}).json()["code"] == "policy"
+    assert theirs.post("/v1/runs", json={"package": ran, "policy": "ours"}).json()["code"] == "no_such_policy"
     names = [[one["name"] for one in who.get("/v1/policies").json()["policies"]] for who in (ours, theirs)]
     assert [("ours" in one, "default" in one) for one in names] == [(True, True), (False, True)]
     assert ours.get("/v1/policies/ours").json()["text"] == OURS
