@@ -62,6 +62,11 @@ class Place:
     def check(self) -> None:
         """Raise SettingsError for what is no place, or one at which others could listen in, or come in unseen."""
         self._check_each()
+        if self.anonymous and self.proxy:
+            raise SettingsError(
+                "without a token nobody comes in through a proxy: who asks there is not of this machine alone",
+                hint="Leave --anonymous out, or --proxy.",
+            )
         if is_loopback(self.host):
             return
         if self.anonymous:

@@ -114,6 +114,8 @@ def test_a_route_that_is_not_there_is_a_problem_too(client: TestClient) -> None:
 def test_loopback_needs_nothing(host: str) -> None:
     """Nobody else hears what is said there."""
     Place(host=host, anonymous=Role.RUNNER).check()
+    with pytest.raises(SettingsError, match="through a proxy"):
+        Place(host=host, anonymous=Role.RUNNER, proxy="127.0.0.1").check()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])  # noqa: S104 - refused is what it is
