@@ -71,6 +71,7 @@ def behind(tmp_path: Path, authority: trustme.CA) -> Iterator[tuple[Server, str]
             ("/etc/isolation/tls/fullchain.pem", str(chain)),
             ("/etc/isolation/tls/privkey.pem", str(key)),
             ("http://127.0.0.1:8080", server.url),
+            ("isolation_each 200;", "isolation_each 2;"),
         ):
             assert text.count(shown) == 1, shown
             text = text.replace(shown, real)
@@ -104,3 +105,19 @@ def test_nginx_speaks_tls_for_the_server(behind: tuple[Server, str], authority: 
         client.put("/v1/context/entry", params={"key": "a"}, json={"value": 1})
         until(lambda: heard != [])
         listener.disconnect()
+
+
+def test_nginx_lets_nobody_have_all_connections(behind: tuple[Server, str], authority: trustme.CA) -> None:
+    """For the server they are all the proxy's, and it has room for so many."""
+    server, url = behind
+    listeners = [socketio.Client(reconnection=False, ssl_verify=False) for _ in range(2)]
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    with httpx2.Client(base_url=url, verify=trusting) as client:
+        for listener in listeners:
+            assert client.get("/version").status_code == 200
+            listener.connect(url, auth={"token": server.token}, transports=["websocket"], wait_timeout=30)
+        assert client.get("/version").status_code == 429
+        listeners.pop().disconnect()
+        until(lambda: client.get("/version").status_code == 200)
+        listeners.pop().disconnect()
