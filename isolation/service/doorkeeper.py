@@ -102,25 +102,36 @@ class Doorkeeper:
         return self.sessions.begin(digest_of_token(secret))
 
     def _counted(
-        self, request: HTTPConnection, token: Token | None, permission: str, namespace: str, *, allowed: bool, came: bool
+        self,
+        request: HTTPConnection,
+        token: Token | None,
+        permission: str,
+        namespace: str,
+        *,
+        allowed: bool,
+        came: bool,
     ) -> Token:
         """Write a decision down, and return the token; UnauthenticatedError where none that ``came`` counts."""
-        address = request.client.host if request.client else ""
-        if token is None and not self._limiter.hit(self._wrong, "wrong", address):
+        if token is None and not self._limiter.hit(self._wrong, "wrong", _address(request)):
             # Not written down: else anybody could fill the disk.
             raise TooManyRequestsError("too many tokens that do not count came from this address", retry_s=60)
+        self._record(request, token, permission, namespace, allowed=allowed)
+        if token is None:
+            raise UnauthenticatedError(came=came)
+        return token
+
+    def _record(
+        self, request: HTTPConnection, token: Token | None, permission: str, namespace: str, *, allowed: bool
+    ) -> None:
         self._audit.record(
             who=token.name if token else "",
             token_id=token.token_id if token else "",
             permission=permission,
             namespace=namespace,
             what=f"{request.scope.get('method', 'socket')} {request.scope['path'][:_LONGEST_PATH]}",
-            address=address,
+            address=_address(request),
             allowed=allowed,
         )
-        if token is None:
-            raise UnauthenticatedError(came=came)
-        return token
 
     async def who(self, request: HTTPConnection) -> Token | None:
         """
@@ -138,6 +149,7 @@ class Doorkeeper:
         if request.scope.get("method", "GET") not in _LOOKS and not compare_digest(
             request.headers.get(CSRF_HEADER, "").encode(), session.csrf.encode()
         ):
+            self._record(request, await self._counting(session.digest), "", "", allowed=False)
             raise CrossSiteError
         return await self._counting(session.digest)
 
@@ -181,6 +193,10 @@ class Doorkeeper:
 
     def _home_of(self, token: Token) -> str:
         return next((name for name in token.namespaces if not {*name} & {*"*?["}), self._home)
+
+
+def _address(request: HTTPConnection) -> str:
+    return request.client.host if request.client else ""
 
 
 def is_of(origin: str, host: str) -> bool:

@@ -12,7 +12,7 @@ from isolation.model.access import Role
 from isolation.service.doorkeeper import WRONG_A_MINUTE
 from isolation.service.page import views
 from isolation.service.page.pages import POLICY
-from isolation.service.sessions import COOKIE, LIFE_S, Sessions
+from isolation.service.sessions import COOKIE, LIFE_S, MOST_OF_ONE, Sessions
 from tests.service.conftest import AT
 from tests.service.sending import SENT
 
@@ -145,10 +145,12 @@ def test_no_other_page_has_somebody_come_in(
 
 
 @pytest.mark.parametrize("shown", [{}, {"X-CSRF-Token": "wrong"}, {"X-CSRF-Token": ""}])
-def test_a_browser_changes_nothing_for_another_page(browser: Client, shown: dict[str, str]) -> None:
-    """The cookie alone is no proof; that holds for the routes of programs, too."""
+def test_a_browser_changes_nothing_for_another_page(service: Service, browser: Client, shown: dict[str, str]) -> None:
+    """The cookie alone is no proof; that holds for the routes of programs, too. It is written down whose it was."""
     answer = browser.put("/v1/context/entry", params={"key": "a"}, json={"value": 1}, headers=shown)
     assert (answer.status_code, answer.json()["code"]) == (403, "cross_site")
+    (last,) = service.audit.newest(1)
+    assert (last.who, last.what, last.allowed) == ("a runner", "PUT /v1/context/entry", False)
     assert browser.post("/logout", headers=shown).status_code == 403
     assert browser.get("/v1/context/history").json()["entries"] == []
 
@@ -190,6 +192,16 @@ def test_a_session_ends_by_itself() -> None:
     clock.at_s = LIFE_S
     assert sessions.find(cookie) is None
     assert sessions.find("") is None
+
+
+def test_who_comes_in_again_and_again_has_nobody_else_leave(service: Service) -> None:
+    """One token's browsers push out one another alone."""
+    sessions = Sessions(service.clock)
+    other, first = sessions.begin("other"), sessions.begin("mine")
+    again = [sessions.begin("mine") for _ in range(MOST_OF_ONE)]
+    assert sessions.find(other) is not None
+    assert sessions.find(first) is None
+    assert all(sessions.find(cookie) for cookie in again)
 
 
 def test_what_cannot_be_shown_is_a_page_too(browser: Client) -> None:
