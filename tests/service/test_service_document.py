@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from isolation.model.access import Role
-from isolation.service import doorkeeper, walls
+from isolation.service import connections, doorkeeper, walls
 from isolation.service.batch_bodies import MOST_INPUTS
 from isolation.service.problems import Problem
 from tests.service.server import Server
@@ -57,6 +57,7 @@ def test_its_figures_are_the_codes() -> None:
         f"A body has {walls.LARGEST_BODY_BYTES >> 20} MiB at most, a blob {walls.LARGEST_BLOB_BYTES >> 20} MiB" in PAGE
     )
     assert f"and {walls.BODY_S:g} seconds to come" in PAGE
+    assert f"which has {connections.LARGEST_HEAD_BYTES >> 10} KiB" in PAGE
 
 
 def test_its_table_has_every_role() -> None:
