@@ -3,26 +3,26 @@ The tests below ``inside/`` run in the virtual machine, and are reported here on
 
 ::
 
-    here    an item of inside/ ──▶ start the machine, once, with the names of all that were selected
-    there   tests/vm/guest/run ──▶ scripts/demo twice, then pytest on those names ──▶ a report a line
+    here    an item of inside/ ──▶ start the machine, once, and tell it the names of all that were selected
+    there   tests/vm/guest/inside ──▶ scripts/demo twice, then pytest on those names ──▶ a report a line
     here    the item's reports ◀── as they come
 
 As pytest-xdist does with its workers, reports travel in pytest's own serial form.
+
+All machines of a session go on from one moment of one that has booted (``Booted``); each is as fresh as that was.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.vm.machine import BrokenMachineError, Machine, NoMachineError, ensure_machine, pack
+from tests.vm.machine import Booted, BrokenMachineError, Machine, NoMachineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,10 +34,16 @@ LONGEST_S = 900
 TELL = os.environ.get("ISOLATION_TELL")
 """Set in the machine: the descriptor that leads to the host."""
 GROUP = "vm"
+BOOTED = pytest.StashKey[Booted]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(Teller(config, int(TELL)) if TELL else Listener(config))
+    if TELL:
+        config.pluginmanager.register(Teller(config, int(TELL)))
+        return
+    config.stash[BOOTED] = Booted()
+    config.add_cleanup(config.stash[BOOTED].remove)
+    config.pluginmanager.register(Listener(config))
 
 
 def is_inside(item: pytest.Item) -> bool:
@@ -59,12 +65,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def a_machine_can_be_had() -> None:
-    """Skip, with the reason, where none can."""
+def booted(pytestconfig: pytest.Config) -> Booted:
+    """A machine that has booted, to go on from; skips, with the reason, where none can be had."""
+    booted = pytestconfig.stash[BOOTED]
     try:
-        ensure_machine()
+        _ = booted.moment
     except NoMachineError as error:
         pytest.skip(str(error))
+    return booted
 
 
 class Teller:
@@ -132,17 +140,11 @@ class Listener:
             self._silent = "see the first of these."  # the same long text once
 
     def _start(self, items: list[pytest.Item]) -> None:
-        work = Path(tempfile.mkdtemp(prefix="isolation-vm-"))
-        self._config.add_cleanup(lambda: shutil.rmtree(work))
-        program = work / "program"
-        program.mkdir()
-        shutil.copy(HERE / "guest" / "run", program)
         names = [name(item) for item in items if is_inside(item)]
         self._left = {*names}
-        (program / "tests").write_text("".join(f"{one}\n" for one in names))
+        booted = self._config.stash[BOOTED]
         try:
-            ensure_machine()
-            second_disk = pack(program, work / "second.img")
+            self._machine = booted.machine(booted.folder / "inside")
         except NoMachineError as error:
             self._lacking = str(error)
             return
@@ -150,7 +152,7 @@ class Listener:
             self._silent = str(error)
             return
         self._until_s = time.monotonic() + LONGEST_S
-        self._machine = Machine(work / "disk", second_disk, work / "console")
+        self._machine.tell("inside", *names, "")
 
     def _hear(self) -> None:
         assert self._machine is not None
