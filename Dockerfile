@@ -2,8 +2,9 @@
 #
 #   base    Debian bookworm: a registry's, or one made from Debian's packages (scripts/image decides)
 #   rootfs  the files that we want, chosen one package at a time into /rootfs
+#   system  those files, as one clean layer
 #   runner  our own few files
-#   last    /rootfs and the runner, one clean layer each
+#   last    the system, and the runner as a layer on it
 #
 # What is not named here is not in the image: that is how the package manager, perl, the documentation and every
 # setuid program stay out. What changes often comes last, so that a rebuild takes seconds.
@@ -82,6 +83,11 @@ RUN python3 -m compileall -q -s /rootfs -p / --invalidation-mode unchecked-hash 
         chroot /rootfs /usr/bin/python3 -s -P -B -c 'import time; time.sleep(0.1); exit(time.time() != 86400.0)'
 
 
+FROM scratch AS system
+
+COPY --from=rootfs /rootfs/ /
+
+
 FROM rootfs AS runner
 
 # In this order: what host and container share comes last.
@@ -96,9 +102,8 @@ RUN touch /opt/runner/isolation/__init__.py /opt/runner/isolation/rules/__init__
     find /opt/runner -exec touch -h -d @1700000000 {} +
 
 
-FROM scratch
+FROM system
 
-COPY --from=rootfs /rootfs/ /
 COPY --from=runner /opt/runner/ /opt/runner/
 
 ENV PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
