@@ -20,6 +20,7 @@ import ctypes
 import os
 import shutil
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isolation.errors import EngineError
@@ -27,13 +28,14 @@ from isolation.sandbox.hardening import Mounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _SNAPSHOT = "snapshot.json"
 _RDONLY, _NOSUID, _NODEV, _NOEXEC = 1, 2, 4, 8
 _DETACH, _NOFOLLOW = 2, 8
 _FOLDERS = ("package", "layer", "base")
 _MOUNTED = (*_FOLDERS, "in")
+
+_OURS, _FIRST = Path("/proc/self/ns/mnt"), Path("/proc/1/ns/mnt")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -60,6 +62,7 @@ class Stage:
             snapshot.mkdir()
             self.nameless = _may_mount()
             if self.nameless:
+                _check_namespace()
                 _mount("tmpfs", snapshot, _NOSUID | _NODEV | _NOEXEC, "mode=755,nr_inodes=16")
                 for name in ("empty", *_FOLDERS):
                     (self.folder / name).mkdir()
@@ -124,6 +127,19 @@ def staged(folder: Path) -> Iterator[int]:
 
 def _may_mount() -> bool:
     return os.geteuid() == 0
+
+
+def _check_namespace() -> None:
+    """Raise EngineError where nobody else sees what this process mounts: a cell would find its folders empty."""
+    try:
+        alone = _OURS.readlink() != _FIRST.readlink()
+    except OSError:
+        return  # some kernels tell nobody about their first process
+    if alone:
+        raise EngineError(
+            "this process has mounts of its own, which the engine does not see: a cell's folders would be empty",
+            hint="Start it in the host's mount namespace; a unit of systemd has no ProtectHome=, PrivateTmp= or alike.",
+        )
 
 
 def _mount_alone(source: Path, empty: Path, target: Path) -> None:

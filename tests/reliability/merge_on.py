@@ -1,9 +1,9 @@
 """
-Merges without an end, as a program: ``python -m tests.reliability.merge_on DEVICE FOLDER``, for machines that lose
-their power. All of it is on the device.
+Merges without an end, as a program, for machines that lose their power.
 
-It says that it is ready, and waits for a line of random bytes in hexadecimal: there a machine may be copied, for many
-lives. Its next line says, as JSON, what it found; every further one names a run whose merge was acknowledged.
+``python -m tests.reliability.merge_on DEVICE FOLDER`` mounts the device there, and keeps all on it. Before, it says
+that it is ready, and waits for a line of random bytes in hexadecimal: there a machine may be copied, for
+many lives. Its next line says, as JSON, what it found; every further one names a run whose merge was acknowledged.
 """
 
 from __future__ import annotations

@@ -108,6 +108,21 @@ def test_without_the_right_to_mount_the_folders_are_the_states_own(
 
 
 @needs_root
+def test_mounts_that_the_engine_would_not_see_are_refused(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run would find its package empty; tests/vm/inside/test_unit.py has it with a namespace of its own."""
+    first = tmp_path / "first"
+    first.symlink_to("mnt:[1]")
+    monkeypatch.setattr(stages, "_FIRST", first)
+
+    with pytest.raises(EngineError, match="which the engine does not see"):
+        stage.lay()
+
+    assert mounted_below(tmp_path) == ""
+
+
+@needs_root
 @pytest.mark.root
 def test_a_package_that_is_gone_is_our_failure(stage: Stage, tmp_path: Path) -> None:
     """In our words, and nothing stays mounted."""

@@ -64,7 +64,7 @@ class Machine:
     One life of a machine, in a folder of its own. There the next one finds the disks that this one wrote.
 
     It boots, or goes on from the moment that the machine of another folder saved: with its memory, and with a copy of
-    its disk, but not of the small disk ``kept`` beside it. As a context manager it is dead at the end, whatever happened.
+    its disk, but not of the small disk ``kept`` beside it. As a context manager it is dead at the end, come what may.
     """
 
     def __init__(self, folder: Path, second_disk: Path, *, moment: Path | None = None) -> None:
@@ -73,7 +73,7 @@ class Machine:
         self._said = b""
         self._monitor, monitor = socket.socketpair()
         with monitor:
-            command = [_SCRIPT, "--start", folder, second_disk, str(monitor.fileno())]
+            command: list[Path | str] = [_SCRIPT, "--start", folder, second_disk, str(monitor.fileno())]
             # Its standard input stays open: on the end of it qemu takes our ear for closed.
             self._process = subprocess.Popen(
                 command if moment is None else [*command, moment],
@@ -150,7 +150,7 @@ class Machine:
 
 
 class Booted:
-    """The one boot of a session: what has booted, and waits to be told a program of guest/, for machines to go on from."""
+    """The one boot of a session, for machines to go on from: it waits to be told which program of guest/ to run."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="isolation-vm-")
