@@ -19,11 +19,14 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import socket
+import struct
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isolation.errors import EngineError
+from isolation.sandbox.engine import engine_address
 from isolation.sandbox.hardening import Mounts
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ _DETACH, _NOFOLLOW = 2, 8
 _FOLDERS = ("package", "layer", "base")
 _MOUNTED = (*_FOLDERS, "in")
 
+_PEER = struct.Struct("3i")  # pid, uid, gid; socket(7)
 _OURS, _FIRST = Path("/proc/self/ns/mnt"), Path("/proc/1/ns/mnt")
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -132,14 +136,23 @@ def _may_mount() -> bool:
 def _check_namespace() -> None:
     """Raise EngineError where nobody else sees what this process mounts: a cell would find its folders empty."""
     try:
-        alone = _OURS.readlink() != _FIRST.readlink()
+        ours = _OURS.readlink()
+        alone = ours != _FIRST.readlink() and ours != Path(f"/proc/{_engine_pid()}/ns/mnt").readlink()
     except OSError:
-        return  # some kernels tell nobody about their first process
+        return  # it is elsewhere, or hidden: nobody can tell
     if alone:
         raise EngineError(
             "this process has mounts of its own, which the engine does not see: a cell's folders would be empty",
             hint="Start it in the host's mount namespace; a unit of systemd has no ProtectHome=, PrivateTmp= or alike.",
         )
+
+
+def _engine_pid() -> int:
+    """Return who listens where engines do; OSError where nobody is seen to."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(engine_address().removeprefix("unix://"))
+        pid: int = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[0]
+        return pid
 
 
 def _mount_alone(source: Path, empty: Path, target: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,11 +116,36 @@ def test_mounts_that_the_engine_would_not_see_are_refused(
     first = tmp_path / "first"
     first.symlink_to("mnt:[1]")
     monkeypatch.setattr(stages, "_FIRST", first)
-
-    with pytest.raises(EngineError, match="which the engine does not see"):
-        stage.lay()
-
+    with subprocess.Popen(
+        ["/usr/bin/unshare", "--mount", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as engine:
+        assert engine.stdin is not None
+        assert engine.stdout is not None
+        engine.stdin.write(b"x")
+        engine.stdin.flush()
+        engine.stdout.read(1)  # by now it has mounts of its own
+        monkeypatch.setattr(stages, "_engine_pid", lambda: engine.pid)
+        with pytest.raises(EngineError, match="which the engine does not see"):
+            stage.lay()
+        engine.stdin.close()
     assert mounted_below(tmp_path) == ""
+
+
+@needs_root
+def test_an_engine_in_the_same_mounts_sees_them(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the machine's first process has: a container or a service may hold both."""
+    first = tmp_path / "first"
+    first.symlink_to("mnt:[1]")
+    monkeypatch.setattr(stages, "_FIRST", first)
+    monkeypatch.setattr(stages, "_engine_pid", os.getpid)
+    assert stage.lay().is_dir()
+
+
+@needs_root
+@pytest.mark.engine
+def test_the_engine_is_who_listens_where_engines_do() -> None:
+    """On this machine it is a process of the same mounts."""
+    assert Path(f"/proc/{stages._engine_pid()}/ns/mnt").readlink() == Path("/proc/self/ns/mnt").readlink()
 
 
 @needs_root
