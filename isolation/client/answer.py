@@ -37,7 +37,7 @@ _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _LATER = {429, 503}
 _BETWEEN = {502, 504}
 """What a proxy says whose server did not answer it."""
-_LONGEST_WAIT_S = 2.0
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 2.0
 
 _KINDS: dict[str, type[IsolationError]] = {
     "unauthenticated": errors.AccessError,
@@ -68,7 +68,7 @@ class AgainError(Exception):
 
 def patience(server: Server) -> dict[str, Any]:
     """Return how a question is asked again, for tenacity's Retrying and AsyncRetrying alike."""
-    wait = wait_random_exponential(multiplier=0.1, max=_LONGEST_WAIT_S)
+    wait = wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S)
 
     def wait_s(state: RetryCallState) -> float:
         after_s = _again(state).after_s

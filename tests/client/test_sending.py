@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
+from isolation.client import answer
 from isolation.client.server import Server
 from isolation.errors import (
     AccessError,
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 
 PROBLEM = '{"code": "%s", "detail": "a sentence", "hint": "a hint"}'
 ENTRY = '{"version": 1, "key": "a", "value": 5, "deleted": false, "who": "", "run_id": null, "at": ""}'
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked again is asked at once: whether it is, and not when, is what these tests look at."""
+    monkeypatch.setattr(answer, "_FIRST_WAIT_S", 0.0)
 
 
 @pytest.fixture
@@ -110,13 +117,13 @@ def test_where_nobody_listens_is_said_with_what_to_do(make: MakeClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [(200, "", "<html>"), (200, "", "[]"), (404, "", "none"), (302, "", ""), (500, "", "")]
+    "said", [(200, "", "<html>"), (200, "", "[]"), (404, "", "none"), (302, "", ""), (500, "", "")]
 )
 def test_a_server_that_is_none_of_ours_is_said_to_be_none(
-    client: AnyClient, answers: Answers, answer: tuple[int, str, str]
+    client: AnyClient, answers: Answers, said: tuple[int, str, str]
 ) -> None:
     """Also one that sends elsewhere: the token does not go there."""
-    answers.given = [answer]
+    answers.given = [said]
     with pytest.raises(ServerError, match="as no server of ours does"):
         client.get("a")
     assert answers.asked == ["GET"]
