@@ -39,7 +39,8 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def environment(state: Path) -> dict[str, str]:
-    return {**os.environ, "ISOLATION_STATE": str(state)}
+    # pytest looks through the folders of all sessions of this machine, in which others come and go, and stumbles there.
+    return {**os.environ, "ISOLATION_STATE": str(state), "PYTEST_DEBUG_TEMPROOT": str(state.parent)}
 
 
 def call(command: str, state: Path, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser import HOSTILE, PHONE, heed, is_within, running_chromium, shot
 from tests.service.server import ISOLATION, Server
@@ -121,8 +122,9 @@ def test_it_is_all_there_by_keyboard(page: Page) -> None:
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "main"
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.name") == "recipe"
-    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    field = page.get_by_label("Recipe")
+    expect(field).to_be_focused()
+    expect(field).to_have_css("outline-style", "solid")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
