@@ -138,8 +138,10 @@ def install(app: FastAPI) -> None:
     without = app.openapi
 
     def contract() -> dict[str, Any]:
-        found = without()
-        found["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+        found = without()  # made once, and kept; it is asked for with every request
+        schemas = found["components"]["schemas"]
+        if "Problem" not in schemas:
+            schemas["Problem"] = Problem.model_json_schema()
         return found
 
     app.openapi = contract  # type: ignore[method-assign]  # as FastAPI's documentation has it

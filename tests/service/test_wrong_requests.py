@@ -9,6 +9,7 @@ import pytest
 from isolation.model.access import Role
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
     from starlette.testclient import TestClient
 
     from tests.service.conftest import ClientFor, TokenFor
@@ -99,3 +100,9 @@ def test_a_token_that_ended_is_not_taken_for_none(client_for: ClientFor, token_f
 def test_nobody_is_told_of_parameters_before_they_are_let_in(client_for: ClientFor) -> None:
     """The door comes first, whatever else is wrong."""
     assert client_for(None).get("/v1/runs?stat=queued").status_code == 401
+
+
+def test_the_contract_is_made_once(application: FastAPI) -> None:
+    """Every request asks it which parameters there are."""
+    first, again = (application.openapi()["components"]["schemas"]["Problem"] for _ in range(2))
+    assert first is again
