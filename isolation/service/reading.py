@@ -28,6 +28,7 @@ SMALL_BYTES = 2**16
 """What is no larger takes a few milliseconds, whatever it holds."""
 MOST_AT_ONCE = 2
 """So many large ones are read at once, in memory many times as large: more would be no sooner, and leave no thread."""
+_WITHOUT_BODY = {"GET", "HEAD"}
 _ROOM = CapacityLimiter(MOST_AT_ONCE)
 
 
@@ -37,6 +38,8 @@ class BodyRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the route's own handler, which reads the body before it asks who sent it."""
         handle = super().get_route_handler()
+        if (self.methods or set()) <= _WITHOUT_BODY:
+            return handle
 
         async def listen(request: Request) -> Response:
             known = await service_of(request).door.who(request) is not None
