@@ -38,7 +38,7 @@ from isolation.service.here import (
 from isolation.service.page import shown
 from isolation.service.page.pages import PageRoute, fragment, page
 from isolation.service.refusals import CrossSiteError, ForbiddenError, UnauthenticatedError
-from isolation.service.routes.batches import standing_of as batch_of
+from isolation.service.routes.batches import batch_of
 from isolation.service.routes.logs import live
 from isolation.service.routes.runs import result_of, standing_of
 from isolation.service.sessions import COOKIE, LIFE_S

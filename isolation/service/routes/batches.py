@@ -69,13 +69,13 @@ def get_batch(
     limit: Annotated[int, Query(ge=1, le=MOST_INPUTS, description="At most so many.")] = MOST_INPUTS,
 ) -> Response:
     """Tell how far a batch is, whether it was begun here or by `isolation batch`."""
-    batch = standing_of(here, key, after, limit)
+    batch = batch_of(here, key, after, limit)
     inputs = [{"number": number, "run": run} for number, run in batch.inputs]
     told = {"key": key, "count": batch.count, "ended": batch.ended, "states": batch.states, "outcomes": batch.outcomes}
     return said({**told, "inputs": inputs, "next": None if batch.next is None else str(batch.next)})
 
 
-def standing_of(here: Here, key: str, after: int, limit: int) -> BatchProgress:
+def batch_of(here: Here, key: str, after: int, limit: int) -> BatchProgress:
     """Return how far a batch is; NotThereError where there is none."""
     found = progress_of(here.stores.ledger, key, after, limit)
     if found is None:
