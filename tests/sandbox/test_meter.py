@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from isolation.model.usage import Sample
 from isolation.sandbox.frames import ReadingFrame
 from isolation.sandbox.groups.group import Reading
 from isolation.sandbox.meter import YIELDS_AFTER_S, Meter
@@ -104,6 +105,17 @@ def test_the_series_stays_bounded_and_spans_the_whole_life(clock: Clock) -> None
     assert 900 < len(series) < 2000
     assert series[-1].at_s > 0.9 * 7 * 86400
     assert [sample.at_s for sample in series] == sorted(sample.at_s for sample in series)
+
+
+def test_a_sample_has_what_was_read_of_all_that_a_plot_shows(clock: Clock) -> None:
+    """What was not measured stays unknown."""
+    group = Group()
+    meter = Meter(group, clock, 0.1)
+    group.reading = Reading(cpu_s=0.5, memory_bytes=10, pids=2, io_read_bytes=30)
+    clock.at_s += 0.25
+    sample = meter.sample()
+
+    assert sample == Sample(at_s=0.25, cpu_s=0.5, memory_bytes=10, pids=2, io_read_bytes=30, io_write_bytes=None)
 
 
 def test_the_parts_of_memory_are_those_of_the_fullest_sample(clock: Clock) -> None:
