@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
+    from tests.service.server import Server
+
 SHOTS = Path(__file__).parents[1] / "build" / "screenshots"
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=document.title='taken'>"
 PHONE = {"width": 390, "height": 800}
@@ -37,6 +39,15 @@ def heed(page: Page, told: list[str]) -> None:
     """Have what the browser complains of put into a list."""
     page.on("pageerror", lambda error: told.append(str(error)))
     page.on("console", lambda message: told.append(message.text) if message.type in {"error", "warning"} else None)
+
+
+def come_in(page: Page, server: Server, told: list[str]) -> None:
+    """Show a server's page to its operator; what the browser complains of is put into a list."""
+    heed(page, told)
+    page.goto(server.url)
+    page.get_by_label("Token").fill(server.token)
+    page.get_by_role("button", name="Come in").click()
+    page.get_by_role("heading", name="Runs").wait_for()
 
 
 def shot(page: Page, name: str) -> None:

@@ -21,6 +21,8 @@ from isolation.model.usage import HostReading, Sample, Usage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from playwright.sync_api import Browser
+
     from isolation.context.store import ContextStore
     from isolation.model.policy import Policy
     from isolation.state.database import Database
@@ -76,6 +78,22 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> None:
         DockerEngine(settings.engine).image_id(settings.image)
     except EngineError as error:
         pytest.fail(f"{error}\n{error.hint}\nscripts/test sets all of it up.", pytrace=False)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Run a browser; for no longer than a module, since its library has an event loop running meanwhile."""
+    # Imported here: as above.
+    from tests.browser import running_chromium  # noqa: PLC0415
+
+    with running_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the browser complained of."""
+    return []
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from isolation.client.context import ContextClient
-from tests.browser import HOSTILE, PHONE, heed, is_within, running_chromium, shot
+from tests.browser import HOSTILE, PHONE, heed, is_within, shot
 from tests.service.server import Server, free_port
 from tests.site import until
 
@@ -64,12 +64,6 @@ def answers(url: str) -> bool:
         return False
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with running_chromium() as browser:
-        yield browser
-
-
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Server]:
     """A server that comes back at the address that it had."""
@@ -85,23 +79,17 @@ def writer(own: Server) -> Iterator[ContextClient]:
 
 
 @pytest.fixture
-def told() -> list[str]:
-    """What the browser complained of."""
-    return []
-
-
-@pytest.fixture
 def url(own: Server, tmp_path: Path) -> Iterator[str]:
     with dashboard(own, tmp_path / "log") as url:
         yield url
 
 
 @contextmanager
-def opened(chromium: Browser, url: str, told: list[str], **how: Any) -> Iterator[Page]:  # noqa: ANN401 - playwright's own
+def opened(chromium: Browser, url: str, complaints: list[str], **how: Any) -> Iterator[Page]:  # noqa: ANN401 - playwright's own
     """Open the dashboard, and wait until it has been filled."""
     context = chromium.new_context(**{"viewport": {"width": 1200, "height": 900}, **how})
     page = context.new_page()
-    heed(page, told)
+    heed(page, complaints)
     page.goto(url)
     page.get_by_role("status").filter(has_text="keys").wait_for()
     yield page
@@ -114,11 +102,11 @@ def wait_for_bars(page: Page, *keys: str) -> None:
 
 
 def test_it_shows_the_context_and_what_changes(
-    chromium: Browser, url: str, writer: ContextClient, told: list[str]
+    chromium: Browser, url: str, writer: ContextClient, complaints: list[str]
 ) -> None:
     """Nobody loads the page again, and nothing comes from elsewhere."""
     asked: set[str] = set()
-    with opened(chromium, url, told) as page:
+    with opened(chromium, url, complaints) as page:
         page.on("request", lambda request: asked.add(request.url))
         page.reload()
         page.get_by_role("row", name="jobs.done 17").wait_for()
@@ -134,27 +122,29 @@ def test_it_shows_the_context_and_what_changes(
         assert page.evaluate("window.untouched") is True
         shot(page, "dashboard")
     assert {address for address in asked if not address.startswith((url, "data:", "blob:"))} == set()
-    assert told == []
+    assert complaints == []
 
 
-def test_what_somebody_wrote_runs_nowhere(chromium: Browser, url: str, writer: ContextClient, told: list[str]) -> None:
+def test_what_somebody_wrote_runs_nowhere(
+    chromium: Browser, url: str, writer: ContextClient, complaints: list[str]
+) -> None:
     """Neither as a key nor as a value, neither in the table nor in the chart, which has a markup of its own."""
     link, short = "<a href='//a'>here</a>", "<img src=x onerror='x'>"
     writer.change(set={HOSTILE: HOSTILE, short: 5, link: 7, "<b>fat</b>": 9, "&lt;i&gt;": 11})
-    with opened(chromium, url, told) as page:
+    with opened(chromium, url, complaints) as page:
         page.get_by_role("cell", name=HOSTILE).first.wait_for()
         wait_for_bars(page, "&lt;i&gt;", link, "<b>fat</b>", short, "disk.free", "jobs.done", "jobs.failed")
         assert page.locator("main a, main img, main script, #numbers [style*='bold']").count() == 0
         assert page.title() == "Context"
         shot(page, "dashboard-hostile")
-    assert told == []
+    assert complaints == []
 
 
 def test_a_server_that_goes_away_is_told_of_and_found_again(
-    chromium: Browser, url: str, own: Server, writer: ContextClient, told: list[str]
+    chromium: Browser, url: str, own: Server, writer: ContextClient, complaints: list[str]
 ) -> None:
     """What was seen before is not shown as if it were so now."""
-    with opened(chromium, url, told) as page:
+    with opened(chromium, url, complaints) as page:
         own.stop()
         page.get_by_text(f"no server answers at {own.url}").wait_for()
         assert page.locator("tbody tr").count() == 0
@@ -166,18 +156,20 @@ def test_a_server_that_goes_away_is_told_of_and_found_again(
         page.get_by_role("row", name="service.state back").wait_for()
         wait_for_bars(page, "disk.free", "jobs.done", "jobs.failed")
         assert page.get_by_role("status").inner_text() == "5 keys"
-    assert told == []
+    assert complaints == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_phone(chromium: Browser, url: str, writer: ContextClient, told: list[str], scheme: str) -> None:
+def test_it_fits_a_phone(
+    chromium: Browser, url: str, writer: ContextClient, complaints: list[str], scheme: str
+) -> None:
     """However long a key or a value is."""
     writer.change(set={"a.key.that.is.rather.long.for.a.phone.to.show.beside.a.bar": 12, "long": "word" * 80})
-    with opened(chromium, url, told, viewport=PHONE, color_scheme=scheme) as page:
+    with opened(chromium, url, complaints, viewport=PHONE, color_scheme=scheme) as page:
         wait_for_bars(page, "a.key.that.is.rather.lon…", "disk.free", "jobs.done", "jobs.failed")
         shot(page, f"dashboard-phone-{scheme}")
         assert is_within(page)
-    assert told == []
+    assert complaints == []
 
 
 def test_an_address_that_is_none_is_said() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser import HOSTILE, PHONE, heed, is_within, running_chromium, shot
+from tests.browser import HOSTILE, PHONE, come_in, is_within, shot
 from tests.service.server import ISOLATION, Server
 
 if TYPE_CHECKING:
@@ -36,18 +36,6 @@ def server(tmp_path_factory: pytest.TempPathFactory, engine: None) -> Iterator[S
         yield server
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with running_chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def told() -> list[str]:
-    """What the browser complained of."""
-    return []
-
-
 @pytest.fixture
 def context(chromium: Browser) -> Iterator[BrowserContext]:
     context = chromium.new_context(viewport={"width": 1200, "height": 900})
@@ -56,18 +44,14 @@ def context(chromium: Browser) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
-def page(context: BrowserContext, server: Server, told: list[str]) -> Page:
+def page(context: BrowserContext, server: Server, complaints: list[str]) -> Page:
     """A page of somebody who came in."""
     page = context.new_page()
-    heed(page, told)
-    page.goto(server.url)
-    page.get_by_label("Token").fill(server.token)
-    page.get_by_role("button", name="Come in").click()
-    page.get_by_role("heading", name="Runs").wait_for()
+    come_in(page, server, complaints)
     return page
 
 
-def test_a_run_is_found_and_looked_at(page: Page, told: list[str]) -> None:
+def test_a_run_is_found_and_looked_at(page: Page, complaints: list[str]) -> None:
     """From the list to its steps, bill, usage, plots and attestation; nothing is refused by the page's own policy."""
     shot(page, "runs")
     page.get_by_role("row", name="sleeps-for-ever").get_by_role("link").click()
@@ -77,10 +61,10 @@ def test_a_run_is_found_and_looked_at(page: Page, told: list[str]) -> None:
     page.get_by_role("row", name="seccomp").first.wait_for()
     shot(page, "run")
     assert page.get_by_role("cell", name="512 MiB").count() >= 1
-    assert told == []
+    assert complaints == []
 
 
-def test_a_run_is_replayed_and_compared(page: Page, told: list[str]) -> None:
+def test_a_run_is_replayed_and_compared(page: Page, complaints: list[str]) -> None:
     """By two clicks; here nobody takes it from the queue, so that it waits, and can be cancelled."""
     page.get_by_role("row", name="quickstart").last.get_by_role("link").click()
     page.get_by_label("Compare with").fill(page.locator("code").first.inner_text())
@@ -92,10 +76,10 @@ def test_a_run_is_replayed_and_compared(page: Page, told: list[str]) -> None:
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Cancel").click()
     page.get_by_text("cancelled").first.wait_for()
-    assert told == []
+    assert complaints == []
 
 
-def test_what_a_recipe_wrote_runs_nowhere(page: Page, told: list[str]) -> None:
+def test_what_a_recipe_wrote_runs_nowhere(page: Page, complaints: list[str]) -> None:
     """Neither in a table, nor in a history."""
     page.get_by_role("link", name="Context").click()
     page.get_by_role("link", name="hostile").click()
@@ -103,16 +87,16 @@ def test_what_a_recipe_wrote_runs_nowhere(page: Page, told: list[str]) -> None:
     shot(page, "history")
     assert HOSTILE in page.get_by_role("row").nth(1).inner_text()
     assert page.title().startswith("hostile")
-    assert told == []
+    assert complaints == []
 
 
-def test_the_context_changes_before_ones_eyes(page: Page, server: Server, told: list[str]) -> None:
+def test_the_context_changes_before_ones_eyes(page: Page, server: Server, complaints: list[str]) -> None:
     """What somebody else writes is there without a click."""
     page.get_by_role("link", name="Context").click()
     with server.client() as client:
         client.put("/v1/context/entry", params={"key": "new.key"}, json={"value": "by somebody else"})
     page.get_by_text("by somebody else").wait_for()
-    assert told == []
+    assert complaints == []
 
 
 def test_it_is_all_there_by_keyboard(page: Page) -> None:
