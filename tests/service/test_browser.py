@@ -102,9 +102,9 @@ def test_the_context_changes_before_ones_eyes(page: Page, server: Server, compla
 def test_it_is_all_there_by_keyboard(page: Page) -> None:
     """The first stop is the way past the header; each further one is seen."""
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.className") == "skip"
+    expect(page.locator(".skip")).to_be_focused()
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "main"
+    expect(page.locator("#main")).to_be_focused()  # the browser moves there once it has drawn
     page.keyboard.press("Tab")
     field = page.get_by_label("Recipe")
     expect(field).to_be_focused()
