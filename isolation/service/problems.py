@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
@@ -137,11 +138,10 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     without = app.openapi
 
+    @cache  # it is asked for with every request, and no route comes later
     def contract() -> dict[str, Any]:
-        found = without()  # made once, and kept; it is asked for with every request
-        schemas = found["components"]["schemas"]
-        if "Problem" not in schemas:
-            schemas["Problem"] = Problem.model_json_schema()
+        found = without()
+        found["components"]["schemas"]["Problem"] = Problem.model_json_schema()
         return found
 
     app.openapi = contract  # type: ignore[method-assign]  # as FastAPI's documentation has it
