@@ -55,11 +55,13 @@ class HostCanary:
     def check_facts(self) -> None:
         """Assert that nothing was touched, by what the file system says of it: cheap, for after every attack."""
         assert sorted(self.folder.rglob("*")) == sorted(path for path in self._paths if self.folder in path.parents)
-        assert {path: facts_of(path) for path in self._facts} == self._facts, "G1: the host was touched"
+        touched = [str(path) for path, facts in self._facts.items() if facts_of(path) != facts]
+        assert not touched, f"G1: the host was touched: {', '.join(touched)}"
 
     def check_content(self) -> None:
         """Assert that every byte is what it was."""
-        assert {path: hash_of(path) for path in self._paths} == self._hashes, "G1: the host was changed"
+        changed = [str(path) for path, was in self._hashes.items() if hash_of(path) != was]
+        assert not changed, f"G1: the host was changed: {', '.join(changed)}"
 
 
 def _is_kernels(path: Path) -> bool:
