@@ -50,8 +50,8 @@ class Board:
     limits: Limits | None = None
     monotonic_s: Callable[[], float] = time.monotonic
     recipe: str = ""
-    phase: str = "starting"
-    attempt: int = 1
+    phase: str = "packing"
+    attempt: int = 0
     news: str = ""
     sample: Sample | None = None
     began_s: float = 0.0
@@ -64,7 +64,7 @@ class Board:
         """Take one event."""
         match event:
             case RunStarted():
-                self.recipe = event.recipe
+                self.recipe, self.phase = event.recipe, "starting"
                 self.rows = {name: _Row(name) for name in event.steps}
             case PhaseStarted():
                 self._enter(event)
@@ -88,7 +88,8 @@ class Board:
         return [*lines, [("yellow", self.news)]] if self.news else lines
 
     def _header(self) -> list[Piece]:
-        now = [f"attempt {self.attempt}, {clip(self.phase, 40)}", format_seconds(self.monotonic_s() - self.began_s)]
+        attempt = f"attempt {self.attempt}, " if self.attempt else ""
+        now = [f"{attempt}{clip(self.phase, 40)}", format_seconds(self.monotonic_s() - self.began_s)]
         if self.sample is not None:
             most = f" of {format_bytes(self.limits.memory_bytes)}" if self.limits else ""
             now += [
@@ -110,10 +111,10 @@ class Board:
         return [("dim", f"· {shown}")]
 
     def _enter(self, event: PhaseStarted) -> None:
-        if event.attempt > self.attempt:
+        if event.attempt > self.attempt > 0:
             self.rows = {name: _Row(name) for name in self.rows}
             self.sample = None
-        self.phase, self.attempt = event.phase, max(event.attempt, 1)
+        self.phase, self.attempt = event.phase, event.attempt
 
     def _row(self, name: str) -> _Row:
         return self.rows.get(name) or _Row(name)

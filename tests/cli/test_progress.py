@@ -75,6 +75,16 @@ def test_the_live_list_shows_what_ended_what_runs_and_what_comes(make: Make) -> 
     ]
 
 
+def test_no_attempt_is_told_of_before_there_is_one() -> None:
+    """What a recipe needs may take minutes to come; what is wrong with it is found then, and nothing was attempted."""
+    board = Board(monotonic_s=lambda: 0.0)
+    assert shown(board) == ["packing  0 ms"]
+    board.on_event(RunStarted(run_id="r", recipe="sales", steps=("extract",)))
+    assert shown(board) == ["sales  starting  0 ms", "· extract"]
+    board.on_event(PhaseStarted(phase="claim", attempt=1))
+    assert shown(board) == ["sales  attempt 1, claim  0 ms", "· extract"]
+
+
 def test_a_step_that_did_not_run_names_the_run_that_made_what_it_took() -> None:
     """In both forms; a time would say that it ran."""
     step = StepReport(name="extract", outcome=StepOutcome.SUCCEEDED, cached_from="r\x1b1")
