@@ -68,10 +68,13 @@ class FirstProcess:
         """
         if not self._is_over(timeout_s):
             return None
-        poll = select.poll()
-        poll.register(self._fd, 0)
-        poll.poll(_REAPED_WITHIN_S * 1000)  # POLLHUP: its parent has waited for it, and only then we may know
-        status = self._status()
+        try:
+            status = self._status()
+            if status is None:
+                self._await_reaped()
+                status = self._status()
+        except OSError:  # an older kernel; some of those say nothing of the reaping either, which one would wait for
+            return None
         if status is None:
             return None
         code = os.waitstatus_to_exitcode(status)
@@ -86,11 +89,15 @@ class FirstProcess:
         poll.register(self._fd, select.POLLIN)
         return bool(poll.poll(timeout_s * 1000))
 
+    def _await_reaped(self) -> None:
+        """Wait until its parent has waited for it (POLLHUP): only then others may know how it exited."""
+        poll = select.poll()
+        poll.register(self._fd, 0)
+        poll.poll(_REAPED_WITHIN_S * 1000)
+
     def _status(self) -> int | None:
+        """Return what ``waitpid`` gives its parent; None: not yet. OSError where this kernel has no such call."""
         asked = bytearray(_INFO.pack(_EXIT, 0, 0))
-        try:
-            fcntl.ioctl(self._fd, _GET_INFO, asked)
-        except OSError:  # an older kernel
-            return None
+        fcntl.ioctl(self._fd, _GET_INFO, asked)
         mask, _, status = _INFO.unpack(asked)
         return status if mask & _EXIT else None
