@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.requirements]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.engine,
+    pytest.mark.requirements,
+    pytest.mark.xdist_group("compose"),  # on two workers, both would make the images, a minute each
+]
 
 DEPLOY = ROOT / "deploy"
 STATE = "/var/lib/isolation"
