@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from functools import cache
 
 
 class Permission(StrEnum):
@@ -43,6 +44,7 @@ _ADDED = {
 }
 
 
+@cache
 def permissions_of(role: Role) -> frozenset[Permission]:
     """
     Return all that a role may do.

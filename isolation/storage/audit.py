@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from isolation.clock import Clock
 
 _BLOCK_BYTES = 65_536
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,19 +64,20 @@ class Audit:
         self, *, who: str, token_id: str, permission: str, namespace: str, what: str, address: str, allowed: bool
     ) -> None:
         """Write one decision down. StorageError where that cannot be: then nothing may be done either."""
-        decision = Decision(
-            at=timestamp(self._clock.now()),
-            who=who,
-            token_id=token_id,
-            permission=permission,
-            namespace=namespace,
-            what=what,
-            address=address,
-            allowed=allowed,
-        )
-        line = json.dumps(asdict(decision), separators=(",", ":")) + "\n"
+        at = timestamp(self._clock.now())
+        decision = {
+            "at": at,
+            "who": who,
+            "token_id": token_id,
+            "permission": permission,
+            "namespace": namespace,
+            "what": what,
+            "address": address,
+            "allowed": allowed,
+        }
+        line = _ENCODER.encode(decision) + "\n"
         with storage_faults(self._folder), self._lock:
-            os.write(self._of_day(decision.at[:10]), line.encode())
+            os.write(self._of_day(at[:10]), line.encode())
 
     def newest(self, limit: int, wanted: Callable[[Decision], bool] = lambda _: True) -> tuple[Decision, ...]:
         """Return at most ``limit`` of the decisions that are wanted, the newest first."""
