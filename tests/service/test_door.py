@@ -18,13 +18,14 @@ from isolation.clock import SystemClock
 from isolation.model.access import Permission, Role, Token, permissions_of
 from isolation.service import routes
 from isolation.service.app import create_app
-from isolation.service.doorkeeper import WRONG_A_MINUTE
+from isolation.service.doorkeeper import WRONG_A_MINUTE, PerSecond
 from isolation.service.service import Service
 from isolation.settings import Settings
 from isolation.wiring import open_stores
 from tests.service.conftest import AT
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from httpx2 import Client
@@ -237,12 +238,29 @@ def test_who_goes_on_guessing_does_not_fill_the_disk(service: Service, client_fo
     assert {len(one.what) for one in told} == {len("GET ") + 1_000}
 
 
+class Still:
+    """A clock that goes on when a test says so."""
+
+    at_s = 5.9
+
+    def monotonic_s(self) -> float:
+        """Return what the test says."""
+        return self.at_s
+
+    def now(self) -> datetime:
+        """Return the current time."""
+        return SystemClock().now()
+
+
 def test_who_asks_too_often_is_told_to_wait(service: Service, client_for: ClientFor) -> None:
-    """Each token has its own measure."""
-    service.door._each = RateLimitItemPerHour(2)
+    """Each token has its own measure, and each second."""
+    clock = Still()
+    service.door._each = PerSecond(2, clock)
     client, other = client_for(Role.VIEWER), client_for(Role.VIEWER)
     assert [client.get("/v1/me").status_code for _ in range(3)] == [200, 200, 429]
     assert other.get("/v1/me").status_code == 200
+    clock.at_s += 1
+    assert [client.get("/v1/me").status_code for _ in range(3)] == [200, 200, 429]
 
 
 def test_every_permission_is_some_roles_and_a_higher_role_may_more() -> None:
