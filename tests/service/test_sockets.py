@@ -13,6 +13,7 @@ import socketio
 import websocket
 
 from isolation.wiring import open_stores
+from tests.service.listening import Listener
 from tests.service.server import Server
 from tests.site import until
 
@@ -21,27 +22,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 AT = "2025-01-01T00:00:00.000Z"
-
-
-class Listener:
-    """A client that keeps what it hears, by event."""
-
-    def __init__(self, server: Server, **auth: object) -> None:
-        self.heard: dict[str, list[Any]] = {}
-        self.lost = threading.Event()
-        self.client = socketio.Client(reconnection=False)
-        self.client.on("*", lambda event, data: self.heard.setdefault(event, []).append(data))
-        self.client.on("disconnect", lambda *_: self.lost.set())
-        self.client.connect(server.url, auth={"token": server.token, **auth}, wait_timeout=30)
-
-    def subscribe(self, *keys: str, **more: object) -> dict[str, Any]:
-        """Subscribe, and return the answer."""
-        answer: dict[str, Any] = self.client.call("subscribe", {"keys": [*keys], **more}, timeout=30)
-        return answer
-
-    def of(self, event: str) -> list[Any]:
-        """Return what was heard of an event."""
-        return self.heard.get(event, [])
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +40,7 @@ def listen(server: Server) -> Iterator[Callable[..., Listener]]:
 
     yield make
     for one in made:
-        one.client.disconnect()
+        one.leave()
 
 
 def change(server: Server, values: dict[str, object] | None = None, *deleted: str, namespace: str = "default") -> int:
@@ -108,17 +88,12 @@ def test_who_subscribes_is_told_what_there_is(server: Server, listen: Callable[.
     assert snapshot["values"] == {"snap.a": 1, "snap.b": [2]}
 
 
-def keep(heard: list[tuple[str, Any]], event: str, data: object) -> None:
-    """Take an event."""
-    heard.append((event, data))
-
-
 def has(heard: list[tuple[str, Any]], count: int) -> bool:
     """Tell whether there are more than so many."""
     return len(heard) > count
 
 
-def test_what_there_is_comes_before_what_changes(server: Server) -> None:
+def test_what_there_is_comes_before_what_changes(server: Server, listen: Callable[..., Listener]) -> None:
     """However fast somebody writes meanwhile: the first change is the one after the snapshot, and none is left out."""
     stop = threading.Event()
 
@@ -132,14 +107,11 @@ def test_what_there_is_comes_before_what_changes(server: Server) -> None:
     writer.start()
     try:
         for _ in range(5):
-            heard: list[tuple[str, Any]] = []
-            client = socketio.Client(reconnection=False)
-            client.on("*", partial(keep, heard))
-            client.connect(server.url, auth={"token": server.token}, wait_timeout=30)
-            client.call("subscribe", {"keys": ["race.*"]}, timeout=30)
-            until(partial(has, heard, 20))
-            client.disconnect()
-            (first, snapshot), *rest = [one for one in heard if one[0] != "context_updated"]
+            listener = listen()
+            listener.subscribe("race.*")
+            until(partial(has, listener.heard, 20))
+            listener.leave()
+            (first, snapshot), *rest = [one for one in listener.heard if one[0] != "context_updated"]
             assert first == "context_snapshot"
             values = [data["new_value"] for _, data in rest]
             assert rest[0][1]["version"] > snapshot["version"]
@@ -154,7 +126,7 @@ def test_who_comes_back_misses_nothing(server: Server, listen: Callable[..., Lis
     """From the version that was seen last, in order, and none twice."""
     first = listen()
     since = first.subscribe("back.*")["version"]
-    first.client.disconnect()
+    first.leave()
     for number in range(1200):
         if number % 300 == 0:
             change(server, {f"back.{number + one}": one for one in range(300)})
@@ -240,9 +212,9 @@ def test_a_connection_ends_with_its_token(server: Server, listen: Callable[..., 
 def test_a_subscription_that_cannot_be_is_answered(listen: Callable[..., Listener], wanted: object, said: str) -> None:
     """With a sentence, and the connection stays."""
     listener = listen()
-    answer = listener.client.call("subscribe", wanted, timeout=30)
+    answer = listener.ask("subscribe", wanted)
     assert (answer["code"], answer["detail"]) == ("input", said)
-    answer = listener.client.call("subscrib", wanted, timeout=30)
+    answer = listener.ask("subscrib", wanted)
     assert (answer["detail"], answer["hint"]) == ("there is no event 'subscrib'", "Send subscribe or unsubscribe.")
     assert "version" in listener.subscribe("a")
 
