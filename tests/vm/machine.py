@@ -100,7 +100,7 @@ class Machine:
         while b"\n" not in self._said:
             left_s = until_s - time.monotonic()
             if left_s <= 0 or not select.select([said], [], [], left_s)[0]:
-                raise TimeoutError(f"the machine said nothing for {within_s:.0f} s")
+                raise TimeoutError(f"the machine said nothing for {within_s:.0f} s.\n{self.console()}")
             chunk = os.read(said, 2**16)
             if not chunk:
                 return None
