@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import deque
 from dataclasses import dataclass
 from secrets import compare_digest
 from typing import TYPE_CHECKING
@@ -50,7 +50,7 @@ class Seen:
 
 class PerSecond:
     """
-    Counts what each asks for in the same second of the monotonic clock: ``most``, and no more.
+    Lets each ask ``most`` times within any second of the monotonic clock, and no more.
 
     With every request, the library that counts guesses would cost a twelfth of what the server does: while it is asked,
     it starts a thread a hundred times a second, to forget what is over.
@@ -59,16 +59,20 @@ class PerSecond:
     def __init__(self, most: int, clock: Clock) -> None:
         self._most = most
         self._clock = clock
-        self._second = 0
-        self._asked: Counter[str] = Counter()
+        self._asked: dict[str, deque[float]] = {}
+        self._swept_s = 0.0
 
     def hit(self, token_id: str) -> bool:
-        """Count one, and tell whether it is among the ``most``."""
-        second = int(self._clock.monotonic_s())
-        if second != self._second:
-            self._second, self._asked = second, Counter()
-        self._asked[token_id] += 1
-        return self._asked[token_id] <= self._most
+        """Count one, and tell whether it is let in; who is not has not asked."""
+        now_s = self._clock.monotonic_s()
+        if now_s - self._swept_s >= 1:
+            self._swept_s = now_s
+            self._asked = {one: moments for one, moments in self._asked.items() if now_s - moments[-1] < 1}
+        moments = self._asked.setdefault(token_id, deque(maxlen=self._most))
+        if len(moments) == self._most and now_s - moments[0] < 1:
+            return False
+        moments.append(now_s)
+        return True
 
 
 class Doorkeeper:

@@ -253,14 +253,19 @@ class Still:
 
 
 def test_who_asks_too_often_is_told_to_wait(service: Service, client_for: ClientFor) -> None:
-    """Each token has its own measure, and each second."""
+    """Each token has its own measure, within any second, whenever that begins; who has gone is forgotten."""
     clock = Still()
     service.door._each = PerSecond(2, clock)
     client, other = client_for(Role.VIEWER), client_for(Role.VIEWER)
     assert [client.get("/v1/me").status_code for _ in range(3)] == [200, 200, 429]
     assert other.get("/v1/me").status_code == 200
-    clock.at_s += 1
+    clock.at_s += 0.5  # in another second of the clock, and within one of the first
+    assert [one.get("/v1/me").status_code for one in (client, other, other)] == [429, 200, 429]
+    clock.at_s += 0.5
     assert [client.get("/v1/me").status_code for _ in range(3)] == [200, 200, 429]
+    clock.at_s += 60
+    other.get("/v1/me")
+    assert len(service.door._each._asked) == 1
 
 
 def test_every_permission_is_some_roles_and_a_higher_role_may_more() -> None:
