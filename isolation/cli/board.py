@@ -111,7 +111,7 @@ class Board:
         return [("dim", f"· {shown}")]
 
     def _enter(self, event: PhaseStarted) -> None:
-        if event.attempt > self.attempt > 0:
+        if event.attempt > self.attempt:
             self.rows = {name: _Row(name) for name in self.rows}
             self.sample = None
         self.phase, self.attempt = event.phase, event.attempt

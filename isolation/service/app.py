@@ -45,7 +45,7 @@ def create_app(service: Service, *, patience_s: float = BODY_S) -> FastAPI:
         docs_url=None,  # theirs takes its scripts from elsewhere
         redoc_url=None,
         separate_input_output_schemas=False,
-        telemetry={"tracing": False, "metrics": False, "logs": False},
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # else looked for with every request
     )
     app.state.service = service
     problems.install(app)

@@ -46,7 +46,7 @@ HOSTILE = "".join(PIECES)
 OUR_PAINT = re.compile(r"\x1b\[(0|1|2|3[0-7])?(;(0|1|2|3[0-7]))*m")
 LIVE = re.compile(r"\x1b\[(\?25[lh]|2K|\d*A|\d*m|0?m|[0-9;]*m)|\r")
 WIPED = "\x1b[2K"
-"""What is last of the live list, where it was shown: only after a while, and of what is wrong at once, never."""
+"""The end of the live list, where there was one: it is shown of what takes a while, and what is refused may, too."""
 
 EVERYWHERE = """
 import json, logging, os, sys

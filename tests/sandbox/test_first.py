@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 Held = tuple[subprocess.Popen[bytes], FirstProcess]
+TELLS = (6, 15)
+"""From this Linux on, others than its parent are told how a process exited."""
 
 
 @pytest.fixture
@@ -36,6 +38,10 @@ def held() -> Iterator[Callable[[str], Held]]:
         process.kill()
         process.wait()
         one.close()
+
+
+def this_kernel() -> tuple[int, ...]:
+    return tuple(map(int, os.uname().release.split("-")[0].split(".")[:2]))
 
 
 def await_end(one: FirstProcess) -> None:
@@ -60,8 +66,24 @@ def test_one_that_is_reaped_is_told_of_where_the_kernel_does(
     await_end(one)
     process.wait()
     told = one.wait(30)
-    kernel = tuple(map(int, os.uname().release.split("-")[0].split(".")[:2]))
-    assert told == (code if kernel >= (6, 15) else None)
+    assert told == (code if this_kernel() >= TELLS else None)
+
+
+def test_one_that_is_reaped_somewhat_later_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, held: Callable[[str], Held]
+) -> None:
+    """As it is with a container: it has ended, and the shim has not waited for it yet."""
+    process, one = held("exit 3")
+    await_end(one)
+    look, asked = one._await_reaped, []
+
+    def reap() -> None:
+        asked.append(process.wait())
+        look()
+
+    monkeypatch.setattr(one, "_await_reaped", reap)
+    told = one.wait(30)
+    assert (told, asked) == ((3, [3]) if this_kernel() >= TELLS else (None, asked))
 
 
 def test_a_kernel_that_tells_nothing_is_not_waited_for(

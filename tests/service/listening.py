@@ -29,7 +29,7 @@ class Listener:
         self.heard: list[tuple[str, Any]] = []
         self.lost = threading.Event()
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="listener")
+        self._thread = threading.Thread(target=self._loop.run_forever, name="listener", daemon=True)
         self._thread.start()
         self._client = socketio.AsyncClient(reconnection=False)
         self._client.on("*", lambda event, data: self.heard.append((event, data)))
