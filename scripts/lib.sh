@@ -74,6 +74,16 @@ engine_address() {
 # Whether a Docker Engine answers there.
 engine_answers() { have docker && timeout 10 docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 
+# Wait a minute at most until it does; where the process that is to be it is given, only as long as that lives.
+wait_for_answer() {
+    local deadline=$((SECONDS + 60))
+    until engine_answers; do
+        [ "$SECONDS" -lt "$deadline" ] || return 1
+        [ -z "${1:-}" ] || kill -0 "$1" 2>/dev/null || return 1
+        sleep 0.2
+    done
+}
+
 service_manager_runs() { [ -d /run/systemd/system ] && have systemctl; }
 
 # This machine's own sources of a suite, as apt resolved them; nothing on another distribution.
