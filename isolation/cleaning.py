@@ -51,6 +51,10 @@ def _clean(stores: Stores, engine: Engine, leases: Leases, clock: Clock, *, dry_
     stale = [lease for lease in held if lease.owner is None or is_gone(lease.owner)]
     alive = [lease for lease in held if lease not in stale]
     living = {lease.cell for lease in alive}
+    if not dry_run:
+        for lease in stale:
+            if lease.owner is not None:  # else the rest of it may be damaged, too
+                engine.settle(lease.cell)
     cleaned = Cleaned(
         runs=tuple(run_id for dead in gone for run_id in stores.presence.runs_of(dead)),
         containers=tuple(found.container_id for found in engine.leftovers() if _is_orphan(found.owner)),

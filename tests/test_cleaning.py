@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from isolation.cleaning import clean
 from isolation.clock import SystemClock, timestamp
 from isolation.sandbox.docker_engine import DockerEngine
 from isolation.sandbox.groups.make import leftover_groups
 from isolation.sandbox.leases import Leases, leases_folder
 from isolation.sandbox.stage import Stage, staged
 from isolation.stores import Stores
+from isolation.testing.engine import FakeEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,6 +122,21 @@ def test_several_who_clean_at_once_do_not_meet(state: Path, recipe: Path) -> Non
 @pytest.mark.engine
 @pytest.mark.root
 @pytest.mark.xdist_group("clean")  # it looks at the whole host
+def test_what_the_engine_is_still_making_for_the_dead_is_waited_for(state: Path, tmp_path: Path) -> None:
+    """Until it is made it is not listed, so whoever lists first would leave it behind."""
+    engine, leases = FakeEngine(), Leases(tmp_path / "uids")
+    (tmp_path / "uids").mkdir()
+    (tmp_path / "uids" / "231072").write_text("isolation-dead-1\nanother boot|1|1\n")
+    with Stores(state) as stores:
+        clean(stores, engine, leases, SystemClock(), dry_run=True)
+        looked = [*engine.asked]
+        clean(stores, engine, leases, SystemClock())
+
+    assert looked == ["leftovers"], "a dry run makes nothing, and waits for nothing"
+    assert engine.asked[len(looked) :] == ["settle", "leftovers"]
+    assert leases.held() == ()
+
+
 def test_folders_whose_lease_is_gone_are_taken_away(state: Path, tmp_path: Path) -> None:
     """Whatever took the lease away: nobody who is about to lay out a cell is without one."""
     never_leased = 1

@@ -15,6 +15,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.transport.unixconn import UnixHTTPAdapter, UnixHTTPConnection, UnixHTTPConnectionPool
 
 from isolation.errors import EngineError, EngineUnreachableError, ImageError
+from isolation.owner import this_process
 from isolation.sandbox.engine import LABEL, OWNER_LABEL, Ended, EngineFacts, Leftover, engine_address
 
 if TYPE_CHECKING:
@@ -146,6 +147,18 @@ class DockerEngine:
             self._client.wait(container_id, timeout=_HEARD_WITHIN_S)
         self.remove(container_id)
 
+    def settle(self, name: str) -> None:
+        """Return when no container of that name is being made any more: whoever gets the name himself knows that."""
+        with self._errors("tell whether a container is being made"):
+            images = self._client.images(quiet=True)
+            if images:  # without any, there is nothing to make one of
+                labels = {LABEL: "", OWNER_LABEL: this_process().text()}
+                quiet = {"NetworkMode": "none", "LogConfig": {"Type": "none"}}
+                body = {"Image": images[0], "Cmd": ["-"], "Labels": labels, "HostConfig": quiet}
+                container = self._client.inspect_container(self._find_or_make(name, body))
+                if labels.items() <= container["Config"]["Labels"].items():
+                    self.remove(container["Id"])
+
     def leftovers(self) -> tuple[Leftover, ...]:
         """List all containers that carry our label."""
         with self._errors("list containers"):
@@ -173,6 +186,9 @@ class DockerEngine:
         except _BROKEN as error:
             if _is_timeout(error):
                 raise
+        return self._find_or_make(name, body)
+
+    def _find_or_make(self, name: str, body: dict[str, Any]) -> str:
         until_s = time.monotonic() + _MADE_WITHIN_S
         while True:
             with contextlib.suppress(NotFound):

@@ -106,6 +106,13 @@ class Engine(Protocol):
         It is given the time: one that it takes for running it would kill first, by a process made for that.
         """
 
+    def settle(self, name: str) -> None:
+        """
+        Return when no container of that name is being made any more.
+
+        An engine goes on with what it has begun, also where whoever asked has died; until then nothing lists it.
+        """
+
     def leftovers(self) -> tuple[Leftover, ...]:
         """List all containers that carry our label."""
 

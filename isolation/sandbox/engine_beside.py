@@ -115,6 +115,10 @@ class EngineBeside:
         """Do as ``remove`` with one that has ended by the kernel's word, which an engine hears somewhat later."""
         self._call("remove_ended", container_id)
 
+    def settle(self, name: str) -> None:
+        """Return when no container of that name is being made any more."""
+        self._call("settle", name)
+
     def leftovers(self) -> tuple[Leftover, ...]:
         """List all containers that carry our label."""
         return cast("tuple[Leftover, ...]", self._call("leftovers"))

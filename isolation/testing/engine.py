@@ -220,7 +220,7 @@ class FakeEngine:
             container = self._known(container_id)
             body = container.body
             config = {name: value for name, value in body.items() if name not in {"HostConfig", "Image"}}
-            record = {"Id": container_id, "Image": body["Image"], "Config": config}
+            record = {"Id": container.container_id, "Image": body["Image"], "Config": config}
             return record | {
                 "HostConfig": body.get("HostConfig", {}),
                 "State": {"Running": container.started, "Pid": 0},
@@ -256,6 +256,11 @@ class FakeEngine:
     def remove_ended(self, container_id: str) -> None:
         """Do as ``remove`` with one that has ended by the kernel's word, which an engine hears somewhat later."""
         self.remove(container_id)
+
+    def settle(self, name: str) -> None:
+        """Return when no container of that name is being made any more: this one makes them in no time."""
+        with self._asked("settle"):
+            self._find(name)
 
     def leftovers(self) -> tuple[Leftover, ...]:
         """List all containers that carry our label."""

@@ -185,6 +185,20 @@ def test_what_carries_our_label_is_found_again(engine: Engine, created: str) -> 
     assert [(one.run_id, one.owner, one.running) for one in found] == [("contract", "nobody", False)]
 
 
+def test_a_name_of_which_nothing_is_being_made_is_free(engine: Engine, body: dict[str, Any], name: str) -> None:
+    """And is so afterwards."""
+    engine.settle(name)
+
+    assert engine.create(name, body) in {left.container_id for left in engine.leftovers()}
+
+
+def test_what_has_been_made_stays_when_its_name_is_asked_after(engine: Engine, created: str, name: str) -> None:
+    """It is whoever cleans up who takes it away."""
+    engine.settle(name)
+
+    assert engine.inspect(name)["Id"] == created
+
+
 def test_counters_are_told_of_a_running_container_alone(engine: Engine, created: str) -> None:
     """Of one that has not started, nothing is known: the reading must not look like zero processes."""
     assert not engine.stats(created).get("pids_stats", {}).get("current")
