@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDERS = ("runner_image", "framework0")
+OURS = {path.stem for folder in FOLDERS for path in (ROOT / folder).iterdir()}
+"""What can be imported from there, at the top level."""
 
 
 class Load(Protocol):
@@ -43,7 +45,8 @@ def imported() -> Iterator[Load]:
 
 def _ours() -> list[str]:
     """Name the modules of the image that are imported; the host has some of them, too."""
-    files = [(name, getattr(module, "__file__", None) or "") for name, module in [*sys.modules.items()]]
+    named = [(name, module) for name, module in [*sys.modules.items()] if name.partition(".")[0] in OURS]
+    files = [(name, getattr(module, "__file__", None) or "") for name, module in named]
     return [name for name, file in files if "/runner_image/" in file or "/framework0/" in file]
 
 

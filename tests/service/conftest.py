@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 import httpx2
 import pytest
+from anyio.from_thread import start_blocking_portal
 from starlette.testclient import TestClient
 
 from isolation.clock import SystemClock
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from anyio.from_thread import BlockingPortal
     from fastapi import FastAPI
 
 AT = "2025-01-01T00:00:00.000Z"
@@ -69,11 +72,13 @@ def over_tcp(request: pytest.FixtureRequest) -> Server | None:
 
 
 @pytest.fixture
-def service(tmp_path: Path, over_tcp: Server | None) -> Iterator[Service]:
+def service(tmp_path: Path, new_database: Path, over_tcp: Server | None) -> Iterator[Service]:
     """Open a service on an empty context, beside the process that is asked."""
-    settings = Settings(state=tmp_path / "state")
     if over_tcp is not None:
         settings = Settings(state=over_tcp.state, namespace=f"test-{next(_numbers)}")
+    else:
+        settings = Settings(state=tmp_path / "state")
+        shutil.copytree(new_database, settings.state)
     with Service(open_stores(settings), settings, SystemClock()) as service:
         yield service
 
@@ -93,9 +98,16 @@ def token_for(service: Service, over_tcp: Server | None) -> TokenFor:
     return make
 
 
+@pytest.fixture(scope="module")
+def portal() -> Iterator[BlockingPortal]:
+    """Run the one event loop of all that a file asks, as a server has: else each request brings a loop and threads."""
+    with start_blocking_portal() as portal:
+        yield portal
+
+
 @pytest.fixture
 def client_for(
-    service: Service, token_for: TokenFor, over_tcp: Server | None, application: FastAPI
+    service: Service, token_for: TokenFor, over_tcp: Server | None, application: FastAPI, portal: BlockingPortal
 ) -> Iterator[ClientFor]:
     made: list[httpx2.Client] = []
     application.state.service = service
@@ -105,7 +117,9 @@ def client_for(
         if over_tcp is not None:
             made.append(httpx2.Client(base_url=over_tcp.url, headers=headers))
             return made[-1]
-        return TestClient(application, headers=headers, client=("127.0.0.1", 50000), raise_server_exceptions=False)
+        called = TestClient(application, headers=headers, client=("127.0.0.1", 50000), raise_server_exceptions=False)
+        called.portal = portal
+        return called
 
     yield make
     for one in made:
