@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import shutil
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -36,6 +38,8 @@ os.environ.setdefault("ISOLATION_POOL", "off")
 settings.register_profile("whole", deadline=None)
 settings.register_profile("brief", deadline=None, max_examples=20)  # scripts/test --fast asks for it
 settings.load_profile("whole")
+
+_folders = count()
 
 DIGESTS = Digests(package="a" * 64, snapshot="b" * 64, policy="c" * 64, image="sha256:" + "d" * 64)
 
@@ -96,18 +100,24 @@ def complaints() -> list[str]:
     return []
 
 
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a folder for one test; pytest's own fixture lists those of all tests before, to number this one."""
+    name = re.sub(r"\W", "_", request.node.name)[:27]  # sockets lie below, whose names are short
+    return tmp_path_factory.mktemp(f"{name}{next(_folders)}", numbered=False)
+
+
 @pytest.fixture(autouse=True)
 def no_stage_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Strike what a test that breaks the engine left standing beside its own leases: a mount outlives every process."""
-    # Only where the test itself has a folder: to make one lists all that were made before.
-    tmp_path: Path | None = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    folder: Path | None = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
     yield
-    if tmp_path is not None and (tmp_path / "cells").is_dir():
+    if folder is not None and (folder / "cells").is_dir():
         # Imported here: what most tests do without is not worth its import.
         from isolation.sandbox.stage import Stage, staged  # noqa: PLC0415
 
-        for uid in staged(tmp_path / "cells"):
-            Stage(tmp_path / "cells" / str(uid)).strike()
+        for uid in staged(folder / "cells"):
+            Stage(folder / "cells" / str(uid)).strike()
 
 
 @pytest.fixture(scope="session")
