@@ -148,7 +148,7 @@ class DockerEngine:
         self.remove(container_id)
 
     def settle(self, name: str) -> None:
-        """Return when no container of that name is being made any more: whoever gets the name himself knows that."""
+        """Return when no container of that name is being made any more: who gets the name knows."""
         with self._errors("tell whether a container is being made"):
             images = self._client.images(quiet=True)
             if images:  # without any, there is nothing to make one of

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import docker
@@ -21,6 +23,7 @@ from isolation.testing import IMAGE, FakeEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Executor, Future
 
 
 @pytest.fixture(
@@ -190,6 +193,38 @@ def test_a_name_of_which_nothing_is_being_made_is_free(engine: Engine, body: dic
     engine.settle(name)
 
     assert engine.create(name, body) in {left.container_id for left in engine.leftovers()}
+
+
+def test_what_is_being_made_is_listed_when_its_name_was_asked_after(engine: Engine, body: dict[str, Any]) -> None:
+    """Also where whoever wanted it does not wait for it."""
+    with ThreadPoolExecutor(1) as another:
+        name, made = _wanted_by(another, engine, body)
+        engine.settle(name)
+        listed = {left.container_id for left in engine.leftovers()}
+    engine.remove(made.result())
+
+    assert made.result() in listed
+
+
+def _wanted_by(another: Executor, engine: Engine, body: dict[str, Any]) -> tuple[str, Future[str]]:
+    """Have another make a container, and return when the engine knows its name: there may be no container yet."""
+    for _ in range(100):
+        name, begins = f"isolation-contract-{secrets.token_hex(4)}", Event()
+        made = another.submit(_create, engine, name, body, begins)
+        begins.wait()
+        engine.image_id(IMAGE)  # which takes as long as the other needs to be first, mostly
+        try:
+            engine.remove(engine.create(name, body))
+        except EngineError:
+            return name, made
+        made.exception()
+        engine.remove(name)
+    raise AssertionError("the other was never first")
+
+
+def _create(engine: Engine, name: str, body: dict[str, Any], begins: Event) -> str:
+    begins.set()
+    return engine.create(name, body)
 
 
 def test_what_has_been_made_stays_when_its_name_is_asked_after(engine: Engine, created: str, name: str) -> None:
