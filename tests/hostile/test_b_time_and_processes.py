@@ -212,8 +212,7 @@ UNWAITED = """
 def test_row_036_orphans_are_reaped_as_they_end(attack: Attack, arena: Arena) -> None:
     """Two thousand of them, none of which anybody here waits for, and a limit of thirty-two processes."""
     orphans, pids = (100, 64) if differs(arena, 36) else (2000, 32)
-    patient = {"pids": pids, "wall": 240, "step_wall": 240}  # it is about their end: how soon, the host's load decides
-    found = outputs_of(attack(ORPHANS, args={"orphans": orphans}, limits=patient, probing=True))
+    found = outputs_of(attack(ORPHANS, args={"orphans": orphans}, limits={"pids": pids}, probing=True))
 
     assert found["left"] <= 8
 
