@@ -98,6 +98,9 @@ class FirstProcess:
     def _status(self) -> int | None:
         """Return what ``waitpid`` gives its parent; None: not yet. OSError where this kernel has no such call."""
         asked = bytearray(_INFO.pack(_EXIT, 0, 0))
-        fcntl.ioctl(self._fd, _GET_INFO, asked)
+        try:
+            fcntl.ioctl(self._fd, _GET_INFO, asked)
+        except ProcessLookupError:  # it is being reaped: the kernel looks for what is told of it first, for it then
+            return None
         mask, _, status = _INFO.unpack(asked)
         return status if mask & _EXIT else None

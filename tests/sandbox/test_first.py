@@ -8,7 +8,7 @@ import os
 import select
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -84,6 +84,26 @@ def test_one_that_is_reaped_somewhat_later_is_waited_for(
     monkeypatch.setattr(one, "_await_reaped", reap)
     told = one.wait(30)
     assert (told, asked) == ((3, [3]) if this_kernel() >= TELLS else (None, asked))
+
+
+def test_one_that_is_reaped_while_it_is_asked_for_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch, held: Callable[[str], Held]
+) -> None:
+    """The kernel finds neither what is told of it nor the process then (ESRCH): two of sixty, on a busy host."""
+    process, one = held("exit 3")
+    await_end(one)
+    process.wait()
+    ask, asked = fcntl.ioctl, []
+
+    def missed_once(*arguments: Any) -> Any:  # noqa: ANN401 - as ioctl(2) has them
+        asked.append(arguments)
+        if len(asked) == 1:
+            raise ProcessLookupError(errno.ESRCH, "no such process")
+        return ask(*arguments)
+
+    monkeypatch.setattr(fcntl, "ioctl", missed_once)
+    assert one.wait(30) == (3 if this_kernel() >= TELLS else None)
+    assert len(asked) == 2
 
 
 def test_a_kernel_that_tells_nothing_is_not_waited_for(
